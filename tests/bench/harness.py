@@ -1,0 +1,95 @@
+"""What every benchmark shares: cases printed as a table and written to build/bench/NAME.jsonl.
+
+The first line of the file names the machine and the versions; each further line is one case:
+{"case", "value", "unit", "against", "ratio"}. Compare within one run only: machines are noisy.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+BUILD = Path(__file__).resolve().parents[2] / "build" / "bench"
+_VERSIONS_OF = ("carlad", "carla", "numpy", "open3d-cpu", "pyzmq", "torch", "trio")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measured figure; `ratio` is value / the value of the case named `against`."""
+
+    case: str
+    value: float
+    unit: str
+    against: str | None = None
+    ratio: float | None = None
+
+
+@dataclass
+class Report:
+    """The cases of one benchmark. Call `write()` once at the end."""
+
+    name: str
+    cases: list[Case] = field(default_factory=list)
+
+    def add(self, case: str, value: float, unit: str, against: str | None = None) -> None:
+        base = next((c.value for c in self.cases if c.case == against), None)
+        if against is not None and base is None:
+            raise ValueError(f"cannot compare {case!r}: no earlier case {against!r}")
+        self.cases.append(Case(case, value, unit, against, value / base if base else None))
+
+    def write(self) -> Path:
+        """Print the table and write the JSON lines; returns the file's path."""
+        BUILD.mkdir(parents=True, exist_ok=True)
+        path = BUILD / f"{self.name}.jsonl"
+        lines = [json.dumps(machine())] + [json.dumps(asdict(c)) for c in self.cases]
+        path.write_text("\n".join(lines) + "\n")
+        table = Table("case", "value", "unit", "against", "ratio", title=f"bench {self.name}")
+        for c in self.cases:
+            ratio = "" if c.ratio is None else f"{c.ratio:.2f}"
+            table.add_row(c.case, f"{c.value:,.4g}", c.unit, c.against or "", ratio)
+        Console().print(table)
+        return path
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on: processor, cores, load, versions and date."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {name: _version(name) for name in _VERSIONS_OF},
+    }
+
+
+def rate(step: Callable[[], object], seconds: float, rounds: int = 3) -> float:
+    """Median calls of `step` per second over `rounds` rounds of about `seconds` each."""
+    return median(_one_round(step, seconds) for _ in range(rounds))
+
+
+def _one_round(step: Callable[[], object], seconds: float) -> float:
+    started = time.perf_counter()
+    calls = 0
+    while (elapsed := time.perf_counter() - started) < seconds:
+        step()
+        calls += 1
+    return calls / elapsed
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
