@@ -1,7 +1,7 @@
 """The structs of CARLA 0.9.16 as they travel: each a msgpack array of its fields, in this order.
 
 Sources: LibCarla `carla/rpc/*.h` and `carla/geom/*.h` of 0.9.16 (the MSGPACK_DEFINE_ARRAY lines).
-Optional values travel as `[False]` or `[True, value]`, see `Optional`. Distances are metres, angles
+Optional values travel as `[False]` or `[True, value]`, see `NOTHING`. Distances are metres, angles
 degrees, frame left-handed (x forward, y right, z up), unless a field says otherwise.
 """
 
@@ -14,6 +14,10 @@ import msgspec
 
 class Wire(msgspec.Struct, array_like=True):
     """Base of every struct that travels as a msgpack array."""
+
+
+# std::optional: `(False,)`, or `(True, value)`.
+NOTHING: tuple[bool] = (False,)
 
 
 class Vector2D(Wire):
@@ -64,7 +68,7 @@ class EpisodeInfo(Wire):
 class EpisodeSettings(Wire):
     synchronous_mode: bool = False
     no_rendering_mode: bool = False
-    fixed_delta_seconds: tuple[bool] | tuple[bool, float] = (False,)
+    fixed_delta_seconds: tuple[bool | float, ...] = NOTHING
     substepping: bool = True
     max_substep_delta_time: float = 0.01
     max_substeps: int = 10
@@ -77,7 +81,7 @@ class EpisodeSettings(Wire):
     @property
     def fixed_delta_s(self) -> float | None:
         """Seconds per tick, or None for a variable time step."""
-        return self.fixed_delta_seconds[1] if len(self.fixed_delta_seconds) == 2 else None
+        return float(self.fixed_delta_seconds[1]) if len(self.fixed_delta_seconds) > 1 else None
 
 
 class MapInfo(Wire):
