@@ -33,7 +33,8 @@ class Call(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _arguments_type(self) -> Any:
-        return tuple[(tuple[bool], *self.arguments)]  # type: ignore[misc]
+        metadata = tuple[bool]
+        return tuple.__class_getitem__((metadata, *self.arguments))
 
     def decode_arguments(self, raw: bytes | msgspec.Raw) -> tuple[Any, ...]:
         """The arguments without the metadata. Raises WireError where they do not fit."""

@@ -73,7 +73,9 @@ def header(sensor_type: int, frame: int, timestamp_s: float, world_from_sensor: 
 def read_header(payload: bytes) -> Header:
     """Raises WireError where the payload is shorter than a header."""
     if len(payload) < HEADER_BYTES:
-        raise WireError(f"cannot read a sensor message of {len(payload)} bytes: the header has {HEADER_BYTES}")
+        raise WireError(
+            f"cannot read a sensor message of {len(payload)} bytes: the header has {HEADER_BYTES}"
+        )
     kind, frame, timestamp_s, *pose = _header.unpack_from(payload)
     return Header(kind, frame, timestamp_s, tuple(pose[:3]), tuple(pose[3:]))
 
@@ -163,9 +165,7 @@ def read_world_snapshot(payload: bytes) -> WorldSnapshot:
     head = read_header(payload)
     body = len(payload) - HEADER_BYTES - EPISODE_BYTES
     if head.sensor_type != SensorType.WORLD_OBSERVER or body < 0 or body % RECORD_BYTES:
-        raise WireError(
-            f"cannot read a world snapshot: sensor type {head.sensor_type}, {len(payload)} bytes"
-        )
+        raise WireError(f"cannot read a world snapshot: sensor type {head.sensor_type}, {len(payload)} bytes")
     episode_id, _platform_s, delta_s, _x, _y, _z, state = _episode.unpack_from(payload, HEADER_BYTES)
     return WorldSnapshot(
         frame=head.frame,

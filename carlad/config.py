@@ -1,0 +1,227 @@
+"""carlad.toml, decoded once into frozen structs; every default carries its unit and its reason.
+
+An empty file is a working configuration: a fleet of two stand-ins. This is the only module that
+reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from carlad.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+# Linux's socket paths end at 107 bytes; ".notices" is appended to the control socket's.
+SOCKET_PATH_BYTES_MAX = 107 - len(".notices")
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of the sections: unknown keys are errors."""
+
+
+class DaemonSection(Section, frozen=True):
+    """Where the daemon lives. Empty strings stand for the defaults of `default_*` below."""
+
+    endpoint: str = ""  # ipc://PATH; a plain path is understood as one
+    state_dir: str = ""  # tokens and run files: what must survive a restart
+    log_dir: str = ""  # servers' output
+
+
+class FleetSection(Section, frozen=True):
+    """The servers. One slot each; a slot is a permanent place, an incarnation one run of it."""
+
+    size: Annotated[int, msgspec.Meta(ge=0, le=512)] = 2
+    spares: Annotated[int, msgspec.Meta(ge=0)] = 0  # slots kept back for replacements
+    backend: Literal["standin", "binary", "docker", "external"] = "standin"
+    carla_root: str = ""  # the folder of CarlaUE4.sh, for backend = "binary"
+    servers: tuple[str, ...] = ()  # host:port each, for backend = "external"
+    map: str = ""  # loaded at the start; empty: the one that the server starts with
+    quality: Literal["Low", "Medium", "High", "Epic"] = "Low"  # learning seldom needs Epic's 3.5 GB
+    resolution: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")] = "800x600"
+    ports: tuple[Port, Port] = (2000, 2999)  # first and last; outside Linux's ephemeral 32768+
+    advertise_host: str = "127.0.0.1"  # what leases name: CARLA has no authentication
+    extra_args: tuple[str, ...] = ()  # appended to the server's command line
+
+
+class LeaseSection(Section, frozen=True):
+    ttl_s: Seconds = 30.0  # a holder that dies costs its server for this long
+    ttl_max_s: Seconds = 3600.0
+
+
+class ProbeSection(Section, frozen=True):
+    """A hang is seen after at most period_s + failures * timeout_s."""
+
+    period_s: Seconds = 1.0
+    timeout_s: Seconds = 2.0  # a busy game thread answers within a few hundred milliseconds
+    failures: Annotated[int, msgspec.Meta(ge=1)] = 3
+    start_max_s: Seconds = 180.0  # CARLA takes 5 to 30 s, a cold disk much longer
+    load_max_s: Seconds = 120.0  # a map load above 20 s is common with four servers
+
+
+class RestartSection(Section, frozen=True):
+    backoff_s: Seconds = 0.5  # doubles with each restart in the period
+    backoff_max_s: Seconds = 30.0
+    restarts_max: Annotated[int, msgspec.Meta(ge=1)] = 5  # within period_s; then quarantine
+    period_s: Seconds = 60.0
+
+
+class Config(Section, frozen=True):
+    daemon: DaemonSection = DaemonSection()
+    fleet: FleetSection = FleetSection()
+    lease: LeaseSection = LeaseSection()
+    probe: ProbeSection = ProbeSection()
+    restart: RestartSection = RestartSection()
+
+
+def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration in `path`, or the defaults for None. Raises ConfigError naming file and key."""
+    if path is None:
+        return resolve(Config(), environ)
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read configuration {path}: {error}") from error
+    try:
+        return resolve(decode(text), environ)
+    except ConfigError as error:
+        raise ConfigError(f"cannot use configuration {path}: {error}") from error
+
+
+def decode(text: str) -> Config:
+    """Raises ConfigError with the key, and the likely one for a key that does not exist."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not TOML: {error}") from error
+    _refuse_unknown_keys(table, Config, prefix="")
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_in_words(error)) from error
+    _check(config)
+    return config
+
+
+def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Config:
+    """`config` with every default that depends on the environment filled in."""
+    daemon = config.daemon
+    daemon = DaemonSection(
+        endpoint=endpoint_from(daemon.endpoint) if daemon.endpoint else default_endpoint(environ),
+        state_dir=str(Path(daemon.state_dir or default_state_dir(environ)).expanduser().absolute()),
+        log_dir=str(Path(daemon.log_dir or default_log_dir(environ)).expanduser().absolute()),
+    )
+    _check_endpoint(daemon.endpoint)
+    return msgspec.structs.replace(config, daemon=daemon)
+
+
+def endpoint_from(text: str) -> str:
+    """A ZeroMQ endpoint; a plain path is taken as a Unix socket."""
+    return text if "://" in text else f"ipc://{Path(text).expanduser().absolute()}"
+
+
+def client_endpoint(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """Where a client finds its daemon: the argument, else CARLAD_ENDPOINT, else the default socket.
+
+    The default is the user's own daemon if its socket is there, else the system service's.
+    """
+    chosen = given or environ.get("CARLAD_ENDPOINT")
+    if chosen:
+        return endpoint_from(chosen)
+    own = default_endpoint(environ)
+    system = "ipc:///run/carlad/control.sock"
+    if not Path(own.removeprefix("ipc://")).exists() and Path(system.removeprefix("ipc://")).exists():
+        return system
+    return own
+
+
+def default_endpoint(environ: Mapping[str, str]) -> str:
+    """`control.sock` in the service's runtime directory, the user's, or root's /run/carlad."""
+    if "RUNTIME_DIRECTORY" in environ:  # set by systemd
+        folder = Path(environ["RUNTIME_DIRECTORY"].split(":")[0])
+    elif environ.get("XDG_RUNTIME_DIR"):
+        folder = Path(environ["XDG_RUNTIME_DIR"]) / "carlad"
+    elif os.geteuid() == 0:
+        folder = Path("/run/carlad")
+    else:
+        folder = Path(tempfile.gettempdir()) / f"carlad-{os.geteuid()}"
+    return f"ipc://{folder / 'control.sock'}"
+
+
+def default_state_dir(environ: Mapping[str, str]) -> Path:
+    if "STATE_DIRECTORY" in environ:
+        return Path(environ["STATE_DIRECTORY"].split(":")[0])
+    if environ.get("XDG_STATE_HOME"):
+        return Path(environ["XDG_STATE_HOME"]) / "carlad"
+    return Path.home() / ".local" / "state" / "carlad"
+
+
+def default_log_dir(environ: Mapping[str, str]) -> Path:
+    if "LOGS_DIRECTORY" in environ:
+        return Path(environ["LOGS_DIRECTORY"].split(":")[0])
+    return default_state_dir(environ) / "logs"
+
+
+# Ports of one server: RPC, streaming (+1), secondary (+2), and one for the holder's Traffic Manager.
+PORTS_PER_SLOT = 4
+
+
+def _check(config: Config) -> None:
+    fleet, lease = config.fleet, config.lease
+    first, last = fleet.ports
+    if fleet.backend != "external" and last - first + 1 < PORTS_PER_SLOT * fleet.size:
+        raise ConfigError(
+            f"fleet.ports: {first} to {last} holds {max(0, (last - first + 1) // PORTS_PER_SLOT)} servers "
+            f"of {PORTS_PER_SLOT} ports each, fleet.size is {fleet.size}"
+        )
+    if fleet.spares > fleet.size:
+        raise ConfigError(f"fleet.spares: {fleet.spares} of {fleet.size} slots cannot be kept back")
+    if lease.ttl_s > lease.ttl_max_s:
+        raise ConfigError(f"lease.ttl_s: {lease.ttl_s} exceeds lease.ttl_max_s, {lease.ttl_max_s}")
+    if config.restart.backoff_s > config.restart.backoff_max_s:
+        raise ConfigError("restart.backoff_s: exceeds restart.backoff_max_s")
+
+
+def _check_endpoint(endpoint: str) -> None:
+    path = endpoint.removeprefix("ipc://")
+    if path == endpoint:
+        raise ConfigError(f"daemon.endpoint: {endpoint!r} is not ipc://PATH")
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+        raise ConfigError(
+            f"daemon.endpoint: {path} has {len(os.fsencode(path))} bytes; a socket's path may have "
+            f"{SOCKET_PATH_BYTES_MAX}: choose a shorter one"
+        )
+
+
+def _refuse_unknown_keys(table: dict[str, Any], section: type[msgspec.Struct], prefix: str) -> None:
+    fields = {field.name: field.type for field in msgspec.structs.fields(section)}
+    for key, value in table.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known are {', '.join(fields)}"
+            raise ConfigError(f"{prefix}{key}: no such key{hint}")
+        inner = fields[key]
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            _refuse_unknown_keys(value, inner, f"{prefix}{key}.")
+
+
+def _in_words(error: msgspec.ValidationError) -> str:
+    """`Expected int, got str - at $.fleet.size` as `fleet.size: expected int, got str`."""
+    what, _, where = str(error).partition(" - at `$")
+    key = re.sub(r"`$", "", where).lstrip(".")
+    return f"{key}: {what[:1].lower()}{what[1:]}" if key else what

@@ -1,0 +1,222 @@
+"""The public contract between the daemon and its clients: tagged, versioned structs over ZeroMQ.
+
+A client's DEALER sends one frame, a msgpack `Request`; the daemon's ROUTER answers with one frame, a
+msgpack `Reply` that carries the same `request_id`. Decoding is strict: an unknown field or tag is
+refused with a reason. Requests are idempotent by `request_id`: one that is sent again, because its
+reply was lost, gets the reply of the first. `Notice`s are published on `notices_endpoint(endpoint)`.
+
+Durations are seconds. Times of day never decide anything; `Notice.at_unix_s` is for people.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+REQUEST_BYTES_MAX = 64 << 10
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all messages."""
+
+
+# --- what clients ask ------------------------------------------------------------------------------
+
+
+class Holder(Message, frozen=True):
+    """Who holds a lease, in the holder's own words. `pid` 0: the lease belongs to no process."""
+
+    user: str
+    host: str
+    program: str
+    pid: int = 0
+
+    def __str__(self) -> str:
+        process = f"[{self.pid}]" if self.pid else ""
+        return f"{self.user}@{self.host} {self.program}{process}"
+
+
+class StatusQuery(Message, frozen=True, tag=True):
+    """Answered with `Status`."""
+
+
+class Acquire(Message, frozen=True, tag=True):
+    """Answered with `Granted` or `Refused`. `map` None: any. `wait_s`: how long to queue for a server."""
+
+    holder: Holder
+    map: str | None = None
+    ttl_s: float | None = None
+    wait_s: float = 0.0
+
+
+class Renew(Message, frozen=True, tag=True):
+    """Answered with `Renewed` or `Refused`. `token` guards against renewing another's lease."""
+
+    lease_id: str
+    token: int | None = None
+    ttl_s: float | None = None
+
+
+class Release(Message, frozen=True, tag=True):
+    """Answered with `Released` or `Refused`."""
+
+    lease_id: str
+    token: int | None = None
+
+
+class LogsQuery(Message, frozen=True, tag=True):
+    """The last `lines` lines of a slot's server, oldest first. Answered with `LogLines`."""
+
+    slot: int
+    lines: int = 200
+
+
+class EventsQuery(Message, frozen=True, tag=True):
+    """What was published after notice number `after`. Answered with `Events`."""
+
+    after: int = 0
+
+
+RequestBody = StatusQuery | Acquire | Renew | Release | LogsQuery | EventsQuery
+
+
+class Request(Message, frozen=True):
+    version: int
+    request_id: str
+    body: RequestBody
+
+
+# --- what the daemon answers -----------------------------------------------------------------------
+
+RefusalCode = Literal[
+    "bad-request",  # not a message of this protocol, or of another version
+    "bad-ttl",  # not in (0, lease.ttl_max_s]
+    "unknown-map",  # no server of the fleet has that map
+    "waited-in-vain",  # no server came free within wait_s
+    "no-such-lease",  # ended, or never was
+    "stale-token",  # the lease has another fencing token
+    "no-such-slot",
+    "overloaded",  # the daemon's queue is full, or an answer took too long
+    "stopping",  # the daemon is shutting down
+]
+
+
+class Refused(Message, frozen=True, tag=True):
+    code: RefusalCode
+    reason: str
+
+
+class Granted(Message, frozen=True, tag=True):
+    """A server, exclusively, for `ttl_s` from now and from each renewal."""
+
+    lease_id: str
+    token: int
+    slot: int
+    host: str
+    rpc_port: int
+    streaming_port: int
+    traffic_manager_port: int
+    map: str
+    ttl_s: float
+
+
+class Renewed(Message, frozen=True, tag=True):
+    lease_id: str
+    token: int
+    ttl_s: float
+
+
+class Released(Message, frozen=True, tag=True):
+    lease_id: str
+
+
+class DaemonStatus(Message, frozen=True):
+    pid: int
+    version: str
+    uptime_s: float
+
+
+SlotState = Literal[
+    "STOPPED", "STARTING", "READY", "LEASED", "SCRUBBING", "STOPPING", "BACKOFF", "QUARANTINED"
+]
+
+
+class SlotStatus(Message, frozen=True):
+    """One slot. `pid` is the server's main process, None where none runs; `reason` says why it is
+    not READY, or why its last incarnation ended."""
+
+    slot: int
+    state: SlotState
+    incarnation: int
+    pid: int | None
+    host: str
+    rpc_port: int | None
+    streaming_port: int | None
+    traffic_manager_port: int | None
+    map: str | None
+    lease_id: str | None
+    restarts: int
+    reason: str | None
+
+
+class LeaseStatus(Message, frozen=True):
+    lease_id: str
+    token: int
+    slot: int
+    holder: str
+    expires_in_s: float
+
+
+class SessionStatus(Message, frozen=True):
+    session_id: str
+    lease_id: str
+
+
+class Status(Message, frozen=True, tag=True):
+    daemon: DaemonStatus
+    slots: tuple[SlotStatus, ...]
+    leases: tuple[LeaseStatus, ...]
+    sessions: tuple[SessionStatus, ...] = ()
+    waiting: int = 0
+
+
+class LogLines(Message, frozen=True, tag=True):
+    slot: int
+    lines: tuple[str, ...]
+
+
+class Notice(Message, frozen=True):
+    """Something that happened. `event` is a past tense such as `slot.ready` or `lease.granted`."""
+
+    number: int
+    at_unix_s: float
+    event: str
+    slot: int | None = None
+    lease_id: str | None = None
+    reason: str | None = None
+
+
+class Events(Message, frozen=True, tag=True):
+    """`oldest` is the number of the oldest notice still kept: more is lost where it exceeds after + 1."""
+
+    notices: tuple[Notice, ...]
+    oldest: int
+
+
+ReplyBody = Refused | Granted | Renewed | Released | Status | LogLines | Events
+
+
+class Reply(Message, frozen=True):
+    version: int
+    request_id: str
+    body: ReplyBody
+
+
+def notices_endpoint(endpoint: str) -> str:
+    """Where the notices of the daemon at `endpoint` are published: beside its socket, or the next port."""
+    if endpoint.startswith("ipc://"):
+        return f"{endpoint}.notices"
+    address, _, port = endpoint.rpartition(":")
+    return f"{address}:{int(port) + 1}"
