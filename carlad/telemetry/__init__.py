@@ -2,11 +2,13 @@
 
 The environment's side owns a `Publisher`, a viewer owns a `Subscriber`; they meet at a ZeroMQ endpoint
 (`ipc://` or `tcp://`). Channels: "bundle" (always there), "map" (the lanes, sent once to each new
-subscriber), and the names of arrays such as "camera".
+subscriber), and the names of arrays such as "camera" (uint8 (H, W, 3), RGB). `lanes_of` reads the lanes from a
+`carla.Map`.
 """
 
 from carlad.telemetry.bundle import Actor, Array, Bundle, Control, Ego, Lane, Lanes
 from carlad.telemetry.link import Publisher, Subscriber, TelemetryError
+from carlad.telemetry.roads import lanes_of
 
 __all__ = [
     "Actor",
@@ -19,4 +21,5 @@ __all__ = [
     "Publisher",
     "Subscriber",
     "TelemetryError",
+    "lanes_of",
 ]

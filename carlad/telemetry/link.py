@@ -106,7 +106,7 @@ class Publisher:
             self._note(news)
 
     def _note(self, news: bytes) -> None:
-        """Take in a viewer's message: 1 and the topic it subscribes, or 0 and one that its last viewer left."""
+        """Take in a viewer's message: 1 and a topic it subscribes, or 0 and one that its last viewer left."""
         topic = news[1:-1].decode("ascii", "replace")
         joined = news[:1] == b"\x01"
         valid = news[:1] in (b"\x00", b"\x01") and news[-1:] == b"\0" and _TOPIC.fullmatch(topic)
