@@ -1,0 +1,42 @@
+# make demo    a training on two leased stand-in servers, start to end, in about 3 minutes
+# make test    lint, types, import contracts and tests
+# make bench   every benchmark, or one: make bench NAME=standin
+# The first Python of 3.10 to 3.12 is taken (CARLA's wheels); choose with PYTHON=...
+
+SHELL := /bin/bash
+PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.10,$(shell $(p) -c \
+	'import sys; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(p)")' 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py,$(wildcard tests/bench/*.py)))
+
+.PHONY: demo test test-system lint bench install clean
+
+demo: install
+	$(BIN)/python -m carlad.demo
+
+test: lint
+	$(BIN)/python -m pytest -m "not system"
+
+test-system: install
+	$(BIN)/python -m pytest -m system || [ $$? -eq 5 ]
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	@for name in $(or $(NAME),$(BENCHES)); do $(BIN)/python -m tests.bench.$$name || exit 1; done
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt .ci/install.py
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.10, 3.11 or 3.12 found (CARLA's wheels need one): make PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python .ci/install.py
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
