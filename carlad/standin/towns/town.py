@@ -2,65 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import carla
+
+from carlad.standin.towns.lights import LightGroup, TrafficLight, light_plan
+from carlad.standin.towns.spawn import spawn_points
 from carlad.wire.types import Transform
 
-if TYPE_CHECKING:
-    import carla
+_KMH_PER = {"km/h": 1.0, "mph": 1.609344, "m/s": 3.6, "": 3.6}
 
 
-@dataclass(frozen=True)
-class StopLine:
-    """Where one lane has to stop for a traffic light.
-
-    `x`, `y`, `z` is the lane's centre (m, world), `yaw` the driving direction (deg), `width` the lane's (m).
-    Road and lane ids are OpenDRIVE's.
-    """
-
-    road_id: int
-    lane_id: int
-    x: float
-    y: float
-    z: float
-    yaw: float
-    width: float
-
-
-@dataclass(frozen=True)
-class TrafficLight:
-    """One dynamic OpenDRIVE signal of type 1000001.
-
-    `pose` is the foot of its post, turned as CARLA turns its traffic light actors (the signal's yaw + 90 deg).
-    `group` and `phase` index `Town.light_groups` and the phases in it; a signal without a controller makes a
-    group of its own.
-    """
-
-    signal_id: str
-    pose: Transform
-    stop_lines: tuple[StopLine, ...]
-    group: int
-    phase: int
-
-
-@dataclass(frozen=True)
-class LightGroup:
-    """The lights of one junction: `phases[k]` are the indices into `Town.lights` that are green together.
-
-    `junction_id` is None for a signal that no controller rules.
-    """
-
-    junction_id: int | None
-    phases: tuple[tuple[int, ...], ...]
+class BadOpenDrive(ValueError):
+    """The text is not an OpenDRIVE document that CARLA's map library can drive on."""
 
 
 @dataclass(frozen=True)
 class Town:
     """`name` as the server gives it in MapInfo, such as "Carla/Maps/Town01".
 
-    Spawn points stand 0.5 m above driving lanes, outside junctions, at least 8 m apart along a lane.
+    Spawn points stand 0.5 m above driving lanes, outside junctions, at least 10 m apart along a lane.
     `speed_limits_kmh` holds the limit of each OpenDRIVE road that states one, by road id.
     """
 
@@ -71,3 +34,46 @@ class Town:
     lights: tuple[TrafficLight, ...]
     light_groups: tuple[LightGroup, ...]
     speed_limits_kmh: Mapping[int, float]
+
+
+def from_opendrive(name: str, xodr: str) -> Town:
+    """The town that an OpenDRIVE text describes. Raises BadOpenDrive."""
+    document = _parse(name, xodr)
+    try:
+        town_map = carla.Map(name, xodr)
+    except RuntimeError as failure:
+        raise BadOpenDrive(f"cannot make a map of {name!r}: {failure}") from failure
+    if not town_map.get_topology():
+        raise BadOpenDrive(f"cannot make a map of {name!r}: it has no driving lane")
+    lights, groups = light_plan(town_map, document)
+    return Town(
+        name=name,
+        xodr=xodr,
+        map=town_map,
+        spawn_points=spawn_points(town_map),
+        lights=lights,
+        light_groups=groups,
+        speed_limits_kmh=dict(_speed_limits(document)),
+    )
+
+
+def _parse(name: str, xodr: str) -> ET.Element:
+    try:
+        document = ET.fromstring(xodr.encode())
+    except (ET.ParseError, UnicodeError) as failure:
+        raise BadOpenDrive(f"cannot read the OpenDRIVE text of {name!r}: {failure}") from failure
+    if document.tag != "OpenDRIVE":
+        raise BadOpenDrive(f"cannot read the OpenDRIVE text of {name!r}: its root is <{document.tag}>")
+    return document
+
+
+def _speed_limits(document: ET.Element) -> Iterator[tuple[int, float]]:
+    """The first limit of each road: `<type><speed max unit>`; m/s where the unit is left out."""
+    for road in document.iterfind("road"):
+        speed = road.find("type/speed")
+        if speed is None:
+            continue
+        try:
+            yield int(road.get("id", "")), float(speed.get("max", "")) * _KMH_PER[speed.get("unit", "")]
+        except (ValueError, KeyError):
+            continue  # "no limit", or a unit that OpenDRIVE does not have
