@@ -1,0 +1,181 @@
+"""The env host's work: one environment, one client, one request at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import zmq
+
+from carlad.session import protocol, spaces
+from carlad.session.broadcast import Broadcast
+from carlad.session.environment import Attachable, Server
+from carlad.session.protocol import (
+    Array,
+    Attach,
+    Attached,
+    Close,
+    Failed,
+    FailureKind,
+    ProtocolError,
+    Reply,
+    Request,
+    Reset,
+    ResetDone,
+    Step,
+    Stepped,
+)
+
+log = logging.getLogger(__name__)
+
+Answer = tuple[Reply, dict[str, Array]]
+
+# What carla 0.9.16's client says in a RuntimeError when the server is at fault and not the caller.
+_SIMULATOR_LOST = (
+    "time-out of",
+    "waiting for the simulator",
+    "rpc::timeout",
+    "failed to connect",
+    "connection",
+)
+
+
+def failure_kind(error: Exception) -> FailureKind:
+    """Whose fault an exception out of the environment is: the carla client has only RuntimeError."""
+    if isinstance(error, ProtocolError):
+        return FailureKind.BAD_REQUEST
+    if isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SIMULATOR_LOST):
+        return FailureKind.SIMULATOR_LOST
+    return FailureKind.ENVIRONMENT_ERROR
+
+
+class Host:
+    """Does requests on the environment that `make` constructs, and never raises for what they hold."""
+
+    def __init__(
+        self, make: Callable[..., gymnasium.Env[Any, Any]], broadcast: Broadcast | None = None
+    ) -> None:
+        self._make = make
+        self._broadcast = broadcast
+        self._env: gymnasium.Env[Any, Any] | None = None
+        self._action_space: protocol.Space | None = None
+        self._in_episode = False
+        self._lost: Failed | None = None
+
+    @property
+    def simulator_lost(self) -> bool:
+        """Whether the server stopped answering; each call into the client now waits its full time-out."""
+        return self._lost is not None
+
+    def answer(self, request: Request, arrays: dict[str, Array]) -> Answer:
+        """Do the request. What goes wrong is an answer too."""
+        if self._lost is not None:
+            return self._lost, {}
+        try:
+            return self._do(request, arrays)
+        except Exception as error:  # whatever a user's environment raises is reported, never fatal here
+            return self._failed(error), {}
+
+    def close(self) -> None:
+        """Close the environment, unless its server is gone: then nothing could be put in order there."""
+        if self._env is not None and not self.simulator_lost:
+            self._env.close()
+        if self._broadcast is not None:
+            self._broadcast.close()
+
+    def _do(self, request: Request, arrays: dict[str, Array]) -> Answer:
+        if isinstance(request, Step):
+            return self._step(arrays)
+        if isinstance(request, Reset):
+            return self._reset(request)
+        if isinstance(request, Attach):
+            return self._attach(request), {}
+        raise ProtocolError(f"cannot answer {type(request).__name__}")
+
+    def _attach(self, request: Attach) -> Attached:
+        if request.version != protocol.VERSION:
+            raise ProtocolError(
+                f"cannot speak step protocol {request.version}: this host speaks {protocol.VERSION}"
+            )
+        if self._env is not None:
+            raise ProtocolError("cannot attach twice: start another host")
+        env = self._make(**request.config)
+        server = Server(request.host, request.rpc_port, request.traffic_manager_port, request.map)
+        if isinstance(env.unwrapped, Attachable):
+            env.unwrapped.attach(server)
+        observation_space = spaces.describe(env.observation_space)
+        self._action_space = spaces.describe(env.action_space)
+        self._env = env
+        if self._broadcast is not None:
+            self._broadcast.attached(env.unwrapped)
+        return Attached(observation_space=observation_space, action_space=self._action_space)
+
+    def _reset(self, request: Reset) -> Answer:
+        if self._env is None:
+            raise ProtocolError("cannot reset before Attach")
+        observation, info = self._env.reset(seed=request.seed, options=request.options or None)
+        self._in_episode = True
+        if self._broadcast is not None:
+            self._broadcast.reset(self._env.unwrapped)
+        return ResetDone(info), spaces.to_arrays(observation)
+
+    def _step(self, arrays: dict[str, Array]) -> Answer:
+        if self._env is None or self._action_space is None or not self._in_episode:
+            raise ProtocolError("cannot step outside an episode: send Reset first")
+        action = spaces.from_arrays(self._action_space, arrays)
+        observation, reward, terminated, truncated, info = self._env.step(action)
+        reply = Stepped(float(reward), bool(terminated), bool(truncated), info)
+        self._in_episode = not (reply.terminated or reply.truncated)
+        if self._broadcast is not None:
+            self._broadcast.stepped(self._env.unwrapped, reply)
+        return reply, spaces.to_arrays(observation)
+
+    def _failed(self, error: Exception) -> Failed:
+        kind = failure_kind(error)
+        failed = Failed(
+            kind, f"{type(error).__name__}: {error}" if kind is not FailureKind.BAD_REQUEST else str(error)
+        )
+        if kind is FailureKind.SIMULATOR_LOST:
+            self._lost = failed
+            if self._broadcast is not None and self._env is not None:
+                self._broadcast.lost(self._env.unwrapped, str(error))
+        elif kind is FailureKind.ENVIRONMENT_ERROR:
+            log.error("the environment failed", exc_info=error)
+        return failed
+
+
+def serve(endpoint: str, host: Host, stop_fd: int) -> None:
+    """Answer the first client that comes, until it says Close or `stop_fd` is readable.
+
+    Raises zmq.ZMQError if the endpoint cannot be bound.
+    """
+    context = zmq.Context()
+    try:
+        socket = context.socket(zmq.ROUTER)
+        socket.setsockopt(zmq.MAXMSGSIZE, 1 << 28)
+        socket.bind(endpoint)
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(stop_fd, zmq.POLLIN)
+        client: bytes | None = None
+        while stop_fd not in dict(poller.poll()):
+            sender, *frames = socket.recv_multipart()
+            client = client or sender
+            if (reply := _reply(host, frames, sender == client)) is None:
+                return
+            socket.send_multipart([sender, *reply])
+    finally:
+        context.destroy(linger=200)
+
+
+def _reply(host: Host, frames: list[bytes], is_client: bool) -> list[bytes] | None:
+    """The frames that answer a message; None for the client's Close."""
+    try:
+        if not is_client:
+            raise ProtocolError("cannot serve a second client: this session has one")
+        request, arrays = protocol.decode_request(frames)
+        return None if isinstance(request, Close) else protocol.encode(*host.answer(request, arrays))
+    except ProtocolError as error:
+        return protocol.encode(Failed(FailureKind.BAD_REQUEST, str(error)))
