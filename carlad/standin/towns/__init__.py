@@ -1,8 +1,8 @@
 """The towns that come with the stand-in, and towns made of a user's OpenDRIVE text.
 
 available()                      # ("/Game/Carla/Maps/Town01", ...), as get_available_maps answers
-load("Town01")                   # a Town; a path before the name is accepted; raises UnknownTown
-from_opendrive(name, xodr)       # a Town of any OpenDRIVE text; raises BadOpenDrive
+load("Town01")                   # a Town; a path before the name is accepted; raises UnknownTownError
+from_opendrive(name, xodr)       # a Town of any OpenDRIVE text; raises OpenDriveError
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from carlad.standin.towns.lights import LightGroup, StopLine, TrafficLight
-from carlad.standin.towns.town import BadOpenDrive, Town, from_opendrive
+from carlad.standin.towns.town import OpenDriveError, Town, from_opendrive
 
 __all__ = [
-    "BadOpenDrive",
     "LightGroup",
+    "OpenDriveError",
     "StopLine",
     "Town",
     "TrafficLight",
-    "UnknownTown",
+    "UnknownTownError",
     "available",
     "from_opendrive",
     "load",
@@ -27,7 +27,7 @@ __all__ = [
 _FILES = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.xodr"))}
 
 
-class UnknownTown(LookupError):
+class UnknownTownError(LookupError):
     """There is no town of that name."""
 
 
@@ -40,5 +40,5 @@ def load(name: str) -> Town:
     """A bundled town, by its plain name or with CARLA's path before it."""
     plain = name.rpartition("/")[2]
     if plain not in _FILES:
-        raise UnknownTown(f"cannot load map {name!r}: there are {', '.join(_FILES)}")
+        raise UnknownTownError(f"cannot load map {name!r}: there are {', '.join(_FILES)}")
     return from_opendrive(f"Carla/Maps/{plain}", _FILES[plain].read_text(encoding="utf-8"))

@@ -148,7 +148,7 @@ def plan(spec: GridSpec) -> Plan:
     if min(len(spec.columns_m), len(spec.rows_m)) < 2:
         raise ValueError(f"cannot plan {spec.name}: a grid town has at least 2 by 2 blocks")
     junctions = {node: _junction(spec, node, number) for number, node in enumerate(_crossings(spec))}
-    roads = []
+    roads: list[Road] = []
     for start, leaving, end, arriving in _links(spec):
         road = Road(len(roads), _street(spec, start, leaving), _course(spec, start, leaving, end), start, end)
         if min(segment.length for segment in road.segments) <= 0:
@@ -204,7 +204,7 @@ def _links(spec: GridSpec) -> Iterator[tuple[Node, int, Node, int]]:
 def _course(spec: GridSpec, start: Node, leaving: int, end: Node) -> tuple[Segment, ...]:
     """The reference line of a road: one straight, or straight, arc, straight around a corner."""
     begin = _gate(spec, start, leaving)
-    if leaving in (EAST, WEST) and start[1] == end[1] or leaving in (NORTH, SOUTH) and start[0] == end[0]:
+    if start[0] == end[0] or start[1] == end[1]:
         finish = _gate(spec, end, _opposite(leaving))
         return (_straight(begin, leaving, math.dist(begin, finish)),)
     corner = _neighbour(start, leaving)

@@ -15,7 +15,7 @@ from carlad.wire.types import Transform
 _KMH_PER = {"km/h": 1.0, "mph": 1.609344, "m/s": 3.6, "": 3.6}
 
 
-class BadOpenDrive(ValueError):
+class OpenDriveError(ValueError):
     """The text is not an OpenDRIVE document that CARLA's map library can drive on."""
 
 
@@ -37,14 +37,14 @@ class Town:
 
 
 def from_opendrive(name: str, xodr: str) -> Town:
-    """The town that an OpenDRIVE text describes. Raises BadOpenDrive."""
+    """The town that an OpenDRIVE text describes. Raises OpenDriveError."""
     document = _parse(name, xodr)
     try:
         town_map = carla.Map(name, xodr)
     except RuntimeError as failure:
-        raise BadOpenDrive(f"cannot make a map of {name!r}: {failure}") from failure
+        raise OpenDriveError(f"cannot make a map of {name!r}: {failure}") from failure
     if not town_map.get_topology():
-        raise BadOpenDrive(f"cannot make a map of {name!r}: it has no driving lane")
+        raise OpenDriveError(f"cannot make a map of {name!r}: it has no driving lane")
     lights, groups = light_plan(town_map, document)
     return Town(
         name=name,
@@ -61,9 +61,9 @@ def _parse(name: str, xodr: str) -> ET.Element:
     try:
         document = ET.fromstring(xodr.encode())
     except (ET.ParseError, UnicodeError) as failure:
-        raise BadOpenDrive(f"cannot read the OpenDRIVE text of {name!r}: {failure}") from failure
+        raise OpenDriveError(f"cannot read the OpenDRIVE text of {name!r}: {failure}") from failure
     if document.tag != "OpenDRIVE":
-        raise BadOpenDrive(f"cannot read the OpenDRIVE text of {name!r}: its root is <{document.tag}>")
+        raise OpenDriveError(f"cannot read the OpenDRIVE text of {name!r}: its root is <{document.tag}>")
     return document
 
 
