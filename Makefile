@@ -13,7 +13,7 @@ BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py
 .PHONY: demo test test-system lint bench install clean
 
 demo: install
-	$(BIN)/python -m carlad.demo
+	$(BIN)/python -m carlad.demo $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest -m "not system"
