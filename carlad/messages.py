@@ -1,21 +1,28 @@
 """The public contract between the daemon and its clients: tagged, versioned structs over ZeroMQ.
 
 A client's DEALER sends one frame, a msgpack `Request`; the daemon's ROUTER answers with one frame, a
-msgpack `Reply` that carries the same `request_id`. Decoding is strict: an unknown field or tag is
+msgpack `Reply` that carries the same `request_id`. An `Acquire` that has to wait is answered with
+`Queued` first, once for each time that it is sent. Decoding is strict: an unknown field or tag is
 refused with a reason. Requests are idempotent by `request_id`: one that is sent again, because its
-reply was lost, gets the reply of the first. `Notice`s are published on `notices_endpoint(endpoint)`.
+reply was lost, gets the reply of the first. `Notice`s are published on `notices_endpoint(endpoint)`
+as two frames: the event's name, to subscribe by its beginning, and the msgpack `Notice`.
 
 Durations are seconds. Times of day never decide anything; `Notice.at_unix_s` is for people.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 PROTOCOL_VERSION = 1
 REQUEST_BYTES_MAX = 64 << 10
+LOG_LINES_MAX = 10_000
+WAIT_MAX_S = 86_400.0
+
+# Everything that the daemon keeps of a request has a limit.
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,9 +35,9 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Holder(Message, frozen=True):
     """Who holds a lease, in the holder's own words. `pid` 0: the lease belongs to no process."""
 
-    user: str
-    host: str
-    program: str
+    user: Name
+    host: Name
+    program: Name
     pid: int = 0
 
     def __str__(self) -> str:
@@ -43,10 +50,13 @@ class StatusQuery(Message, frozen=True, tag=True):
 
 
 class Acquire(Message, frozen=True, tag=True):
-    """Answered with `Granted` or `Refused`. `map` None: any. `wait_s`: how long to queue for a server."""
+    """Answered with `Granted` or `Refused`, and before that with `Queued` where it has to wait.
+
+    `map` None: any. `wait_s`: how long to queue for a server; a map's loading comes on top.
+    """
 
     holder: Holder
-    map: str | None = None
+    map: Name | None = None
     ttl_s: float | None = None
     wait_s: float = 0.0
 
@@ -54,7 +64,7 @@ class Acquire(Message, frozen=True, tag=True):
 class Renew(Message, frozen=True, tag=True):
     """Answered with `Renewed` or `Refused`. `token` guards against renewing another's lease."""
 
-    lease_id: str
+    lease_id: Name
     token: int | None = None
     ttl_s: float | None = None
 
@@ -62,29 +72,39 @@ class Renew(Message, frozen=True, tag=True):
 class Release(Message, frozen=True, tag=True):
     """Answered with `Released` or `Refused`."""
 
-    lease_id: str
+    lease_id: Name
     token: int | None = None
+
+
+class Withdraw(Message, frozen=True, tag=True):
+    """The `Acquire` with that request id is wanted no more: it leaves the queue, or what it got is
+    released. Answered with `Withdrawn`, whatever there was."""
+
+    request_id: Name
 
 
 class LogsQuery(Message, frozen=True, tag=True):
     """The last `lines` lines of a slot's server, oldest first. Answered with `LogLines`."""
 
     slot: int
-    lines: int = 200
+    lines: Annotated[int, msgspec.Meta(ge=1, le=LOG_LINES_MAX)] = 200
 
 
 class EventsQuery(Message, frozen=True, tag=True):
-    """What was published after notice number `after`. Answered with `Events`."""
+    """What was published after notice number `after`. Answered with `Events`.
+
+    A number that was not reached yet is of an earlier run of the daemon and counts as 0.
+    """
 
     after: int = 0
 
 
-RequestBody = StatusQuery | Acquire | Renew | Release | LogsQuery | EventsQuery
+RequestBody = StatusQuery | Acquire | Renew | Release | Withdraw | LogsQuery | EventsQuery
 
 
 class Request(Message, frozen=True):
     version: int
-    request_id: str
+    request_id: Name
     body: RequestBody
 
 
@@ -98,7 +118,9 @@ RefusalCode = Literal[
     "no-such-lease",  # ended, or never was
     "stale-token",  # the lease has another fencing token
     "no-such-slot",
+    "withdrawn",  # by a `Withdraw`
     "overloaded",  # the daemon's queue is full, or an answer took too long
+    "unavailable",  # the daemon cannot do it now: it cannot write its journal, or a part of it failed
     "stopping",  # the daemon is shutting down
 ]
 
@@ -106,6 +128,14 @@ RefusalCode = Literal[
 class Refused(Message, frozen=True, tag=True):
     code: RefusalCode
     reason: str
+
+
+class Queued(Message, frozen=True, tag=True):
+    """Not the answer yet. `position` 1 is next; 0: a server is reserved and loads `loading`."""
+
+    position: int
+    waiting: int
+    loading: str | None = None
 
 
 class Granted(Message, frozen=True, tag=True):
@@ -130,6 +160,10 @@ class Renewed(Message, frozen=True, tag=True):
 
 class Released(Message, frozen=True, tag=True):
     lease_id: str
+
+
+class Withdrawn(Message, frozen=True, tag=True):
+    request_id: str
 
 
 class DaemonStatus(Message, frozen=True):
@@ -205,7 +239,7 @@ class Events(Message, frozen=True, tag=True):
     oldest: int
 
 
-ReplyBody = Refused | Granted | Renewed | Released | Status | LogLines | Events
+ReplyBody = Refused | Queued | Granted | Renewed | Released | Withdrawn | Status | LogLines | Events
 
 
 class Reply(Message, frozen=True):
