@@ -1,0 +1,15 @@
+"""What every unit of the daemon is made of: a mailbox, a supervisor, a signal. Knows nothing of CARLA."""
+
+from carlad.runtime.changes import Changes
+from carlad.runtime.mailbox import Mailbox, NoAnswerError
+from carlad.runtime.supervisor import RestartPolicy, Restarts, RestartsExhaustedError, supervise
+
+__all__ = [
+    "Changes",
+    "Mailbox",
+    "NoAnswerError",
+    "RestartPolicy",
+    "Restarts",
+    "RestartsExhaustedError",
+    "supervise",
+]
