@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import zmq
 
+from carlad.errors import CarladError
 from carlad.telemetry.bundle import (
     BUNDLE,
     MAP,
@@ -38,7 +39,7 @@ _NEWS_MAX = 256  # subscription messages handled in one call: a flood of them mu
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 2_000, 10_000  # a frozen or vanished peer is dropped after this
 
 
-class TelemetryError(OSError):
+class TelemetryError(CarladError):
     """The endpoint cannot be used: badly written, taken, or a path that is too long for a socket."""
 
 
