@@ -53,7 +53,7 @@ class RemoteEnv:
     `log` takes the host's output, which is discarded without one.
 
     The blocking calls (`attach`, `reset`, `step`) raise SessionLostError when the host is gone or silent for
-    `wait_s` seconds, EnvironmentFailedError and ProtocolError; only after the last one does the session go on.
+    `wait_s` seconds, EnvironmentFailedError, and ProtocolError, after which alone the session goes on.
     Who steps many sessions at once uses `send`, polls `socket` and `pidfd` for reading, and calls `receive`
     when either is ready.
     """
