@@ -1,0 +1,153 @@
+"""A tiny server that speaks enough CARLA for a supervisor, and misbehaves on demand.
+
+Run as `python -m tests.fleet.fake_server -carla-rpc-port=N [options]`: a fraction of the stand-in's start
+and memory, so that many of them fit on a small machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+
+from carlad.wire import CARLA_VERSION
+from carlad.wire import types as t
+from carlad.wire.msgpackrpc import RequestReader, answer, refuse, unknown_call
+from carlad.wire.sensors import SensorType, episode_header, header
+from carlad.wire.streaming import WORLD_STREAM, Token, frame_prefix
+
+TICK_S = 0.02
+
+
+class World:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.rpc_port = options.rpc_port
+        self.streaming_port = options.streaming_port or options.rpc_port + 1
+        self.map = options.map
+        self.episode_id = 1
+        self.loading_until = 0.0
+
+    def result(self, name: str, arguments: tuple) -> object:
+        if time.monotonic() < self.loading_until and name not in ("version", "get_available_maps"):
+            time.sleep(self.loading_until - time.monotonic())  # the game thread is busy
+        token = Token(WORLD_STREAM, self.streaming_port).encode()
+        results = {
+            "version": self.options.version,
+            "get_available_maps": ["Carla/Maps/Town01", "Carla/Maps/Town02"],
+            "get_episode_info": t.EpisodeInfo(self.episode_id, t.TokenBox(token)),
+            "get_sensor_token": t.TokenBox(token),
+            "get_episode_settings": t.EpisodeSettings(synchronous_mode=self.options.synchronous),
+            "get_map_info": t.MapInfo(f"Carla/Maps/{self.map}", []),
+        }
+        return results[name]
+
+    def load(self, name: str) -> None:
+        if self.options.crash_on_load:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        self.map = name
+        self.episode_id += 1
+        self.loading_until = time.monotonic() + self.options.load_s
+
+
+async def serve_rpc(world: World, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    requests = RequestReader()
+    while data := await reader.read(65536):
+        for request in requests.receive(data):
+            writer.write(respond(world, request))
+    writer.close()
+
+
+def respond(world: World, request) -> bytes:
+    from carlad.wire.calls import CALLS
+
+    if request.name not in CALLS:
+        return unknown_call(request.msgid, request.name, 0)
+    arguments = CALLS[request.name].decode_arguments(request.arguments)
+    if request.name == "load_new_episode":
+        if arguments[0] not in ("Town01", "Town02"):
+            return refuse(request.msgid, f"Map '{arguments[0]}' not found", void=True)
+        world.load(arguments[0])
+        return answer(request.msgid, None)
+    return answer(request.msgid, world.result(request.name, arguments))
+
+
+async def serve_stream(world: World, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readexactly(4)
+    frame = 1
+    try:
+        while True:
+            payload = header(SensorType.WORLD_OBSERVER, frame, frame * TICK_S, None)
+            payload += episode_header(world.episode_id, 0.0, TICK_S, 0)
+            writer.write(frame_prefix(len(payload)) + payload)
+            await writer.drain()
+            await asyncio.sleep(TICK_S)
+            frame += not world.options.frozen
+    except ConnectionError:
+        writer.close()
+
+
+async def serve(options: argparse.Namespace) -> None:
+    world = World(options)
+    await asyncio.start_server(lambda r, w: serve_rpc(world, r, w), "127.0.0.1", world.rpc_port)
+    await asyncio.start_server(lambda r, w: serve_stream(world, r, w), "127.0.0.1", world.streaming_port)
+    print("ready", world.rpc_port, world.streaming_port, flush=True)
+    await asyncio.Event().wait()
+
+
+def fork_like_a_launcher() -> None:
+    """The parent waits as CarlaUE4.sh does: it forwards no signal and is not the server."""
+    child = os.fork()
+    if child:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _pid, status = os.waitpid(child, 0)
+        sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    os.setsid()
+
+
+def flood() -> None:
+    """Fills stderr in a process of its own as fast as it is read."""
+    if os.fork() == 0:
+        chunk = b"".join(b"LogSpam: Error: %06d %s\n" % (n, b"x" * 80) for n in range(1000))
+        while True:
+            os.write(2, chunk)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-carla-rpc-port", dest="rpc_port", type=int, required=True)
+    parser.add_argument("-carla-streaming-port", dest="streaming_port", type=int, default=0)
+    parser.add_argument("--version", default=CARLA_VERSION)
+    parser.add_argument("--map", default="Town01")
+    parser.add_argument("--load-s", type=float, default=0.0)
+    for flag in ("ignore-sigterm", "never-ready", "frozen", "synchronous", "fork", "flood", "crash-on-load"):
+        parser.add_argument(f"--{flag}", action="store_true")
+    parser.add_argument("--exit", type=int, default=None)
+    parser.add_argument("--hold-port", action="store_true")
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    options = parse(sys.argv[1:])
+    if options.exit is not None:
+        print("cannot start: told to", file=sys.stderr)
+        sys.exit(options.exit)
+    if options.fork:
+        fork_like_a_launcher()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if options.ignore_sigterm else signal.SIG_DFL)
+    if options.flood:
+        flood()
+    if options.never_ready:
+        time.sleep(3600)
+    if options.hold_port:
+        with socket.create_server(("127.0.0.1", options.rpc_port)):
+            time.sleep(3600)
+    asyncio.run(serve(options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Ports and processes for the tests of servers; whatever is started here is ended here."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+FAKE_SERVER = (sys.executable, "-m", "tests.fleet.fake_server")
+_first_ports = itertools.count(25000 + os.getpid() % 100 * 16, 4)
+
+
+def free_ports() -> int:
+    """The first of four ports in a row that nobody uses."""
+    while True:
+        first = 25000 + (next(_first_ports) - 25000) % 1600
+        if all(is_free(port) for port in range(first, first + 4)):
+            return first
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def fake_server(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A ready fake server and its RPC port."""
+    port = free_ports()
+    command = [*FAKE_SERVER, f"-carla-rpc-port={port}", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("ready")
+            yield process, port
+        finally:
+            process.kill()
+
+
+def eventually(condition: Callable[[], object], within_s: float = 5.0) -> None:
+    """Waits until `condition` holds; the deadline is for a machine that is busy."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within_s} s: {condition}"
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of that id is there and not merely waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def pids_with(marker: str) -> list[int]:
+    """The processes whose environment names `marker`."""
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in pids if marker.encode() in _environ(pid) and is_running(pid)]
+
+
+def _environ(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
