@@ -112,65 +112,67 @@ def run_window(source: Source, size: tuple[int, int]) -> None:
     pygame.font.init()
     try:
         pygame.display.set_mode(size, pygame.RESIZABLE)
-        _Window(source).run()
+        Window(source).run()
     finally:
         pygame.quit()
 
 
-class _Window:
-    """The event loop on pygame's one window."""
+class Window:
+    """The event loop on pygame's one window, which exists already."""
 
     def __init__(self, source: Source) -> None:
+        self.open = True
+        self.picture = Picture()
         self._source = source
-        self._picture = Picture()
         self._canvas = pygame.Surface(SIZE_MIN)
-        self._open = True
 
     def run(self) -> None:
+        """Draw what comes in until the window is closed."""
         drawn_s = 0.0
-        while self._open:
+        while self.open:
             frame_ends_s = time.monotonic() + _FRAME_S
             news = self._source.update(_FRAME_S)
-            touched = [self._handle(event) for event in pygame.event.get()]
+            touched = [self.handle(event) for event in pygame.event.get()]
             if news or any(touched) or frame_ends_s - drawn_s > _REDRAW_S:
-                self._draw()
+                self.draw()
                 drawn_s = frame_ends_s
             time.sleep(max(0.0, frame_ends_s - time.monotonic()))
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Draw the source's scene, and show it."""
         window = pygame.display.get_surface()
         size = max(window.get_width(), SIZE_MIN[0]), max(window.get_height(), SIZE_MIN[1])
         if self._canvas.get_size() != size:
             self._canvas = pygame.Surface(size)
         scene = self._source.scene()
-        self._picture.draw(self._canvas, scene)
+        self.picture.draw(self._canvas, scene)
         window.blit(self._canvas, (0, 0))
         pygame.display.set_caption(f"carlad viz: {scene.session.session}")
         pygame.display.flip()
 
-    def _handle(self, event: pygame.event.Event) -> bool:
+    def handle(self, event: pygame.event.Event) -> bool:
         """React to one event; True if the picture changes by it."""
         if event.type == pygame.QUIT:
-            self._open = False
+            self.open = False
         elif event.type == pygame.KEYDOWN:
             self._press(event.key)
         elif event.type == pygame.MOUSEWHEEL:
-            self._picture.zoom(_ZOOM_STEP**event.y, pygame.mouse.get_pos())
+            self.picture.zoom(_ZOOM_STEP**event.y, pygame.mouse.get_pos())
         elif event.type == pygame.MOUSEMOTION and event.buttons[0]:
-            self._picture.drag(*event.rel)
+            self.picture.drag(*event.rel)
         else:
             return event.type in (pygame.VIDEORESIZE, pygame.VIDEOEXPOSE)
         return True
 
     def _press(self, key: int) -> None:
         if key in (pygame.K_q, pygame.K_ESCAPE):
-            self._open = False
+            self.open = False
         elif key in (pygame.K_PLUS, pygame.K_EQUALS, pygame.K_KP_PLUS):
-            self._picture.zoom(_ZOOM_STEP)
+            self.picture.zoom(_ZOOM_STEP)
         elif key in (pygame.K_MINUS, pygame.K_KP_MINUS):
-            self._picture.zoom(1 / _ZOOM_STEP)
+            self.picture.zoom(1 / _ZOOM_STEP)
         elif key == pygame.K_f:
-            self._picture.follow = not self._picture.follow
+            self.picture.follow = not self.picture.follow
         elif key == pygame.K_TAB:
             self._source.next_session()
         elif key == pygame.K_s:

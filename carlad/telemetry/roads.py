@@ -58,5 +58,5 @@ def _lane(start: Any, step_m: float) -> Lane | None:
 
 def _mark(marking: Any) -> str:
     """OpenDRIVE's marking as one of three: "SolidBroken" and the like count as solid."""
-    kind = str(marking.type)
+    kind = "NONE" if marking is None else str(marking.type)
     return "none" if kind in ("NONE", "Other") else "broken" if kind.startswith("Broken") else "solid"
