@@ -1,0 +1,82 @@
+"""Every lane of a map, sampled: what roads, pavements and markings are built from."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import carla
+import numpy as np
+import numpy.typing as npt
+
+_STEP_M = 1.0
+_END_GAP_M = 1e-3  # the library finds no waypoint exactly at a road's end
+_LANES_WITHOUT_SURFACE = frozenset({"none", "restricted"})
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One lane of one section, in its driving direction.
+
+    center, left, right: float (n, 3), the middle and the borders, metres, world frame
+    """
+
+    road_id: int
+    lane_id: int
+    kind: str  # OpenDRIVE's lane type
+    junction: str | None
+    waypoints: tuple[carla.Waypoint, ...]
+    center: npt.NDArray[np.float64]
+    left: npt.NDArray[np.float64]
+    right: npt.NDArray[np.float64]
+
+    @property
+    def is_sidewalk(self) -> bool:
+        return self.kind == "sidewalk"
+
+
+def lanes_of(town_map: carla.Map, xodr: str) -> Iterator[Lane]:
+    """All lanes with a surface; the map library lists driving lanes only, hence the text."""
+    for road in ET.fromstring(xodr.encode()).iterfind("road"):
+        length, junction = float(road.get("length", "0")), road.get("junction", "-1")
+        sections = road.findall("lanes/laneSection")
+        starts = [float(section.get("s", "0")) for section in sections] + [length]
+        for section, (start, end) in zip(sections, pairwise(starts), strict=True):
+            for element in section.iter("lane"):
+                kind = element.get("type", "none")
+                lane_id = int(element.get("id", "0"))
+                if lane_id == 0 or kind in _LANES_WITHOUT_SURFACE:
+                    continue
+                waypoints = _samples(town_map, int(road.get("id", "-1")), lane_id, start, end)
+                if len(waypoints) > 1:
+                    yield _lane(waypoints, kind, None if junction == "-1" else junction)
+
+
+def _samples(
+    town_map: carla.Map, road_id: int, lane_id: int, start: float, end: float
+) -> tuple[carla.Waypoint, ...]:
+    count = max(2, int((end - start) / _STEP_M) + 1)
+    stations = np.linspace(start + _END_GAP_M, end - _END_GAP_M, count).tolist()
+    found = (town_map.get_waypoint_xodr(road_id, lane_id, s) for s in stations)
+    waypoints = tuple(waypoint for waypoint in found if waypoint is not None)
+    return waypoints[::-1] if lane_id > 0 else waypoints
+
+
+def _lane(waypoints: tuple[carla.Waypoint, ...], kind: str, junction: str | None) -> Lane:
+    poses = [waypoint.transform for waypoint in waypoints]
+    center = np.array([(p.location.x, p.location.y, p.location.z) for p in poses])
+    yaw = np.radians([p.rotation.yaw for p in poses])
+    half_width = np.array([waypoint.lane_width for waypoint in waypoints])[:, None] / 2
+    to_right = np.stack((-np.sin(yaw), np.cos(yaw), np.zeros_like(yaw)), axis=1) * half_width
+    return Lane(
+        road_id=waypoints[0].road_id,
+        lane_id=waypoints[0].lane_id,
+        kind=kind,
+        junction=junction,
+        waypoints=waypoints,
+        center=center,
+        left=center - to_right,
+        right=center + to_right,
+    )

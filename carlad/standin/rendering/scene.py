@@ -1,0 +1,207 @@
+"""One town to cast rays into: what stands still is built once, what moves once a frame.
+
+Rays are answered by Open3D's RaycastingScene (Embree). It is imported at the first ray, or by `warm`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from carlad.standin.rendering import signals
+from carlad.standin.rendering.buildings import neighbourhood
+from carlad.standin.rendering.daylight import daylight, pack, shade
+from carlad.standin.rendering.lanes import lanes_of
+from carlad.standin.rendering.mesh import Mesh, join
+from carlad.standin.rendering.objects import Objects
+from carlad.standin.rendering.roads import markings, stop_lines, surfaces
+from carlad.standin.rendering.shapes import ObjectMesh, mesh_of
+from carlad.standin.towns import Town
+from carlad.wire.types import CityObjectLabel, TrafficLightState, WeatherParameters
+
+_SKIP_M = 1e-3  # past a surface that is seen from behind
+_BACK_FACES_MAX = 6  # surfaces that a ray may leave from inside before it counts as lost
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Where rays (N, 6) ended.
+
+    distance: float32 (N,), in lengths of the ray's direction; inf where nothing was hit
+    triangle: int64 (N,), a row of the frame's tables; `Frame.sky` where nothing was hit
+    """
+
+    distance: npt.NDArray[np.float32]
+    triangle: npt.NDArray[np.int64]
+
+
+class Scene:
+    """A town's static triangles, and frames of it. Building waits for the first ray (or `warm`)."""
+
+    def __init__(self, town: Town) -> None:
+        self.town = town
+        self._building = threading.Lock()
+        self._static: _Static | None = None
+
+    def warm(self) -> None:
+        """Import Open3D and build the town now; safe in any thread. Takes about a second."""
+        self.static()
+
+    def static(self) -> _Static:
+        with self._building:
+            if self._static is None:
+                self._static = _Static(self.town)
+            return self._static
+
+    def frame(self, objects: Objects, lights: Sequence[int] | None = None) -> Frame:
+        """The town at one moment: `objects` as they stand, `lights` in the order of `town.lights`.
+
+        Costs nothing until a sensor looks. Without `lights` all lamps are off.
+        """
+        states = tuple(lights) if lights is not None else (TrafficLightState.OFF,) * len(self.town.lights)
+        if len(states) != len(self.town.lights):
+            raise ValueError(f"cannot show {len(states)} light states: the town has {len(self.town.lights)}")
+        return Frame(self, objects, states)
+
+
+class Frame:
+    """One moment of a scene. Tables have a row for each static triangle, then the sky, then the objects'."""
+
+    def __init__(self, scene: Scene, objects: Objects, lights: tuple[int, ...]) -> None:
+        self.objects = objects
+        self.lights = lights
+        self._scene = scene
+
+    @cached_property
+    def static(self) -> _Static:
+        return self._scene.static()
+
+    @property
+    def sky(self) -> int:
+        """The table row of rays that hit nothing."""
+        return len(self.static.mesh)
+
+    @cached_property
+    def moving(self) -> Mesh:
+        return self._moving.mesh
+
+    @cached_property
+    def tags(self) -> npt.NDArray[np.uint8]:
+        """uint8 (rows,), CityObjectLabel"""
+        sky = np.array([CityObjectLabel.SKY], np.uint8)
+        return np.concatenate((self.static.mesh.tag, sky, self.moving.tag))
+
+    @cached_property
+    def object_ids(self) -> npt.NDArray[np.uint32]:
+        """uint32 (rows,), the actor's id; 0 for what belongs to the town"""
+        return np.concatenate((np.zeros(self.sky + 1, np.uint32), self._moving.object_id))
+
+    @cached_property
+    def normals(self) -> npt.NDArray[np.float32]:
+        """float32 (rows, 3), outwards"""
+        return np.concatenate((self.static.normals, np.zeros((1, 3), np.float32), self.moving.normals))
+
+    def palette(self, weather: WeatherParameters) -> npt.NDArray[np.uint32]:
+        """uint32 (rows,), colours as lit, packed as in `daylight.pack`; lamps shine by themselves."""
+        light = daylight(weather)
+        moving = shade(self.moving.color, self.moving.normals, light)
+        words = np.concatenate((self.static.palette(weather), np.zeros(1, np.uint32), moving))
+        lamps = pack(signals.lamp_colors(self.lights))
+        words[self.sky - len(lamps) : self.sky] = lamps
+        return words
+
+    def cast(self, rays: npt.NDArray[np.float32]) -> Hits:
+        """First surfaces that rays (N, 6) meet: origin and direction, world frame, metres."""
+        distance, triangle = _cast(self.static.caster, rays)
+        triangle = np.minimum(triangle, self.sky)
+        if len(self.objects):
+            nearer, row = self._cast_moving(rays)
+            wins = nearer < distance
+            distance = np.where(wins, nearer, distance)
+            triangle = np.where(wins, row + (self.sky + 1), triangle)
+        return Hits(distance, triangle)
+
+    def _cast_moving(
+        self, rays: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Like `_cast`, but a surface seen from behind is looked through: sensors sit inside vehicles."""
+        distance, triangle = _cast(self._caster, rays)
+        normals = self.moving.normals
+        for _ in range(_BACK_FACES_MAX):
+            hit = np.flatnonzero(np.isfinite(distance))
+            leaving = np.einsum("ij,ij->i", normals[triangle[hit]], rays[hit, 3:]) > 0
+            behind = hit[leaving]
+            if not len(behind):
+                return distance, triangle
+            onward = rays[behind].copy()
+            passed = distance[behind] + _SKIP_M / np.linalg.norm(onward[:, 3:], axis=1)
+            onward[:, :3] += onward[:, 3:] * passed[:, None]
+            rest, triangle[behind] = _cast(self._caster, onward)
+            distance[behind] = passed + rest
+        distance[behind] = np.inf
+        return distance, triangle
+
+    @cached_property
+    def _moving(self) -> ObjectMesh:
+        return mesh_of(self.objects)
+
+    @cached_property
+    def _caster(self) -> Any:
+        return _caster(self.moving)
+
+
+class _Static:
+    """What stands still in a town. The lamps' triangles come last."""
+
+    def __init__(self, town: Town) -> None:
+        lanes = list(lanes_of(town.map, town.xodr))
+        self.mesh = join(
+            (
+                *surfaces(lanes),
+                *markings(lanes),
+                *stop_lines(town),
+                *neighbourhood(town.name, lanes),
+                *signals.posts(town),
+                *signals.lamps(town),
+            )
+        )
+        self.normals = self.mesh.normals
+        self.caster = _caster(self.mesh)
+        self._lit_by: WeatherParameters | None = None
+        self._palette = np.empty(0, np.uint32)
+
+    def palette(self, weather: WeatherParameters) -> npt.NDArray[np.uint32]:
+        """uint32 (T,), as in `Frame.palette`; kept until the weather changes."""
+        if weather != self._lit_by:
+            self._lit_by = copy(weather)
+            self._palette = shade(self.mesh.color, self.normals, daylight(weather))
+        return self._palette
+
+
+def _caster(mesh: Mesh) -> Any:
+    """An Open3D scene of `mesh`; its primitive ids are the mesh's rows."""
+    o3d = _open3d()
+    scene = o3d.t.geometry.RaycastingScene()
+    corners = np.ascontiguousarray(mesh.corners.reshape(-1, 3))
+    order = np.arange(len(corners), dtype=np.uint32).reshape(-1, 3)
+    scene.add_triangles(o3d.core.Tensor(corners), o3d.core.Tensor(order))
+    return scene
+
+
+def _cast(
+    caster: Any, rays: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    answer = caster.cast_rays(_open3d().core.Tensor(rays))
+    return answer["t_hit"].numpy(), answer["primitive_ids"].numpy().astype(np.int64)
+
+
+def _open3d() -> Any:
+    return import_module("open3d")
