@@ -85,10 +85,10 @@ def _parser() -> argparse.ArgumentParser:
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     if not (
-        width.isdecimal() and height.isdecimal() and 640 <= int(width) <= 7680 and 480 <= int(height) <= 4320
+        width.isdecimal() and height.isdecimal() and 800 <= int(width) <= 7680 and 600 <= int(height) <= 4320
     ):
         raise argparse.ArgumentTypeError(
-            f"cannot use {text!r}: sizes are WIDTHxHEIGHT, from 640x480 to 7680x4320"
+            f"cannot use {text!r}: sizes are WIDTHxHEIGHT, from 800x600 to 7680x4320"
         )
     return int(width), int(height)
 

@@ -18,7 +18,7 @@ from viz.hud import draw_hud
 from viz.source import Scene, Signal, Source, SourceError
 from viz.view import ViewFromWorld
 
-SIZE_MIN = (640, 480)
+SIZE_MIN = (800, 600)  # smaller windows show a part of this
 HELP = "+ / −  zoom      drag  move      f  follow      s  screenshot      tab  next session      q  quit"
 _FRAME_S = 1 / 30
 _REDRAW_S = 0.25  # without news too, so that the age of the picture is seen to grow
@@ -72,7 +72,7 @@ def panels(width: int, height: int) -> tuple[pygame.Rect, pygame.Rect, pygame.Re
     hud_w = min(350, max(250, width * 27 // 100))
     world = pygame.Rect(0, 0, width - hud_w - _GAP, height - _FOOTER_H)
     hud = pygame.Rect(width - hud_w, 0, hud_w, height)
-    return world, hud, pygame.Rect(20, height - _FOOTER_H, world.width, _FOOTER_H)
+    return world, hud, pygame.Rect(20, height - _FOOTER_H, world.width - 20, _FOOTER_H)
 
 
 def banner(scene: Scene) -> str | None:
@@ -123,7 +123,7 @@ class Window:
     def __init__(self, source: Source) -> None:
         self.open = True
         self.picture = Picture()
-        self._source = source
+        self.source = source
         self._canvas = pygame.Surface(SIZE_MIN)
 
     def run(self) -> None:
@@ -131,7 +131,7 @@ class Window:
         drawn_s = 0.0
         while self.open:
             frame_ends_s = time.monotonic() + _FRAME_S
-            news = self._source.update(_FRAME_S)
+            news = self.source.update(_FRAME_S)
             touched = [self.handle(event) for event in pygame.event.get()]
             if news or any(touched) or frame_ends_s - drawn_s > _REDRAW_S:
                 self.draw()
@@ -144,7 +144,7 @@ class Window:
         size = max(window.get_width(), SIZE_MIN[0]), max(window.get_height(), SIZE_MIN[1])
         if self._canvas.get_size() != size:
             self._canvas = pygame.Surface(size)
-        scene = self._source.scene()
+        scene = self.source.scene()
         self.picture.draw(self._canvas, scene)
         window.blit(self._canvas, (0, 0))
         pygame.display.set_caption(f"carlad viz: {scene.session.session}")
@@ -174,7 +174,7 @@ class Window:
         elif key == pygame.K_f:
             self.picture.follow = not self.picture.follow
         elif key == pygame.K_TAB:
-            self._source.next_session()
+            self.source.next_session()
         elif key == pygame.K_s:
             self._screenshot()
 

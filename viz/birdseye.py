@@ -16,6 +16,7 @@ from viz.view import ViewFromWorld
 
 _ROUTE_WIDTH_M = 1.1
 _BOX_LENGTH_MIN_PX = 9.0
+_NUMBER_MAX = 1e6  # metres or degrees; what a diverged simulation sends is not drawn
 _BODY = np.array(
     [(0.0, 0.2), (0.0, 0.8), (0.07, 1.0), (0.95, 1.0), (1.0, 0.87), (1.0, 0.13), (0.95, 0.0), (0.07, 0.0)]
 )
@@ -52,18 +53,25 @@ class BirdsEye:
             self._roads.blit(surface, view_from_world, lanes)
         if bundle is not None:
             _draw_route(surface, view_from_world, bundle.route)
-            for actor in bundle.actors:
+            for actor in filter(_is_placed, bundle.actors):
                 _draw_actor(surface, view_from_world, actor)
-            if bundle.ego is not None:
+            if bundle.ego is not None and _is_placed(bundle.ego):
                 _draw_ego(surface, view_from_world, bundle.ego)
         _draw_ruler(surface, fonts, view_from_world.scale)
 
 
+def _is_placed(body: Actor | Ego) -> bool:
+    """Whether a body's numbers are some that a world could have; false for those that are not finite."""
+    numbers = (body.x, body.y, body.yaw_deg, body.half_length_m, body.half_width_m)
+    return all(abs(number) < _NUMBER_MAX for number in numbers)
+
+
 def _draw_route(surface: pygame.Surface, view: ViewFromWorld, route: Sequence[tuple[float, float]]) -> None:
     """The way still ahead, with a ring at its end."""
-    if len(route) < 2:
+    places = [(x, y) for x, y in route if abs(x) < _NUMBER_MAX and abs(y) < _NUMBER_MAX]
+    if len(places) < 2:
         return
-    points = view.points(route)
+    points = view.points(places)
     width = max(3.0, _ROUTE_WIDTH_M * view.scale)
     theme.draw_stroke(surface, points, width, theme.ROUTE)
     theme.fill_disc(surface, points[-1], width, theme.GREEN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pygame
 
@@ -13,7 +14,7 @@ from viz.source import Scene, Signal
 _GAP = 10
 _PAD = 14
 _SESSION_H, _DRIVING_H, _TRAINING_H = 84, 148, 126
-_TERM_H_MIN, _TERM_H_MAX = 20, 30
+_TERM_H_MIN, _TERM_H_MAX = 17, 30
 _REWARD_SMALLEST, _REWARD_LARGEST = 0.01, 10.0  # a bar's logarithmic range: a step's progress, a collision
 _SIGNAL_COLOURS = {Signal.WAITING: theme.YELLOW, Signal.LIVE: theme.SKY, Signal.LOST: theme.VERMILLION}
 
@@ -89,10 +90,21 @@ def _draw_reward(card: pygame.Surface, fonts: theme.Fonts, bundle: Bundle) -> No
     theme.draw_text(card, fonts.label, total, (width, 0), theme.MUTED, "right")
     _draw_row(card, fonts, height - 18, "episode return", _signed(bundle.episode_return, 1))
     top, room = 24, height - 24 - 26
-    shown = list(bundle.reward_terms.items())[: max(0, room // _TERM_H_MIN)]
-    row_h = min(_TERM_H_MAX, room // max(1, len(shown)))
+    shown, more = shown_terms(bundle.reward_terms, room // _TERM_H_MIN)
+    row_h = min(_TERM_H_MAX, room // max(1, len(shown) + bool(more)))
     for row, (name, value) in enumerate(shown):
         _draw_term(card, fonts, top + row * row_h, name, value)
+    if more:
+        text = f"and {more} smaller"
+        theme.draw_text(card, fonts.body, text, (0, top + len(shown) * row_h), theme.MUTED)
+
+
+def shown_terms(terms: Mapping[str, float], rows: int) -> tuple[list[tuple[str, float]], int]:
+    """The terms that fit into so many rows, in their order, and how many are left out: the smallest."""
+    if len(terms) <= rows:
+        return list(terms.items()), 0
+    largest = sorted(terms, key=lambda name: -abs(_cut(terms[name], -math.inf, math.inf)))[: max(0, rows - 1)]
+    return [(name, value) for name, value in terms.items() if name in largest], len(terms) - len(largest)
 
 
 def _draw_term(card: pygame.Surface, fonts: theme.Fonts, y: int, name: str, value: float) -> None:
@@ -110,7 +122,7 @@ def _draw_training(card: pygame.Surface, fonts: theme.Fonts, bundle: Bundle, age
     steps = "–" if bundle.steps_per_s is None else f"{bundle.steps_per_s:,.0f}"
     facts = (
         (("steps/s", steps), ("episode", f"{bundle.episode:,}"), ("tick", f"{bundle.tick:,}")),
-        (("sim time", f"{bundle.sim_time_s:,.1f} s"), ("frame", f"{bundle.frame:,}"), ("age", _age(age_s))),
+        (("time", f"{bundle.sim_time_s:,.1f} s"), ("frame", f"{bundle.frame:,}"), ("age", _age(age_s))),
     )
     for column, rows in zip(columns, facts, strict=True):
         for row, (label, value) in enumerate(rows):

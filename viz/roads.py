@@ -60,7 +60,7 @@ def _drawn(lanes: Lanes, view: ViewFromWorld) -> pygame.Surface:
     )
     canvas = pygame.Surface((large.width, large.height))
     canvas.fill(theme.GROUND)
-    near = [lane for lane in lanes.lanes if theme.visible(canvas, large.points(lane.left))]
+    near = [lane for lane in lanes.lanes if theme.visible(canvas, large.points(_outline(lane)))]
     for lane in sorted(near, key=lambda lane: lane.kind == "driving"):  # asphalt covers what is beside it
         _draw_ground(canvas, large, lane)
     if view.scale >= _MARKS_SCALE_MIN:
@@ -71,10 +71,14 @@ def _drawn(lanes: Lanes, view: ViewFromWorld) -> pygame.Surface:
 
 
 def _draw_ground(canvas: pygame.Surface, view: ViewFromWorld, lane: Lane) -> None:
-    outline = view.points(np.concatenate([lane.left, lane.right[::-1]])).tolist()
+    outline = view.points(_outline(lane)).tolist()
     colour = theme.ASPHALT if lane.kind == "driving" else theme.VERGE
     pygame.draw.polygon(canvas, colour, outline)
     pygame.draw.lines(canvas, colour, True, outline, 2)  # closes the seam between neighbours
+
+
+def _outline(lane: Lane) -> NDArray[np.float32]:
+    return np.concatenate([lane.left, lane.right[::-1]])
 
 
 def _draw_mark(canvas: pygame.Surface, view: ViewFromWorld, boundary: NDArray[np.float32], mark: str) -> None:
