@@ -25,6 +25,8 @@ _SKIN: Color = (206, 162, 132)
 _TROUSERS: Color = (58, 62, 82)
 _METAL: Color = (96, 98, 102)
 
+_TALL = 0.425  # a car that is higher than that share of its length is a van
+
 
 @dataclass(frozen=True)
 class ObjectMesh:
@@ -37,13 +39,22 @@ class ObjectMesh:
 def mesh_of(objects: Objects) -> ObjectMesh:
     """Every object's shape at its pose, in world coordinates."""
     meshes, owners = [], []
-    names = np.array([_SHAPE_OF_TAG.get(int(tag), "box") for tag in objects.tag])
+    names = np.array(
+        [_shape_name(int(tag), extent) for tag, extent in zip(objects.tag, objects.extent, strict=True)]
+    )
     for name in sorted(set(names.tolist())):
         rows = np.flatnonzero(names == name)
         shape = _SHAPES[name]
         meshes.append(_placed(shape, objects, rows))
         owners.append(np.repeat(objects.actor_id[rows], len(shape)))
     return ObjectMesh(join(meshes), np.concatenate([*owners, np.empty(0, np.uint32)]))
+
+
+def _shape_name(tag: int, extent: npt.NDArray[np.floating]) -> str:
+    """Vans have a car's tag and a lorry's form."""
+    if tag == Tag.CAR and extent[2] > _TALL * extent[0]:
+        return "lorry"
+    return _SHAPE_OF_TAG.get(tag, "box")
 
 
 def _placed(shape: Mesh, objects: Objects, rows: npt.NDArray[np.intp]) -> Mesh:
