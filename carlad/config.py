@@ -184,10 +184,11 @@ PORTS_PER_SLOT = 4
 def _check(config: Config) -> None:
     fleet, lease = config.fleet, config.lease
     first, last = fleet.ports
-    if fleet.backend != "external" and last - first + 1 < PORTS_PER_SLOT * fleet.size:
+    blocks = max(0, last - first + 1) // PORTS_PER_SLOT
+    if fleet.backend != "external" and blocks < fleet.size + 1:
         raise ConfigError(
-            f"fleet.ports: {first} to {last} holds {max(0, (last - first + 1) // PORTS_PER_SLOT)} servers "
-            f"of {PORTS_PER_SLOT} ports each, fleet.size is {fleet.size}"
+            f"fleet.ports: {first} to {last} holds {blocks} blocks of {PORTS_PER_SLOT} ports; fleet.size, "
+            f"{fleet.size}, takes {fleet.size + 1}, as a new incarnation never gets the ports before it"
         )
     if fleet.spares > fleet.size:
         raise ConfigError(f"fleet.spares: {fleet.spares} of {fleet.size} slots cannot be kept back")

@@ -1,0 +1,249 @@
+"""The lease table's one owner: takes requests, follows the fleet and the clock, performs the effects."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+import trio
+
+from carlad.broker.effects import Answer, Claim, Effect, End, Load, Tell
+from carlad.broker.journal import Journal, JournalError
+from carlad.broker.leases import LeaseTable, Terms
+from carlad.log import get_logger
+from carlad.messages import (
+    Acquire,
+    LeaseStatus,
+    Queued,
+    Release,
+    Renew,
+    ReplyBody,
+    SlotStatus,
+    Withdraw,
+)
+from carlad.runtime import Changes, Mailbox, NoAnswerError
+
+log = get_logger(__name__)
+
+_INBOX_SIZE = 64  # requests of clients that wait for the broker's next turn; the gateway bounds them
+
+
+class Servers(Protocol):
+    """The fleet, as far as the broker needs it."""
+
+    changes: Changes
+
+    def statuses(self) -> tuple[SlotStatus, ...]: ...
+    def maps(self) -> frozenset[str]: ...
+    async def lease(self, slot: int, lease_id: str) -> bool: ...
+    async def load(self, slot: int, map: str) -> bool: ...
+    async def end(self, slot: int, lease_id: str, reason: str) -> None: ...
+
+
+class Notify(Protocol):
+    def __call__(
+        self, event: str, *, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
+    ) -> None: ...
+
+
+class Asked(msgspec.Struct, frozen=True):
+    request_id: str
+    body: Acquire | Renew | Release | Withdraw
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Refuse and end all."""
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Shows that the broker takes its turns."""
+
+
+class Pending:
+    """An answer that comes now or later."""
+
+    def __init__(self) -> None:
+        self._settled = trio.Event()
+        self._body: ReplyBody | None = None
+        self._failed = False
+
+    def settle(self, body: ReplyBody | None) -> None:
+        self._body = body
+        self._settled.set()
+
+    def fail(self) -> None:
+        self._failed = True
+        self._settled.set()
+
+    async def wait(self) -> ReplyBody | None:
+        """None: the request was sent again, and who sent it last is answered.
+
+        Raises NoAnswerError if the broker fails meanwhile.
+        """
+        await self._settled.wait()
+        if self._failed:
+            raise NoAnswerError("the broker failed")
+        return self._body
+
+
+class Broker:
+    """Survives a failed `run`: the next one knows no lease, so it ends every server that is held by one."""
+
+    def __init__(self, servers: Servers, journal: Journal, terms: Terms, notify: Notify) -> None:
+        self._servers = servers
+        self._journal = journal
+        self._terms = terms
+        self._notify = notify
+        self._mailbox: Mailbox[Asked | Stop | Ping, Pending | None] = Mailbox(_INBOX_SIZE)
+        self._token_on_disk = journal.token()
+        self._writing = trio.Lock()
+        self._rescheduled = Changes()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._table = LeaseTable(self._terms, self._token_on_disk)
+        self._pending: dict[str, Pending] = {}
+
+    async def ask(self, request_id: str, body: Acquire | Renew | Release | Withdraw) -> Pending:
+        """Raises NoAnswerError if the broker fails over it."""
+        pending = await self._mailbox.ask(Asked(request_id, body))
+        assert pending is not None
+        return pending
+
+    async def stop(self) -> None:
+        """Refuses everything from now on; holders and waiters are told."""
+        await self._mailbox.ask(Stop())
+
+    async def ping(self) -> None:
+        """Returns when the broker has taken a turn."""
+        await self._mailbox.ask(Ping())
+
+    def leases(self) -> tuple[LeaseStatus, ...]:
+        return self._table.leases(trio.current_time())
+
+    def queued(self, request_id: str) -> Queued:
+        """Where a request that is still pending stands."""
+        return self._table.queued(request_id)
+
+    @property
+    def waiting(self) -> int:
+        return self._table.waiting
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._begin()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._follow_fleet)
+                nursery.start_soon(self._keep_time)
+                await self._mailbox.serve(self._handle)
+        finally:
+            for pending in self._pending.values():
+                pending.fail()
+
+    async def _handle(self, request: Asked | Stop | Ping) -> Pending | None:
+        if isinstance(request, Asked):
+            return self._take(request.request_id, request.body)
+        if isinstance(request, Stop):
+            self._perform(self._table.stop())
+        return None
+
+    def _take(self, request_id: str, body: Acquire | Renew | Release | Withdraw) -> Pending:
+        if (superseded := self._pending.pop(request_id, None)) is not None:
+            superseded.settle(None)
+        pending = self._pending[request_id] = Pending()
+        now_s = trio.current_time()
+        match body:
+            case Acquire():
+                effects = self._table.acquire(request_id, body, now_s)
+            case Renew():
+                effects = self._table.renew(request_id, body, now_s)
+            case Release():
+                effects = self._table.release(request_id, body, now_s)
+            case Withdraw():
+                effects = self._table.withdraw(request_id, body, now_s)
+        self._perform(effects)
+        return pending
+
+    async def _follow_fleet(self) -> None:
+        while True:
+            self._look()
+            await self._servers.changes.wait()
+
+    async def _keep_time(self) -> None:
+        while True:
+            deadline_s = self._table.next_deadline_s()
+            with trio.move_on_at(float("inf") if deadline_s is None else deadline_s):
+                await self._rescheduled.wait()
+                continue
+            self._perform(self._table.time_passed(trio.current_time()))
+
+    def _look(self) -> None:
+        slots, maps = self._servers.statuses(), self._servers.maps()
+        self._perform(self._table.slots_changed(slots, maps, trio.current_time()))
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Answer():
+                    if (pending := self._pending.pop(effect.request_id, None)) is not None:
+                        pending.settle(effect.body)
+                case Tell():
+                    log.info(effect.event, slot=effect.slot, lease=effect.lease_id, reason=effect.reason)
+                    self._notify(
+                        effect.event, slot=effect.slot, lease_id=effect.lease_id, reason=effect.reason
+                    )
+                case Claim():
+                    self._nursery.start_soon(self._claim, effect)
+                case Load():
+                    self._nursery.start_soon(self._load, effect)
+                case End():
+                    self._nursery.start_soon(self._end, effect)
+        self._rescheduled.mark()
+
+    async def _claim(self, claim: Claim) -> None:
+        """Journal first, then the server, then the reply."""
+        fault = await self._put_on_disk(claim.token)
+        if fault is not None:
+            log.error("journal.failed", reason=fault)
+        held = fault is None and await self._lease(claim)
+        self._look()
+        now_s = trio.current_time()
+        if held:
+            self._perform(self._table.claimed(claim.slot, claim.token, now_s))
+        else:
+            self._perform(self._table.not_claimed(claim.slot, claim.token, now_s, fault))
+
+    async def _put_on_disk(self, token: int) -> str | None:
+        """None, or what is wrong. Tokens that come together are written together."""
+        async with self._writing:
+            newest = self._table.token
+            if token <= self._token_on_disk:
+                return None
+            try:
+                await trio.to_thread.run_sync(self._journal.raise_token, newest)
+            except JournalError as error:
+                return str(error)
+            self._token_on_disk = newest
+            return None
+
+    async def _lease(self, claim: Claim) -> bool:
+        try:
+            return await self._servers.lease(claim.slot, claim.lease_id)
+        except NoAnswerError:
+            return False  # should the slot hold the lease after all, the table orders its end
+
+    async def _load(self, load: Load) -> None:
+        try:
+            began = await self._servers.load(load.slot, load.map)
+        except NoAnswerError:
+            began = False
+        self._look()
+        self._perform(self._table.load_began(load.slot, began, trio.current_time()))
+
+    async def _end(self, end: End) -> None:
+        try:
+            await self._servers.end(end.slot, end.lease_id, end.reason)
+        except NoAnswerError:
+            self._table.not_ended(end.lease_id)

@@ -1,0 +1,50 @@
+"""What the lease table wants done. It decides, the broker performs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from carlad.messages import ReplyBody
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """Base of all effects."""
+
+
+class Answer(Effect, frozen=True):
+    """Whoever sent that request is to get `body`."""
+
+    request_id: str
+    body: ReplyBody
+
+
+class Claim(Effect, frozen=True):
+    """Put `token` on disk, then lease the slot; report to `LeaseTable.claimed` or `.not_claimed`."""
+
+    slot: int
+    lease_id: str
+    token: int
+
+
+class Load(Effect, frozen=True):
+    """Have the slot load a map; report to `LeaseTable.load_began`."""
+
+    slot: int
+    map: str
+
+
+class End(Effect, frozen=True):
+    """End the incarnation that this lease holds: the fence before the next grant."""
+
+    slot: int
+    lease_id: str
+    reason: str
+
+
+class Tell(Effect, frozen=True):
+    """Publish a notice."""
+
+    event: str
+    slot: int
+    lease_id: str
+    reason: str | None = None
