@@ -1,0 +1,96 @@
+"""A fleet without processes: slots that become READY, load and end after given times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from carlad.messages import SlotState, SlotStatus
+from carlad.runtime import Changes
+from tests.broker.slots import status
+
+
+class FakeServers:
+    """What the broker needs of a fleet. `ended` lists (slot, lease_id) in the order of the ends."""
+
+    def __init__(self, size: int, *, load_s: float = 1.0, restart_s: float = 1.0, answer_s: float = 0.0):
+        self.changes = Changes()
+        self.ended: list[tuple[int, str]] = []
+        self.grants_of: dict[int, list[str]] = {slot: [] for slot in range(size)}
+        self._load_s, self._restart_s, self._answer_s = load_s, restart_s, answer_s
+        self._slots = {slot: status(slot) for slot in range(size)}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self) -> None:
+        """Restarts and loads happen while this runs."""
+        async with trio.open_nursery() as self._nursery:
+            await trio.sleep_forever()
+
+    def statuses(self) -> tuple[SlotStatus, ...]:
+        return tuple(self._slots.values())
+
+    def maps(self) -> frozenset[str]:
+        return frozenset({"Town01", "Town02"})
+
+    async def lease(self, slot: int, lease_id: str) -> bool:
+        await trio.sleep(self._answer_s)
+        if self._slots[slot].state != "READY":
+            return False
+        self.grants_of[slot].append(lease_id)
+        self.show(slot, state="LEASED", lease_id=lease_id)
+        return True
+
+    async def load(self, slot: int, map: str) -> bool:
+        await trio.sleep(self._answer_s)
+        if self._slots[slot].state != "READY":
+            return False
+        self.show(slot, state="STARTING")
+        self._later(self._load_s, lambda: self.show(slot, state="READY", map=map))
+        return True
+
+    async def end(self, slot: int, lease_id: str, reason: str) -> None:
+        await trio.sleep(self._answer_s)
+        if self._slots[slot].lease_id == lease_id:
+            self.ended.append((slot, lease_id))
+            self.crash(slot, reason)
+
+    async def log_lines(self, slot: int, lines: int) -> tuple[str, ...]:
+        return tuple(f"line {number}" for number in range(lines))
+
+    async def ping(self) -> None:
+        """Always well."""
+
+    def crash(self, slot: int, reason: str = "crashed") -> None:
+        """The incarnation is over; the next one is READY after `restart_s`."""
+        incarnation = self._slots[slot].incarnation + 1
+        self.show(slot, state="STOPPING", lease_id=None, reason=reason)
+        self._later(self._restart_s, lambda: self._restarted(slot, incarnation))
+
+    def show(
+        self,
+        slot: int,
+        *,
+        state: SlotState,
+        map: str | None = "",
+        lease_id: str | None = None,
+        reason: str = "",
+    ) -> None:
+        before = self._slots[slot]
+        self._slots[slot] = msgspec.structs.replace(
+            before, state=state, map=map or before.map, lease_id=lease_id, reason=reason or before.reason
+        )
+        self.changes.mark()
+
+    def _restarted(self, slot: int, incarnation: int) -> None:
+        self._slots[slot] = status(slot, incarnation=incarnation)
+        self.changes.mark()
+
+    def _later(self, seconds: float, act: Callable[[], None]) -> None:
+        async def wait_and_act() -> None:
+            await trio.sleep(seconds)
+            act()
+
+        assert self._nursery is not None, "run() does not run"
+        self._nursery.start_soon(wait_and_act)
