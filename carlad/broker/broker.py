@@ -135,6 +135,7 @@ class Broker:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                self._look()
                 nursery.start_soon(self._follow_fleet)
                 nursery.start_soon(self._keep_time)
                 await self._mailbox.serve(self._handle)
@@ -168,8 +169,8 @@ class Broker:
 
     async def _follow_fleet(self) -> None:
         while True:
-            self._look()
             await self._servers.changes.wait()
+            self._look()
 
     async def _keep_time(self) -> None:
         while True:

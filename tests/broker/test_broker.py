@@ -67,7 +67,7 @@ def simulated(test: Callable[[Path], Awaitable[None]]) -> Callable[[Path], None]
         # A thread (the journal's) may be at work while all tasks wait: the clock must not jump then.
         trio.run(test, tmp_path, clock=trio.testing.MockClock(autojump_threshold=0.02))
 
-    run.__name__ = test.__name__  # type: ignore[attr-defined]
+    run.__name__ = test.__name__
     return run
 
 
@@ -196,7 +196,7 @@ async def test_without_a_journal_there_is_no_grant(tmp_path: Path) -> None:
         def fail(_token: int) -> None:
             raise JournalError("cannot write the journal: disk full")
 
-        bench.journal.raise_token = fail  # type: ignore[method-assign]
+        bench.journal.raise_token = fail  # type: ignore[assignment, method-assign]
         answer = await bench.ask(acquire(wait_s=10.0))
         assert isinstance(answer, Refused)
         assert (answer.code, bench.servers.grants_of) == ("unavailable", {0: [], 1: []})
