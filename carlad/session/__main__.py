@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium
 import zmq
 
+from carlad.log import configure
 from carlad.session.broadcast import Broadcast
 from carlad.session.host import Host, serve
 from carlad.session.owner import end_with
@@ -25,7 +26,7 @@ from carlad.telemetry import Publisher, TelemetryError
 def main() -> int:
     """Serve until Close, SIGTERM, SIGINT or the owner's end. Exit code 2 for arguments that cannot work."""
     arguments = _parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure()
     stop_fd = _stop_fd()
     try:
         owner_gone = end_with(arguments.owner_pid) if arguments.owner_pid is not None else None

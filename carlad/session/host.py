@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import zmq
 
+from carlad.log import get_logger
 from carlad.session import protocol, spaces
 from carlad.session.broadcast import Broadcast
 from carlad.session.environment import Attachable, Server
@@ -28,7 +28,7 @@ from carlad.session.protocol import (
     Stepped,
 )
 
-log = logging.getLogger(__name__)
+log = get_logger("carlad.session")
 
 Answer = tuple[Reply, dict[str, Array]]
 
@@ -142,7 +142,7 @@ class Host:
             if self._broadcast is not None and self._env is not None:
                 self._broadcast.lost(self._env.unwrapped, str(error))
         elif kind is FailureKind.ENVIRONMENT_ERROR:
-            log.error("the environment failed", exc_info=error)
+            log.exception("environment.failed")
         return failed
 
 

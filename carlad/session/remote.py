@@ -132,6 +132,10 @@ class RemoteEnv:
             raise ProtocolError("cannot read an observation before Attach")
         return spaces.from_arrays(self._observation, arrays)
 
+    def kill(self) -> None:
+        """End the host at once, also from another thread; `close` is still due."""
+        self._process.kill()
+
     def close(self, kill: bool = False) -> None:
         """End the host and remove its sockets; `kill` does not give it time. May be called again."""
         if self.pidfd < 0:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import Any
 
 import carla
 
+from carlad.log import get_logger
 from carlad.session.environment import Server
 from trainer.env.config import RouteConfig
 from trainer.env.observation import Ego
 
-log = logging.getLogger(__name__)
+log = get_logger("carlad.trainer")
 
 # The car stands still with its wheels straight: what a teleported vehicle is given until it has settled.
 _HOLD = carla.VehicleControl(throttle=0.0, steer=0.0, brake=1.0)
@@ -74,7 +74,7 @@ class World:
             self._vehicle.destroy()
             self._world.apply_settings(self._before)
         except RuntimeError as error:
-            log.warning("left the world as it is: %s", error)
+            log.warning("world.left_behind", reason=error)
 
     def _tick(self) -> Ego:
         self._world.tick()

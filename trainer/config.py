@@ -1,0 +1,165 @@
+"""A training's configuration: strict TOML into frozen structs, and `key=value` overrides."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from carlad.errors import ConfigError
+from trainer.env.config import RouteConfig
+from trainer.policy import PolicyConfig
+from trainer.ppo import PPOConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_PACKAGED = Path(__file__).parent / "configs"
+
+Address = Annotated[str, msgspec.Meta(pattern=r"^[^:\s]+:[0-9]{1,5}$")]
+
+
+class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long, and what is kept. May differ when a training is resumed."""
+
+    seed: int = 1
+    total_steps: Annotated[int, msgspec.Meta(ge=0)] = 1_000_000  # environment steps of all environments
+    seconds_max: Annotated[float, msgspec.Meta(gt=0)] = math.inf  # of training, evaluations not counted
+    eval_episodes: Annotated[int, msgspec.Meta(ge=0)] = 50  # before and after the training; 0: none
+    checkpoint_every_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0  # what a crash of the trainer costs
+    torch_threads: Annotated[int, msgspec.Meta(ge=1)] = 1  # small networks gain nothing from more
+
+
+class ServersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the environments' servers come from. May differ when a training is resumed."""
+
+    sessions: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2  # environments, each on a server of its own
+    endpoint: str = ""  # the daemon's; empty: CARLAD_ENDPOINT, else the default socket
+    map: str = ""  # leased servers run it; empty: any
+    addresses: tuple[Address, ...] = ()  # servers without a daemon, one for each session
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole configuration; an empty file is one that works."""
+
+    train: TrainConfig = TrainConfig()
+    servers: ServersConfig = ServersConfig()
+    env: RouteConfig = RouteConfig()
+    policy: PolicyConfig = PolicyConfig()
+    ppo: PPOConfig = PPOConfig()
+
+
+def load(name: str, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration in file `name`, or the packaged one of that name, with `key=value` overrides.
+
+    CARLA_HOST and CARLA_PORT name the server where the file names none. Raises ConfigError with file and key.
+    """
+    path = _find(name)
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read configuration {path}: {error}") from error
+    try:
+        return decode(table, overrides, environ)
+    except ConfigError as error:
+        raise ConfigError(f"cannot use configuration {path}: {error}") from error
+
+
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """The configuration with `key=value` overrides. Raises ConfigError naming the key."""
+    return decode(msgspec.to_builtins(config), overrides)
+
+
+def decode(
+    table: dict[str, Any], overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None
+) -> Config:
+    """A parsed table with overrides as a Config. Raises ConfigError naming the key."""
+    for assignment in overrides:
+        _apply(table, assignment)
+    if environ and ("CARLA_HOST" in environ or "CARLA_PORT" in environ):
+        address = f"{environ.get('CARLA_HOST', '127.0.0.1')}:{environ.get('CARLA_PORT', '2000')}"
+        table["servers"] = {"addresses": [address], "sessions": 1, **table.get("servers", {})}
+    _refuse_unknown_keys(table, Config, "")
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_in_words(error)) from error
+    _check(config)
+    return config
+
+
+def flat(config: Config) -> dict[str, Any]:
+    """The configuration as {"section.key": value}, for logs and for comparing."""
+    return dict(_flatten(msgspec.to_builtins(config), ""))
+
+
+def _find(name: str) -> Path:
+    packaged = _PACKAGED / f"{name}.toml"
+    if packaged.is_file() and not Path(name).exists():
+        return packaged
+    if not Path(name).is_file():
+        known = ", ".join(sorted(path.stem for path in _PACKAGED.glob("*.toml")))
+        raise ConfigError(f"cannot read configuration {name}: there is no such file; packaged are {known}")
+    return Path(name)
+
+
+def _apply(table: dict[str, Any], assignment: str) -> None:
+    """Set `section.key=value` in the table; the value is TOML, or else a string."""
+    key, equals, text = assignment.partition("=")
+    *sections, last = key.strip().split(".")
+    if not equals or not last:
+        raise ConfigError(f"cannot use override {assignment!r}: write section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"cannot use override {assignment!r}: {section} is no section")
+    table[last] = value
+
+
+def _refuse_unknown_keys(table: dict[str, Any], struct: type[msgspec.Struct], prefix: str) -> None:
+    fields = {field.name: field.type for field in msgspec.structs.fields(struct)}
+    for key, value in table.items():
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {prefix}{close[0]}?" if close else f"known are {', '.join(sorted(fields))}"
+            raise ConfigError(f"unknown key {prefix}{key}: {hint}")
+        section = fields[key]
+        if isinstance(section, type) and issubclass(section, msgspec.Struct) and isinstance(value, dict):
+            _refuse_unknown_keys(value, section, f"{prefix}{key}.")
+
+
+def _in_words(error: msgspec.ValidationError) -> str:
+    """msgspec's "Expected `float` - at `$.ppo.clip`" with the key first."""
+    what, _, where = str(error).partition(" - at `$.")
+    return f"{where.rstrip('`')}: {what}" if where else what
+
+
+def _check(config: Config) -> None:
+    addresses, sessions = config.servers.addresses, config.servers.sessions
+    if addresses and len(addresses) != sessions:
+        raise ConfigError(f"servers.addresses: {len(addresses)} given, but servers.sessions is {sessions}")
+    if config.ppo.minibatch_steps > config.ppo.batch_steps:
+        raise ConfigError(
+            f"ppo.minibatch_steps: {config.ppo.minibatch_steps} is more than "
+            f"ppo.batch_steps, {config.ppo.batch_steps}"
+        )
+
+
+def _flatten(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
