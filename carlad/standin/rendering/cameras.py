@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.rendering.daylight import Daylight, daylight, pack
-from carlad.standin.rendering.geometry import location_of, rotation_of
+from carlad.standin.rendering.geometry import FloatArray, location_of, rotation_of
 from carlad.standin.rendering.scene import Frame, Hits
 from carlad.wire.types import Transform, WeatherParameters
 
@@ -22,16 +22,29 @@ _DEPTH_MAX = (1 << 24) - 1
 _OPAQUE = np.uint32(0xFF000000)
 _HAZE_MAX_M = 4095
 _SKY_STEPS = 512
-_CAMERAS_CACHED = 8  # rays of that many different sizes and fields of view are kept
+_CAMERAS_CACHED = 8  # grids of that many different sizes and fields of view are kept
+_NEAR_M = 0.02
+# A box's corners are numbered by the signs of x, y and z as three bits: an edge joins two that differ in one.
+_EDGES = [(a, b) for a in range(8) for b in range(a) if (a ^ b).bit_count() == 1]
+_EDGE_TAILS, _EDGE_HEADS = np.array(_EDGES).T
 
 
 @dataclass(frozen=True)
 class CameraModel:
-    """A pinhole camera that looks along +x: pixels and the horizontal field of view in degrees."""
+    """A pinhole camera that looks along +x: pixels and the horizontal field of view in degrees.
+
+    Raises ValueError where that makes no picture.
+    """
 
     width: int = 800
     height: int = 600
     fov_deg: float = 90.0
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height) < 1 or not 0.0 < self.fov_deg < 180.0:
+            raise ValueError(
+                f"cannot make a camera of {self.width} x {self.height} pixels and {self.fov_deg} degrees"
+            )
 
     @staticmethod
     def from_attributes(values: Mapping[str, str]) -> CameraModel:
@@ -75,30 +88,76 @@ def render_semantic(frame: Frame, camera: CameraModel, world_from_camera: Transf
 
 
 @lru_cache(maxsize=_CAMERAS_CACHED)
-def _directions(camera: CameraModel) -> npt.NDArray[np.float32]:
-    """float32 (H * W, 3), row by row, through the pixels' middles, camera frame; x is 1."""
-    focal = camera.width / (2.0 * math.tan(math.radians(camera.fov_deg) / 2.0))
-    right = (np.arange(camera.width) + 0.5 - camera.width / 2) / focal
-    up = -(np.arange(camera.height) + 0.5 - camera.height / 2) / focal
-    y, z = np.meshgrid(right, up)
-    return np.stack((np.ones_like(y), y, z), axis=-1).reshape(-1, 3).astype(np.float32)
+def _plane(camera: CameraModel) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Where the pixels' middles lie on the plane x = 1: y of each column, z of each row."""
+    focal = _focal(camera)
+    y = (np.arange(camera.width) + 0.5 - camera.width / 2) / focal
+    z = -(np.arange(camera.height) + 0.5 - camera.height / 2) / focal
+    return y.astype(np.float32), z.astype(np.float32)
 
 
 @lru_cache(maxsize=_CAMERAS_CACHED)
 def _lengths(camera: CameraModel) -> npt.NDArray[np.float32]:
-    lengths: npt.NDArray[np.float32] = np.linalg.norm(_directions(camera), axis=1)
+    """(H * W,), of the rays' directions"""
+    y, z = _plane(camera)
+    lengths: npt.NDArray[np.float32] = np.sqrt(1 + y**2 + z[:, None] ** 2).reshape(-1)
     return lengths
+
+
+def _focal(camera: CameraModel) -> float:
+    """Pixels."""
+    return camera.width / (2.0 * math.tan(math.radians(camera.fov_deg) / 2.0))
 
 
 def _look(
     frame: Frame, camera: CameraModel, world_from_camera: Transform
 ) -> tuple[Hits, npt.NDArray[np.float32]]:
     """What each pixel meets, its distance along the camera's axis, and the rays' upward parts in [-1, 1]."""
-    directions = _directions(camera)
-    rays = np.empty((len(directions), 6), np.float32)
-    rays[:, :3] = location_of(world_from_camera)
-    rays[:, 3:] = directions @ rotation_of(world_from_camera).T.astype(np.float32)
-    return frame.cast(rays), rays[:, 5] / _lengths(camera)
+    origin, turn = location_of(world_from_camera), rotation_of(world_from_camera)
+    forward, right, up = turn.T.astype(np.float32)
+    y, z = _plane(camera)
+    rays = np.empty((camera.height * camera.width, 6), np.float32)
+    rays[:, :3] = origin
+    grid = rays.reshape(camera.height, camera.width, 6)
+    np.add((forward + z[:, None] * up)[:, None], (y[:, None] * right)[None], out=grid[..., 3:])
+    hits = frame.cast(rays, _object_pixels(frame, camera, origin, turn))
+    return hits, rays[:, 5] / _lengths(camera)
+
+
+def _object_pixels(
+    frame: Frame, camera: CameraModel, origin: FloatArray, turn: FloatArray
+) -> npt.NDArray[np.intp] | None:
+    """Pixels inside the rectangles that the objects' boxes fill in the image; None for all of them."""
+    covered = np.zeros((camera.height, camera.width), np.bool_)
+    for left, right, top, bottom in _rectangles((frame.objects.corners - origin) @ turn, camera):
+        covered[top:bottom, left:right] = True
+    return None if covered.all() else np.flatnonzero(covered)
+
+
+def _rectangles(corners: FloatArray, camera: CameraModel) -> list[list[int]]:
+    """Pixel columns from, to and rows from, to of boxes (N, 8, 3) in the camera's frame, at least those."""
+    tails, heads = corners[:, _EDGE_TAILS], corners[:, _EDGE_HEADS]
+    run = heads[..., 0] - tails[..., 0]
+    share = np.divide(_NEAR_M - tails[..., 0], run, out=np.full_like(run, -1.0), where=run != 0)
+    cuts = tails + share[..., None] * (heads - tails)  # where edges pierce the plane x = near
+    points = np.concatenate((corners, cuts), axis=1)
+    valid = np.concatenate((corners[..., 0] > _NEAR_M, (share >= 0) & (share <= 1)), axis=1)
+    ahead = np.where(valid, points[..., 0], np.inf)
+    columns = _span(points[..., 1] / ahead, valid, camera.width, _focal(camera))
+    rows = _span(-points[..., 2] / ahead, valid, camera.height, _focal(camera))
+    visible = (columns[0] < columns[1]) & (rows[0] < rows[1])
+    spans: list[list[int]] = np.stack((*columns, *rows), axis=1)[visible].tolist()
+    return spans
+
+
+def _span(
+    slope: FloatArray, valid: npt.NDArray[np.bool_], size: int, focal: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First and one past the last pixel of each row of slopes (N, P), inside the image."""
+    pixel = slope * focal + size / 2
+    low = np.where(valid, pixel, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(valid, pixel, -np.inf).max(axis=1, initial=-np.inf)
+    return np.clip(low - 1, 0, size).astype(np.int64), np.clip(high + 2, 0, size).astype(np.int64)
 
 
 def _image(words: npt.NDArray[np.uint32], camera: CameraModel) -> Image:

@@ -34,7 +34,7 @@ class LidarModel:
 
     `attenuation` (1/m) makes an intensity of exp(-attenuation * distance). Of the rays, `dropoff_general` are
     never sent; of the points, `dropoff_at_zero` are lost at intensity 0, fewer up to `dropoff_limit`, none
-    above. `noise_m` is the standard deviation along the ray.
+    above. `noise_m` is the standard deviation along the ray. Raises ValueError where nothing could be measured.
     """
 
     channels: int = 32
@@ -50,6 +50,13 @@ class LidarModel:
     dropoff_at_zero: float = 0.4
     noise_m: float = 0.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or not 0.0 < self.horizontal_fov_deg <= 360.0 or self.range_m <= 0.0:
+            raise ValueError(
+                f"cannot make a LiDAR of {self.channels} channels, {self.horizontal_fov_deg} degrees "
+                f"and {self.range_m} m range"
+            )
 
     @staticmethod
     def from_attributes(values: Mapping[str, str]) -> LidarModel:
@@ -192,7 +199,7 @@ class _Head:
     def turn(self, delta_s: float) -> _Beams:
         """The beams of the next `delta_s` seconds, evenly spread over the angle that they sweep."""
         model = self._model
-        count = math.floor(model.points_per_second * delta_s / model.channels + 0.5)
+        count = max(0, math.floor(model.points_per_second * delta_s / model.channels + 0.5))
         swept = model.rotation_frequency_hz * model.horizontal_fov_deg * delta_s
         angles = self._angle_deg + swept / max(count, 1) * np.arange(count)
         horizontal = np.radians(angles % model.horizontal_fov_deg - model.horizontal_fov_deg / 2)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
+
+from carlad.standin.rendering.geometry import rotation_matrices
+
+_UNIT_CORNERS = np.array(list(product((-1.0, 1.0), repeat=3)))
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,18 @@ class Objects:
 
     def __len__(self) -> int:
         return len(self.actor_id)
+
+    @cached_property
+    def world_from_actor(self) -> npt.NDArray[np.float64]:
+        """float (N, 3, 3), rotations"""
+        return rotation_matrices(self.pose[:, 3:])
+
+    @cached_property
+    def corners(self) -> npt.NDArray[np.float64]:
+        """float (N, 8, 3), of the bounding boxes, world frame; corner k has the signs of k's three bits"""
+        local = _UNIT_CORNERS * self.extent[:, None] + self.center[:, None]
+        world: npt.NDArray[np.float64] = local @ self.world_from_actor.transpose(0, 2, 1)
+        return world + self.pose[:, None, :3]
 
     @staticmethod
     def none() -> Objects:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from carlad.standin.rendering.geometry import rotation_matrices
 from carlad.standin.rendering.mesh import Color, Mesh, box, join, quads
 from carlad.standin.rendering.objects import Objects
 from carlad.wire.types import CityObjectLabel as Tag
@@ -59,16 +58,15 @@ def _shape_name(tag: int, extent: npt.NDArray[np.floating]) -> str:
 
 def _placed(shape: Mesh, objects: Objects, rows: npt.NDArray[np.intp]) -> Mesh:
     """`shape` once for each of `rows`."""
-    extent, center = objects.extent[rows], objects.center[rows]
-    pose = objects.pose[rows]
-    turn = rotation_matrices(pose[:, 3:])
+    extent, center = objects.extent[rows].astype(np.float32), objects.center[rows].astype(np.float32)
+    place, turn = objects.pose[rows, :3].astype(np.float32), objects.world_from_actor[rows].astype(np.float32)
     local = shape.corners.reshape(1, -1, 3) * extent[:, None] + center[:, None]
-    world = local @ turn.transpose(0, 2, 1) + pose[:, None, :3]
+    world: npt.NDArray[np.float32] = local @ turn.transpose(0, 2, 1) + place[:, None]
     painted = (shape.color == _PAINT).all(axis=1)
     tag = np.where(shape.tag == Tag.NONE, objects.tag[rows, None], shape.tag)
     color = np.where(painted[None, :, None], objects.color[rows, None], shape.color[None])
     return Mesh(
-        corners=world.reshape(-1, 3, 3).astype(np.float32),
+        corners=world.reshape(-1, 3, 3),
         tag=tag.reshape(-1).astype(np.uint8),
         color=color.reshape(-1, 3),
     )

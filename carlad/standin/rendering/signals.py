@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,8 @@ def lamps(town: Town) -> Iterator[Mesh]:
         yield quads(corners, Tag.TRAFFIC_LIGHT, _HEAD)
 
 
-def lamp_colors(states: Sequence[int]) -> npt.NDArray[np.uint8]:
+@lru_cache(maxsize=64)
+def lamp_colors(states: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """uint8 (TRIANGLES_PER_LIGHT * lights, 3), RGB, for `lamps` of lights in these states."""
     rows = [
         _LIT[lamp] if lamp == state else tuple(int(part * _DARK) for part in _LIT[lamp])
