@@ -1,0 +1,1 @@
+"""What clients reach: ZeroMQ sockets, requests and replies, notices."""
