@@ -114,10 +114,15 @@ def failure(message: str, void: bool = False) -> tuple[object, tuple[str]]:
     return (True if void else 0, (message,))
 
 
+def fault(msgid: int, message: str) -> bytes:
+    """The bytes with which rpclib answers a call that never reached a function."""
+    return _encoder.encode((1, msgid, message, None))
+
+
 def unknown_call(msgid: int, name: str, argument_count: int) -> bytes:
     """The bytes with which rpclib answers a name it does not know."""
     text = f"rpclib: server could not find function '{name}' with argument count {argument_count}."
-    return _encoder.encode((1, msgid, text, None))
+    return fault(msgid, text)
 
 
 def result_of(response: Response, value_type: Any, bare: bool = False) -> Any:

@@ -1,0 +1,82 @@
+"""`python -m carlad.standin`: the stand-in as a process, with CarlaUE4.sh's command line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from carlad.standin.flags import USAGE, Options, UsageError, parse
+
+log = logging.getLogger("carlad.standin")
+
+
+def main() -> NoReturn:
+    """Serve until SIGTERM or SIGINT. Exit codes: 0 ended by a signal, 1 cannot start, 2 usage."""
+    if {"-h", "-help", "--help"} & set(sys.argv[1:]):
+        print(USAGE)
+        sys.exit(0)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="carlad.standin: %(message)s")
+    try:
+        options = parse(sys.argv[1:])
+    except UsageError as error:
+        _give_up(str(error), 2)
+    if options.ignored:
+        log.info("flags without a meaning here were ignored: %s", " ".join(options.ignored))
+    _serve(options)
+    sys.stderr.flush()
+    # A thread may still be importing the renderer; waiting for it would delay the end by seconds.
+    os._exit(0)
+
+
+def _serve(options: Options) -> None:
+    from carlad.standin.faults import Faults
+
+    faults = Faults(options.faults)
+    faults.before_start()
+    calls = _bind(options.host, options.rpc_port, "-carla-rpc-port")
+    streams = _bind(options.host, options.streaming_port, "-carla-streaming-port")
+
+    # Imported only now: a port in use is told at once.
+    from carlad.standin import towns
+    from carlad.standin.server import Server
+
+    try:
+        town = towns.load(options.map)
+    except towns.UnknownTownError as error:
+        _give_up(str(error), 1)
+    server = Server(town, calls, streams, options.seed, faults)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        ignored = "ignore-sigterm" in faults
+        signal.signal(number, signal.SIG_IGN if ignored else lambda *_: server.stop())
+    try:
+        server.listen()
+    except OSError as error:
+        _give_up(f"cannot listen on ports {options.rpc_port} and {options.streaming_port}: {error}", 1)
+    log.info(
+        "ready: rpc_port=%d streaming_port=%d map=%s", options.rpc_port, streams.getsockname()[1], town.name
+    )
+    server.run()
+    server.close()
+
+
+def _bind(host: str, port: int, flag: str) -> socket.socket:
+    from carlad.standin.connection import listen
+
+    try:
+        return listen(host, port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        _give_up(f"cannot listen on {host}:{port}: {reason}; choose another {flag}", 1)
+
+
+def _give_up(message: str, code: int) -> NoReturn:
+    print(f"carlad.standin: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

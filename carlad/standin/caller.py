@@ -1,0 +1,129 @@
+"""One client's connection for calls: requests in, answers out, in order.
+
+A call that has to wait (a tick, for its readers) parks the connection until the event loop resumes it. One
+call may overtake a parked tick: the question for the settings, which traffic_managers.py waits for.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from carlad.standin.connection import Connection
+from carlad.standin.dispatch import failed, invoke, succeeded
+from carlad.standin.traffic_managers import Step
+from carlad.wire.errors import WireError
+from carlad.wire.msgpackrpc import Request, RequestReader
+
+if TYPE_CHECKING:
+    from carlad.standin.server import Server
+
+log = logging.getLogger("carlad.standin")
+
+# A client that sends requests and never reads the answers is cut off here.
+ANSWERS_BYTES_MAX = 256 << 20
+REQUESTS_MAX = 100_000
+
+
+class Caller(Connection):
+    """`identity` is unique among all callers ever."""
+
+    def __init__(
+        self, sock: socket.socket, selector: selectors.BaseSelector, server: Server, identity: int
+    ) -> None:
+        super().__init__(sock, selector)
+        self.identity = identity
+        self.step = Step()
+        self.peer_host = str(sock.getpeername()[0])
+        self._server = server
+        self._reader = RequestReader()
+        self._requests: deque[Request] = deque()
+        self._parked: tuple[Request, Generator[None, None, Any]] | None = None
+        self._may_be_overtaken = False
+
+    def received(self, data: bytes) -> None:
+        try:
+            requests = self._reader.receive(data)
+        except WireError as error:
+            log.warning("a client sent garbage and is cut off: %s", error)
+            self.close()
+            return
+        self._requests.extend(requests)
+        if len(self._requests) > REQUESTS_MAX:
+            log.warning("a client sent %d requests without waiting and is cut off", len(self._requests))
+            self.close()
+            return
+        self._serve()
+
+    def resume(self) -> bool:
+        """Go on with the parked call; False while it still has to wait."""
+        assert self._parked is not None
+        request, steps = self._parked
+        try:
+            next(steps)
+        except StopIteration as finished:
+            self._answer(request, succeeded(request, finished.value))
+        except Exception as error:
+            self._answer(request, failed(request, error))
+        else:
+            return False
+        self._parked = None
+        self._serve()
+        return self._parked is None
+
+    def step_settled(self) -> Iterator[None]:
+        """Wait until this client's Traffic Manager thread sleeps, where it has one."""
+        asked_s = time.monotonic()
+        self._may_be_overtaken = True
+        while self._drives_traffic() and not self.step.settled(time.monotonic(), asked_s):
+            yield
+        self._may_be_overtaken = False
+
+    def ticked(self) -> None:
+        """A tick of this client was carried out and is about to be answered."""
+        if self._drives_traffic():
+            self.step.ticked(time.monotonic())
+
+    def closed(self) -> None:
+        self._server.caller_gone(self)
+
+    def _drives_traffic(self) -> bool:
+        return bool(self._server.simulation.traffic_managers.ports_of(self.identity))
+
+    def _serve(self) -> None:
+        while self._requests and self.open and (self._parked is None or self._overtakes(self._requests[0])):
+            self._begin(self._requests.popleft())
+
+    def _overtakes(self, request: Request) -> bool:
+        return self._may_be_overtaken and request.name == "get_episode_settings"
+
+    def _begin(self, request: Request) -> None:
+        if self._server.plays_dead(request.name):
+            return
+        if self._server.simulation.traffic_managers:
+            self.step.saw(request.name, time.monotonic())
+        try:
+            result = invoke(self._server.simulation, self, request)
+        except Exception as error:
+            self._answer(request, failed(request, error))
+            return
+        if isinstance(result, GeneratorType):
+            self._parked = request, result
+            if not self.resume():
+                self._server.park(self)
+        else:
+            self._answer(request, succeeded(request, result))
+
+    def _answer(self, request: Request, answer: bytes) -> None:
+        if request.msgid is not None:
+            self.send(answer)
+        self._server.answered()
+        if len(self.queue) > ANSWERS_BYTES_MAX:
+            log.warning("a client does not read its answers and is cut off")
+            self.close()

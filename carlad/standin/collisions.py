@@ -1,0 +1,157 @@
+"""Which bodies touch, and what that does to them.
+
+Bodies are oriented boxes on the ground plane with a height range. Contacts are found by the separating axis
+theorem and resolved by one impulse along the contact's normal, nearly inelastic, as car bodies are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import cos, hypot, radians, sin
+
+import numpy as np
+import numpy.typing as npt
+
+from carlad.standin.actors import Actor
+from carlad.standin.geometry import point
+from carlad.standin.vehicles import Vehicle
+from carlad.wire import types as t
+
+RESTITUTION = 0.1
+_WALKER_KG = 75.0
+
+
+@dataclass(frozen=True)
+class Box:
+    """World frame, metres: centre, unit vector along the box, half sizes."""
+
+    x: float
+    y: float
+    z: float
+    along_x: float
+    along_y: float
+    half_length: float
+    half_width: float
+    half_height: float
+
+
+@dataclass(frozen=True)
+class Contact:
+    """`normal` points from the first box to the second, in the ground plane; `depth` is in metres."""
+
+    normal_x: float
+    normal_y: float
+    depth: float
+
+
+@dataclass(frozen=True)
+class Collision:
+    """What a collision sensor on `actor` reports; `impulse` in N s, world frame, acts upon it."""
+
+    actor: Actor
+    other: Actor
+    impulse: t.Vector3D
+
+
+def box_of(actor: Actor, pose: t.Transform | None = None) -> Box:
+    """The box of an actor where it is, or where `pose` would put it."""
+    pose = pose or actor.pose
+    return box_at(actor.bounding_box, pose)
+
+
+def box_at(bounds: t.BoundingBox, pose: t.Transform) -> Box:
+    centre, yaw = point(pose, bounds.location), radians(pose.rotation.yaw)
+    extent = bounds.extent
+    return Box(centre.x, centre.y, centre.z, cos(yaw), sin(yaw), extent.x, extent.y, extent.z)
+
+
+def touching(a: Box, b: Box) -> Contact | None:
+    """How deep two boxes are in each other, along the shortest way out; None where they are apart."""
+    if abs(a.z - b.z) >= a.half_height + b.half_height:
+        return None
+    dx, dy = b.x - a.x, b.y - a.y
+    best: Contact | None = None
+    for axis_x, axis_y in _axes(a, b):
+        distance = dx * axis_x + dy * axis_y
+        depth = _reach(a, axis_x, axis_y) + _reach(b, axis_x, axis_y) - abs(distance)
+        if depth <= 0.0:
+            return None
+        if best is None or depth < best.depth:
+            side = 1.0 if distance >= 0.0 else -1.0
+            best = Contact(side * axis_x, side * axis_y, depth)
+    return best
+
+
+def _axes(a: Box, b: Box) -> Iterable[tuple[float, float]]:
+    for box in (a, b):
+        yield box.along_x, box.along_y
+        yield -box.along_y, box.along_x
+
+
+def _reach(box: Box, axis_x: float, axis_y: float) -> float:
+    """Half the box's shadow on an axis."""
+    along = abs(box.along_x * axis_x + box.along_y * axis_y)
+    across = abs(box.along_x * axis_y - box.along_y * axis_x)
+    return box.half_length * along + box.half_width * across
+
+
+def close_pairs(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], radius: npt.NDArray[np.float64]
+) -> list[tuple[int, int]]:
+    """Pairs i < j whose circles overlap: everything that may touch. Arrays are float64 (N,), metres."""
+    dx, dy, reach = x[:, None] - x, y[:, None] - y, radius[:, None] + radius
+    first, second = np.nonzero(dx * dx + dy * dy < reach * reach)
+    upper = first < second
+    return list(zip(first[upper].tolist(), second[upper].tolist(), strict=True))
+
+
+def collide(first: Actor, second: Actor) -> list[Collision]:
+    """Push two actors apart where they touch; what each of them feels."""
+    contact = touching(box_of(first), box_of(second))
+    if contact is None:
+        return []
+    inverse_masses = _inverse_mass(first), _inverse_mass(second)
+    if not sum(inverse_masses):
+        return []
+    impulse = _impulse(first, second, contact, sum(inverse_masses))
+    _give_way(first, contact, -impulse * inverse_masses[0], -inverse_masses[0] / sum(inverse_masses))
+    _give_way(second, contact, impulse * inverse_masses[1], inverse_masses[1] / sum(inverse_masses))
+    felt = t.Vector3D(impulse * contact.normal_x, impulse * contact.normal_y, 0.0)
+    return [
+        Collision(first, second, t.Vector3D(-felt.x, -felt.y, 0.0)),
+        Collision(second, first, felt),
+    ]
+
+
+def _inverse_mass(actor: Actor) -> float:
+    """1 / kg; 0 for what nothing can move."""
+    if isinstance(actor, Vehicle):
+        return 1.0 / actor.mass_kg if actor.simulated else 0.0
+    return 1.0 / _WALKER_KG if actor.type_id.startswith("walker.") else 0.0
+
+
+def _impulse(first: Actor, second: Actor, contact: Contact, inverse_mass: float) -> float:
+    """N s along the normal; none while they are already moving apart."""
+    one, two = first.velocity, second.velocity
+    closing = (one.x - two.x) * contact.normal_x + (one.y - two.y) * contact.normal_y
+    return max(0.0, (1.0 + RESTITUTION) * closing / inverse_mass)
+
+
+def _give_way(actor: Actor, contact: Contact, change_mps: float, share: float) -> None:
+    """Move the actor out of the other one by its share, and change its velocity along the normal."""
+    if not share:
+        return
+    shift, velocity, pose = share * contact.depth, actor.velocity, actor.pose
+    place = pose.location
+    pose.location = t.Vector3D(
+        place.x + shift * contact.normal_x, place.y + shift * contact.normal_y, place.z
+    )
+    velocity.x += change_mps * contact.normal_x
+    velocity.y += change_mps * contact.normal_y
+    actor.move(pose, velocity)
+
+
+def radius_of(bounds: t.BoundingBox) -> float:
+    """Of the circle around an actor's origin that holds its box, metres."""
+    return hypot(bounds.extent.x, bounds.extent.y) + hypot(bounds.location.x, bounds.location.y)

@@ -1,0 +1,80 @@
+"""What the server answers: one function for each call, grouped by theme; `coverage.py` says what is missing.
+
+A handler gets the simulation and the call's arguments and returns the result as `wire.calls` types it, or a
+generator that yields until the result is there and then returns it. Those in CALLER_HANDLERS also get the
+connection that asks. A refusal is a CallError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from carlad.standin.handlers import actors, batch, episode, lights, traffic, vehicles
+
+Handler = Callable[..., Any]
+
+
+def _named(*handlers: Handler) -> dict[str, Handler]:
+    return {handler.__name__: handler for handler in handlers}
+
+
+HANDLERS: dict[str, Handler] = _named(
+    episode.version,
+    episode.get_available_maps,
+    episode.get_episode_info,
+    episode.get_sensor_token,
+    episode.get_episode_settings,
+    episode.set_episode_settings,
+    episode.get_map_info,
+    episode.get_map_data,
+    episode.get_required_files,
+    episode.copy_opendrive_to_file,
+    episode.load_new_episode,
+    episode.get_actor_definitions,
+    episode.get_weather_parameters,
+    episode.set_weather_parameters,
+    episode.get_imui_gravity,
+    episode.set_imui_gravity,
+    episode.query_lights_state,
+    actors.get_spectator,
+    actors.get_actors_by_id,
+    actors.spawn_actor,
+    actors.spawn_actor_with_parent,
+    actors.destroy_actor,
+    actors.get_actor_bounding_box,
+    actors.set_actor_location,
+    actors.set_actor_transform,
+    actors.set_actor_target_velocity,
+    actors.set_actor_target_angular_velocity,
+    actors.enable_actor_constant_velocity,
+    actors.disable_actor_constant_velocity,
+    actors.add_actor_impulse,
+    actors.set_actor_simulate_physics,
+    actors.set_actor_collisions,
+    vehicles.apply_control_to_vehicle,
+    vehicles.apply_control_to_walker,
+    vehicles.get_vehicle_light_state,
+    vehicles.set_vehicle_light_state,
+    vehicles.get_vehicle_light_states,
+    vehicles.get_wheel_steer_angle,
+    vehicles.get_physics_control,
+    lights.set_traffic_light_state,
+    lights.set_traffic_light_green_time,
+    lights.set_traffic_light_yellow_time,
+    lights.set_traffic_light_red_time,
+    lights.freeze_traffic_light,
+    lights.freeze_all_traffic_lights,
+    lights.reset_traffic_light_group,
+    lights.reset_all_traffic_lights,
+    lights.get_group_traffic_lights,
+    lights.get_light_boxes,
+    traffic.is_traffic_manager_running,
+    traffic.get_traffic_manager_running,
+    traffic.destroy_traffic_manager,
+    batch.apply_batch,
+)
+CALLER_HANDLERS: dict[str, Handler] = _named(episode.tick_cue, traffic.add_traffic_manager_running)
+
+# What the real server answers on a worker thread, even while its game thread hangs.
+OFF_THE_GAME_THREAD = frozenset({"version", "get_available_maps"})

@@ -1,0 +1,95 @@
+"""Actors of every kind: spawn, destroy, move, look up."""
+
+from __future__ import annotations
+
+from carlad.standin.actors import Actor
+from carlad.standin.simulation import Simulation
+from carlad.standin.vehicles import Vehicle
+from carlad.wire import types as t
+
+
+def get_spectator(sim: Simulation) -> t.Actor:
+    return sim.described(sim.world.spectator)
+
+
+def get_actors_by_id(sim: Simulation, ids: list[int]) -> list[t.Actor]:
+    """Unknown ids are left out, as the real server does."""
+    actors = sim.world.actors
+    return [sim.described(actors[actor_id]) for actor_id in ids if actor_id in actors]
+
+
+def spawn_actor(sim: Simulation, description: t.ActorDescription, pose: t.Transform) -> t.Actor:
+    return sim.described(sim.spawned(sim.world.spawn(description, pose)))
+
+
+def spawn_actor_with_parent(
+    sim: Simulation, description: t.ActorDescription, pose: t.Transform,
+    parent_id: int, attachment: int, socket_name: str,
+) -> t.Actor:  # fmt: skip
+    """Spring arms are carried rigidly: there is nothing here that they could smooth."""
+    return sim.described(sim.spawned(sim.world.spawn_attached(description, pose, parent_id)))
+
+
+def destroy_actor(sim: Simulation, actor_id: int) -> bool:
+    sim.destroy(actor_id)
+    return True
+
+
+def get_actor_bounding_box(sim: Simulation, actor_id: int) -> t.BoundingBox:
+    return sim.world.tombstones.bounding_box(actor_id) or sim.world.actor(actor_id).bounding_box
+
+
+def set_actor_location(sim: Simulation, actor_id: int, location: t.Location) -> None:
+    actor = sim.world.actor(actor_id)
+    turn = actor.parent_from_actor.rotation if actor.parent_from_actor else actor.pose.rotation
+    sim.world.relocate(actor, t.Transform(location, turn))
+
+
+def set_actor_transform(sim: Simulation, actor_id: int, pose: t.Transform) -> None:
+    sim.world.relocate(sim.world.actor(actor_id), pose)
+
+
+def set_actor_target_velocity(sim: Simulation, actor_id: int, velocity: t.Vector3D) -> None:
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle):
+        actor.push(velocity)
+
+
+def set_actor_target_angular_velocity(sim: Simulation, actor_id: int, velocity: t.Vector3D) -> None:
+    """Only the turn about the vertical axis: vehicles stay upright."""
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle):
+        actor.turn(velocity.z)
+
+
+def enable_actor_constant_velocity(sim: Simulation, actor_id: int, velocity: t.Vector3D) -> None:
+    _hold(sim, sim.world.actor(actor_id), velocity)
+
+
+def disable_actor_constant_velocity(sim: Simulation, actor_id: int) -> None:
+    _hold(sim, sim.world.actor(actor_id), None)
+
+
+def add_actor_impulse(sim: Simulation, actor_id: int, impulse: t.Vector3D) -> None:
+    """In the ground plane, at the vehicle's middle."""
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle) and actor.simulated:
+        now = actor.velocity
+        actor.push(t.Vector3D(now.x + impulse.x / actor.mass_kg, now.y + impulse.y / actor.mass_kg, now.z))
+
+
+def set_actor_simulate_physics(sim: Simulation, actor_id: int, enabled: bool) -> None:
+    if actor_id in sim.world.tombstones:
+        return
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle):
+        actor.simulate(enabled)
+
+
+def set_actor_collisions(sim: Simulation, actor_id: int, enabled: bool) -> None:
+    sim.world.actor(actor_id).collides = enabled
+
+
+def _hold(sim: Simulation, actor: Actor, velocity: t.Vector3D | None) -> None:
+    if isinstance(actor, Vehicle):
+        sim.world.vehicles.hold_velocity(actor, velocity)

@@ -1,0 +1,114 @@
+"""Version, episode, settings, maps, weather."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from carlad.standin import towns
+from carlad.standin.making import definitions
+from carlad.standin.simulation import Simulation
+from carlad.wire import CARLA_VERSION
+from carlad.wire import types as t
+from carlad.wire.errors import CallError
+from carlad.wire.streaming import WORLD_STREAM
+
+if TYPE_CHECKING:
+    from carlad.standin.caller import Caller
+
+OPENDRIVE_MAP = "OpenDriveMap"  # the name under which the client loads the text it has sent
+
+
+def version(sim: Simulation) -> str:
+    return CARLA_VERSION
+
+
+def get_available_maps(sim: Simulation) -> list[str]:
+    return list(towns.available())
+
+
+def get_episode_info(sim: Simulation) -> t.EpisodeInfo:
+    return t.EpisodeInfo(sim.episode_id, t.TokenBox(sim.streams.token(WORLD_STREAM)))
+
+
+def get_sensor_token(sim: Simulation, stream_id: int) -> t.TokenBox:
+    sim.streams.expect(stream_id)
+    return t.TokenBox(sim.streams.token(stream_id))
+
+
+def get_episode_settings(sim: Simulation) -> t.EpisodeSettings:
+    return sim.settings
+
+
+def set_episode_settings(sim: Simulation, settings: t.EpisodeSettings) -> Generator[None, None, int]:
+    sim.settings = settings
+    yield from sim.streams.drained()
+    return sim.frame  # already sent, so the client waits for nothing
+
+
+def tick_cue(sim: Simulation, caller: Caller) -> Generator[None, None, int]:
+    if sim.settings.synchronous_mode:
+        yield from caller.step_settled()
+        yield from sim.ticked()
+        caller.ticked()
+        return sim.frame
+    return sim.frame + 1
+
+
+def get_map_info(sim: Simulation) -> t.MapInfo:
+    return t.MapInfo(sim.town.name, list(sim.town.spawn_points))
+
+
+def get_map_data(sim: Simulation) -> str:
+    return sim.town.xodr
+
+
+def get_required_files(sim: Simulation, folder: str) -> list[str]:
+    return []  # so the client asks for get_map_data and writes nothing to its disk
+
+
+def copy_opendrive_to_file(sim: Simulation, xodr: str, parameters: t.OpendriveGenerationParameters) -> None:
+    """Keep the text; the client asks to load it right afterwards."""
+    try:
+        towns.from_opendrive(f"Carla/Maps/{OPENDRIVE_MAP}", xodr)
+    except towns.OpenDriveError as error:
+        raise CallError(f"opendrive could not be correctly parsed: {error}") from error
+    sim.drawn_towns[OPENDRIVE_MAP] = xodr
+
+
+def load_new_episode(sim: Simulation, name: str, reset_settings: bool, layers: int) -> None:
+    plain = name.rpartition("/")[2]
+    if not plain:
+        town = sim.town
+    elif plain in sim.drawn_towns:
+        town = towns.from_opendrive(f"Carla/Maps/{plain}", sim.drawn_towns[plain])
+    else:
+        try:
+            town = towns.load(name)
+        except towns.UnknownTownError as error:
+            raise CallError(f"Map '{name}' not found") from error
+    sim.change_town(town, reset_settings)
+
+
+def get_actor_definitions(sim: Simulation) -> list[t.ActorDefinition]:
+    return list(definitions().values())
+
+
+def get_weather_parameters(sim: Simulation) -> t.WeatherParameters:
+    return sim.weather
+
+
+def set_weather_parameters(sim: Simulation, weather: t.WeatherParameters) -> None:
+    sim.weather = weather
+
+
+def get_imui_gravity(sim: Simulation) -> float:
+    return sim.gravity_mps2
+
+
+def set_imui_gravity(sim: Simulation, gravity_mps2: float) -> None:
+    sim.gravity_mps2 = gravity_mps2
+
+
+def query_lights_state(sim: Simulation, client: str) -> list[t.LightState]:
+    return []  # the towns have no street lights yet

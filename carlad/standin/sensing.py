@@ -1,0 +1,122 @@
+"""The sensors: which are due, and what they send. What nobody reads is not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from carlad.standin.actors import Actor
+from carlad.standin.collisions import Collision
+from carlad.standin.instruments import Gnss, Imu
+from carlad.wire import sensors
+from carlad.wire.sensors import SensorType
+
+if TYPE_CHECKING:
+    from carlad.standin.simulation import Simulation
+    from carlad.standin.vision import Eyes
+
+COLLISION = "sensor.other.collision"
+GNSS = "sensor.other.gnss"
+IMU = "sensor.other.imu"
+_TYPES: dict[str, SensorType] = {  # sensors with a stream
+    COLLISION: SensorType.COLLISION,
+    GNSS: SensorType.GNSS,
+    IMU: SensorType.IMU,
+    "sensor.camera.rgb": SensorType.RGB,
+    "sensor.camera.depth": SensorType.DEPTH,
+    "sensor.camera.semantic_segmentation": SensorType.SEMANTIC_SEGMENTATION,
+    "sensor.lidar.ray_cast": SensorType.LIDAR,
+    "sensor.lidar.ray_cast_semantic": SensorType.SEMANTIC_LIDAR,
+}
+_SEEING = ("sensor.camera.", "sensor.lidar.")
+_CLIENT_SIDE = frozenset({"sensor.other.lane_invasion"})
+_DUE_EPSILON_S = 1e-6  # simulated time is a sum of floats
+
+
+class Instrument(Protocol):
+    """What measures for one sensor actor."""
+
+    def measure(self, sensor: Actor, delta_s: float) -> tuple[Any, ...]:
+        """The buffers that follow the header of the sensor's message."""
+        ...
+
+
+def has_stream(type_id: str) -> bool:
+    return type_id in _TYPES
+
+
+def is_supported(type_id: str) -> bool:
+    """Whether a sensor of this type can be had at all."""
+    return type_id in _TYPES or type_id in _CLIENT_SIDE
+
+
+class Sensing:
+    """All sensors of an episode. Noise is drawn from generators seeded by `seed` and the sensor."""
+
+    def __init__(self, simulation: Simulation, seed: int) -> None:
+        self._simulation = simulation
+        self._seed = seed
+        self._sensors: dict[int, _Sensor] = {}
+
+    def add(self, actor: Actor) -> None:
+        """A sensor was spawned. Raises CallError where its attributes make no sense."""
+        instrument = None if actor.type_id == COLLISION else self._instrument(actor)
+        self._sensors[actor.id] = _Sensor(actor, instrument)
+
+    def remove(self, actor: Actor) -> None:
+        self._sensors.pop(actor.id, None)
+        self._simulation.streams.end(actor.stream_id)
+
+    def publish(self, collisions: Sequence[Collision], frame: int, time_s: float, delta_s: float) -> None:
+        """Send what is due at this frame to those who listen."""
+        for sensor in self._sensors.values():
+            actor, instrument = sensor.actor, sensor.instrument
+            if not self._simulation.streams.wanted(actor.stream_id):
+                continue
+            if instrument is None:
+                felt = [collision for collision in collisions if collision.actor is actor.parent]
+                for collision in felt:
+                    self._send(actor, frame, time_s, (self._collision_body(collision),))
+            elif sensor.is_due(time_s):
+                self._send(actor, frame, time_s, instrument.measure(actor, delta_s))
+
+    def _send(self, actor: Actor, frame: int, time_s: float, parts: tuple[Any, ...]) -> None:
+        header = sensors.header(_TYPES[actor.type_id], frame, time_s, actor.pose)
+        self._simulation.streams.publish(actor.stream_id, header, *parts)
+
+    def _collision_body(self, collision: Collision) -> bytes:
+        described = self._simulation.described
+        return sensors.collision_body(
+            described(collision.actor), described(collision.other), collision.impulse
+        )
+
+    def _instrument(self, actor: Actor) -> Instrument:
+        if actor.type_id.startswith(_SEEING):
+            from carlad.standin.vision import INSTRUMENTS
+
+            return INSTRUMENTS[actor.type_id](actor, self._eyes)
+        maker = Gnss if actor.type_id == GNSS else Imu
+        return maker(actor, self._simulation, self._seed)
+
+    @cached_property
+    def _eyes(self) -> Eyes:
+        from carlad.standin.vision import Eyes  # imported at the first camera: start-up must be quick
+
+        return Eyes(self._simulation)
+
+
+class _Sensor:
+    """When one sensor measures: every tick, or every `sensor_tick` seconds of simulated time."""
+
+    def __init__(self, actor: Actor, instrument: Instrument | None) -> None:
+        self.actor = actor
+        self.instrument = instrument  # None: a collision sensor, which only reports what happened
+        self._period_s = float(actor.values.get("sensor_tick") or 0)
+        self._due_s = 0.0
+
+    def is_due(self, time_s: float) -> bool:
+        if time_s < self._due_s - _DUE_EPSILON_S:
+            return False
+        self._due_s = max(self._due_s + self._period_s, time_s)
+        return True

@@ -1,0 +1,158 @@
+"""The event loop: two listening ports, their connections, and the clock of asynchronous mode."""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import time
+from itertools import count
+
+from carlad.standin.caller import Caller
+from carlad.standin.connection import READ, accept_all
+from carlad.standin.faults import Faults, crash
+from carlad.standin.handlers import OFF_THE_GAME_THREAD
+from carlad.standin.simulation import Simulation
+from carlad.standin.streams import Streams
+from carlad.standin.towns import Town
+from carlad.standin.traffic_managers import heal
+
+log = logging.getLogger("carlad.standin")
+
+# While a call waits for readers the loop spins, which costs least time: they need some ten microseconds.
+# A reader that takes longer than so many rounds is waited for with short sleeps.
+SPINS = 50
+NAP_S = 0.00005
+WATCH_S = 0.05  # how often timed faults and missing Traffic Manager steps are looked for
+
+
+class Server:
+    """Serves one simulation until `stop` is called. The sockets are bound, not yet listening."""
+
+    def __init__(
+        self,
+        town: Town,
+        calls: socket.socket,
+        streams: socket.socket,
+        seed: int = 0,
+        faults: Faults | None = None,
+    ) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._streams = Streams(streams.getsockname()[1], self._selector)
+        self.simulation = Simulation(town, self._streams, seed)
+        self._faults = faults or Faults()
+        self._callers: dict[int, Caller] = {}
+        self._parked: list[Caller] = []
+        self._identities = count(1)
+        self._next_tick_s = 0.0
+        self._spins = 0
+        self._stopping = False
+        self._listeners = (calls, streams)
+        self._wake_up, self._woken = socket.socketpair()
+        self._woken.setblocking(False)
+        self._wake_up.setblocking(False)
+        self._selector.register(self._woken, READ, self._drain_wake_ups)
+
+    def listen(self) -> None:
+        """Open both ports. Raises OSError where another server has one of them."""
+        calls, streams = self._listeners
+        accept_all(streams, self._selector, self._streams.admit)
+        accept_all(calls, self._selector, self._admit)
+        self._faults.ready(time.monotonic())
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._next_tick_s = time.monotonic()
+        while not self._stopping:
+            for key, events in self._selector.select(self._patience_s()):
+                key.data(events)
+            self._resume()
+            self._keep_time()
+
+    def stop(self) -> None:
+        """End `run`; may be called by a signal handler."""
+        self._stopping = True
+        self._wake_up.send(b"\0")
+
+    def close(self) -> None:
+        for caller in tuple(self._callers.values()):
+            caller.close()
+        self._streams.close()
+        for sock in (*self._listeners, self._wake_up, self._woken):
+            sock.close()
+        self._selector.close()
+
+    # --- what callers tell ---------------------------------------------------------------------------
+
+    def park(self, caller: Caller) -> None:
+        """A call of this caller has to wait."""
+        self._parked.append(caller)
+        self._spins = 0
+
+    def answered(self) -> None:
+        """A call was answered: a map that it wanted is loaded now."""
+        if self.simulation.begin_episode_if_due():
+            self._next_tick_s = time.monotonic() + self.simulation.delta_s
+
+    def caller_gone(self, caller: Caller) -> None:
+        self._callers.pop(caller.identity, None)
+        self.simulation.traffic_managers.remove_owner(caller.identity)
+        if caller in self._parked:
+            self._parked.remove(caller)
+
+    def plays_dead(self, call: str) -> bool:
+        """Whether a fault forbids to answer this call; a crash does not return."""
+        if call == "load_new_episode" and "crash-on-load" in self._faults:
+            crash()
+        return self._faults.timed and self._game_hangs() and call not in OFF_THE_GAME_THREAD
+
+    # --- the loop's parts ----------------------------------------------------------------------------
+
+    def _admit(self, sock: socket.socket) -> None:
+        identity = next(self._identities)
+        self._callers[identity] = Caller(sock, self._selector, self, identity)
+
+    def _patience_s(self) -> float | None:
+        """How long the loop may wait for a socket."""
+        if self._parked:
+            return 0.0
+        if not self.simulation.settings.synchronous_mode:
+            return max(0.0, self._next_tick_s - time.monotonic())
+        return WATCH_S if self.simulation.traffic_managers or self._faults.timed else None
+
+    def _resume(self) -> None:
+        if not self._parked:
+            return
+        self._parked = [caller for caller in self._parked if not caller.resume()]
+        self._spins += 1
+        if self._spins > SPINS:
+            time.sleep(NAP_S)
+
+    def _keep_time(self) -> None:
+        if self._faults.timed:
+            self._faults.strike_if_due(time.monotonic())
+        if self.simulation.settings.synchronous_mode:
+            if self.simulation.traffic_managers:
+                self._heal()
+            # Leaving synchronous mode starts the clock anew: no frame is overdue.
+            self._next_tick_s = float("-inf")
+            return
+        now_s = time.monotonic()
+        if self._next_tick_s == float("-inf"):
+            self._next_tick_s = now_s + self.simulation.delta_s
+        if now_s >= self._next_tick_s and not self._game_hangs():
+            self.simulation.tick()
+            self._next_tick_s = max(self._next_tick_s + self.simulation.delta_s, now_s)
+
+    def _heal(self) -> None:
+        now_s = time.monotonic()
+        for caller in self._callers.values():
+            if caller.step.hangs(now_s):
+                log.warning("a Traffic Manager missed its wake-up: waking it")
+                heal(caller.peer_host, self.simulation.traffic_managers.ports_of(caller.identity))
+
+    def _game_hangs(self) -> bool:
+        return self._faults.timed and self._faults.game_hangs(time.monotonic())
+
+    def _drain_wake_ups(self, _events: int) -> None:
+        self._woken.recv(4096)

@@ -1,0 +1,127 @@
+"""The simulator as a whole: clock, settings, weather, and the episode that is running."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from carlad.standin.actors import Actor
+from carlad.standin.making import Maker
+from carlad.standin.sensing import Sensing
+from carlad.standin.streams import Streams
+from carlad.standin.towns import Town
+from carlad.standin.traffic_managers import TrafficManagers
+from carlad.standin.world import Tombstones, World
+from carlad.wire import sensors
+from carlad.wire import types as t
+from carlad.wire.sensors import SensorType, SimulationState
+from carlad.wire.streaming import WORLD_STREAM
+
+DELTA_S = 0.05  # of a tick where the settings leave it open
+GRAVITY_MPS2 = 9.81
+
+# CARLA's weather at the start of an episode.
+WEATHER = t.WeatherParameters(
+    cloudiness=5.0,
+    wind_intensity=10.0,
+    sun_azimuth_angle=-1.0,
+    sun_altitude_angle=45.0,
+    fog_density=2.0,
+    fog_distance=0.75,
+    fog_falloff=0.1,
+    scattering_intensity=1.0,
+    mie_scattering_scale=0.03,
+    rayleigh_scattering_scale=0.0331,
+)
+
+
+class Simulation:
+    """Time moves by `tick` only. In synchronous mode it is deterministic: same calls, same numbers."""
+
+    def __init__(self, town: Town, streams: Streams, seed: int) -> None:
+        self.streams = streams
+        self.traffic_managers = TrafficManagers()
+        self.frame = 0
+        self.time_s = 0.0
+        self.episode_id = 1
+        self.settings = t.EpisodeSettings()
+        self.weather = WEATHER
+        self.gravity_mps2 = GRAVITY_MPS2
+        self.drawn_towns: dict[str, str] = {}  # OpenDRIVE texts that clients sent, by map name
+        self._seed = seed
+        self._maker = Maker(streams.new_stream)
+        self._tombstones = Tombstones()
+        self._next_town: Town | None = None
+        self._begin(town)
+
+    @property
+    def delta_s(self) -> float:
+        """Simulated seconds of the next tick."""
+        return self.settings.fixed_delta_s or DELTA_S
+
+    def token_of(self, actor: Actor) -> bytes:
+        """The stream token of a sensor; empty for all other actors."""
+        return self.streams.token(actor.stream_id) if actor.stream_id else b""
+
+    def described(self, actor: Actor) -> t.Actor:
+        """An actor as it travels."""
+        return actor.wire(self.token_of(actor))
+
+    def spawned(self, actor: Actor) -> Actor:
+        """Take note of a new actor; returns it."""
+        if actor.stream_id:
+            self.sensing.add(actor)
+        return actor
+
+    def destroy(self, actor_id: int) -> None:
+        """Take an actor out of the world. Raises CallError where there is none."""
+        actor = self.world.destroy(actor_id)
+        if actor.stream_id:
+            self.sensing.remove(actor)
+
+    def tick(self) -> int:
+        """Move on by one frame and send it to all subscribers; returns the frame's number."""
+        delta_s = self.delta_s
+        self.frame += 1
+        self.time_s += delta_s
+        self.world.step(delta_s)
+        self._publish_world(delta_s, SimulationState.NONE)
+        self.sensing.publish(self.world.collisions, self.frame, self.time_s, delta_s)
+        return self.frame
+
+    def ticked(self) -> Iterator[None]:
+        """Tick as synchronous mode must: with all readers there, and gone on when all have read."""
+        yield from self.streams.arrived()
+        self.tick()
+        yield from self.streams.drained()
+
+    def change_town(self, town: Town, reset_settings: bool) -> None:
+        """Have a new episode begin in `town` as soon as the present call is answered."""
+        self._next_town = town
+        if reset_settings:
+            self.settings = t.EpisodeSettings()
+
+    def begin_episode_if_due(self) -> bool:
+        """Begin the episode that `change_town` announced, with one frame sent unasked."""
+        if self._next_town is None:
+            return False
+        self.streams.end_sensors()
+        self.world.bury_all()
+        self.episode_id += 1
+        self.weather = WEATHER
+        self._begin(self._next_town)
+        self.frame += 1
+        self._publish_world(self.delta_s, SimulationState.MAP_CHANGE)
+        return True
+
+    def _begin(self, town: Town) -> None:
+        self._next_town = None
+        self.town = town
+        self.world = World(town, self._maker, self._tombstones)
+        self.sensing = Sensing(self, self._seed)
+
+    def _publish_world(self, delta_s: float, state: SimulationState) -> None:
+        if self.streams.wanted(WORLD_STREAM):
+            head = sensors.header(SensorType.WORLD_OBSERVER, self.frame, self.time_s, None)
+            head += sensors.episode_header(self.episode_id, time.monotonic(), delta_s, state)
+            self.streams.publish(WORLD_STREAM, head, *self.world.records())

@@ -1,0 +1,113 @@
+"""The registry of Traffic Managers, and what keeps their clients from hanging.
+
+A Traffic Manager runs in a thread of the client's process. In synchronous mode that thread answers each
+tick with `apply_batch`, asks `get_episode_settings` once more and only then goes to sleep until the next
+tick. The client of 0.9.16 wakes it without holding the lock: a tick that returns between the thread's check
+and its sleep is lost, and `world.tick()` hangs for ever. A server as fast as this one meets that window.
+
+* `Step.settled` is the guard: a tick waits until the thread has asked and had time to fall asleep.
+* `heal` is the cure for what slips through: the Traffic Manager's own port takes calls, and
+  `set_synchronous_mode` notifies the sleeping thread.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import msgspec
+
+GUARD_S = 0.01  # a thread that has not asked by then will not
+GRACE_S = 0.0003  # from its question to its sleep; longer ones were measured to help no further
+OVERDUE_S = 0.25  # a step follows its tick within milliseconds
+STEPS_MIN = 20  # heal only who has been seen to follow ticks with steps
+_HEAL_TIMEOUT_S = 1.0
+
+
+@dataclass
+class Step:
+    """How far one connection's Traffic Manager is with the step that follows a tick."""
+
+    steps: int = 0
+    _asked_s: float = 0.0  # when it last asked for the settings
+    _pending: bool = False  # it has sent its batch, but has not asked for the settings yet
+    _overdue_s: float = field(default=float("inf"))  # when the step of the last tick should have come
+
+    def saw(self, call: str, now_s: float) -> None:
+        """Note a call that came over this connection."""
+        if call == "apply_batch":
+            self.steps += 1
+            self._pending = True
+            self._overdue_s = float("inf")
+        elif call == "get_episode_settings":
+            self._pending = False
+            self._asked_s = now_s
+
+    def ticked(self, now_s: float) -> None:
+        """A tick was answered: the step has to follow."""
+        self._overdue_s = now_s + OVERDUE_S if self.steps >= STEPS_MIN else float("inf")
+
+    def settled(self, now_s: float, asked_s: float) -> bool:
+        """Whether the tick that was asked for at `asked_s` may be carried out."""
+        if self._pending:
+            return now_s > asked_s + GUARD_S
+        return now_s > self._asked_s + GRACE_S
+
+    def hangs(self, now_s: float) -> bool:
+        """Whether the step is missing; says so once for each tick."""
+        if now_s < self._overdue_s:
+            return False
+        self._overdue_s = float("inf")
+        return True
+
+
+class TrafficManagers:
+    """Who has registered a Traffic Manager, by its port. `owner` is the connection's identity."""
+
+    def __init__(self) -> None:
+        self._managers: dict[int, tuple[str, int]] = {}  # port: advertised host, owner
+
+    def __bool__(self) -> bool:
+        return bool(self._managers)
+
+    def add(self, port: int, host: str, owner: int) -> bool:
+        """False where the port is taken already."""
+        if port in self._managers:
+            return False
+        self._managers[port] = (host, owner)
+        return True
+
+    def host(self, port: int) -> str | None:
+        """The address that the Traffic Manager of this port gave, or None."""
+        return self._managers[port][0] if port in self._managers else None
+
+    def remove(self, port: int) -> None:
+        self._managers.pop(port, None)
+
+    def remove_owner(self, owner: int) -> None:
+        """A connection has gone, and its Traffic Managers with it."""
+        for port in self.ports_of(owner):
+            self.remove(port)
+
+    def ports_of(self, owner: int) -> list[int]:
+        return [port for port, (_host, whose) in self._managers.items() if whose == owner]
+
+
+def heal(host: str, ports: list[int]) -> None:
+    """Wake the Traffic Managers at `host`, in the background: the server must go on meanwhile."""
+    threading.Thread(target=_heal, args=(host, ports), name="traffic-manager-heal", daemon=True).start()
+
+
+def _heal(host: str, ports: list[int]) -> None:
+    for port in ports:
+        with suppress(OSError):  # gone, or not reachable from here: then nobody waits for this one
+            _wake(host, port)
+
+
+def _wake(host: str, port: int) -> None:
+    with socket.create_connection((host, port), _HEAL_TIMEOUT_S) as sock:
+        for msgid, synchronous in enumerate((False, True)):
+            sock.sendall(msgspec.msgpack.encode((0, msgid, "set_synchronous_mode", (synchronous,))))
+            sock.recv(4096)

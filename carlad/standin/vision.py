@@ -1,0 +1,125 @@
+"""Cameras and LiDARs: what `rendering` sees, in the layouts of the wire."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from carlad.standin.actors import Actor
+from carlad.standin.rendering.cameras import CameraModel, Image, render_depth, render_rgb, render_semantic
+from carlad.standin.rendering.lidar import Lidar, LidarModel, SemanticLidar
+from carlad.standin.rendering.objects import Objects
+from carlad.standin.rendering.scene import Frame, Scene
+from carlad.standin.vehicles import Vehicle
+from carlad.wire import types as t
+from carlad.wire.sensors import image_header, lidar_header
+
+if TYPE_CHECKING:
+    from carlad.standin.simulation import Simulation
+    from carlad.standin.world import World
+
+_PLAIN = (150, 140, 130)  # colour of walkers and props, whose blueprints state none
+
+
+class Eyes:
+    """An episode's scene and its frame of the present tick, shared by all cameras and LiDARs."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._scene = Scene(simulation.town)
+        self._frame: Frame | None = None
+        self._frame_number = -1
+        # Half of the first image's time is importing and building, which need not wait for the first tick.
+        threading.Thread(target=self._scene.warm, name="scene-warm", daemon=True).start()
+
+    @property
+    def weather(self) -> t.WeatherParameters:
+        return self._simulation.weather
+
+    def frame(self) -> Frame:
+        """The world as it is in this tick."""
+        simulation = self._simulation
+        if self._frame is None or self._frame_number != simulation.frame:
+            lights = simulation.world.lights.states.tolist()
+            self._frame = self._scene.frame(objects(simulation.world), lights)
+            self._frame_number = simulation.frame
+        return self._frame
+
+
+class Camera:
+    """Renders one camera's images."""
+
+    def __init__(self, actor: Actor, eyes: Eyes, render: Callable[..., Image]) -> None:
+        self._model = CameraModel.from_attributes(actor.values)
+        self._head = image_header(self._model.width, self._model.height, self._model.fov_deg)
+        self._eyes = eyes
+        self._render = render
+
+    def measure(self, sensor: Actor, delta_s: float) -> tuple[Any, ...]:
+        image = self._render(self._eyes, self._model, sensor.pose)
+        return self._head, image.reshape(-1)
+
+
+class Scanner:
+    """Measures one LiDAR's points."""
+
+    def __init__(self, lidar: Lidar | SemanticLidar, eyes: Eyes) -> None:
+        self._lidar = lidar
+        self._eyes = eyes
+
+    def measure(self, sensor: Actor, delta_s: float) -> tuple[Any, ...]:
+        scan = self._lidar.scan(self._eyes.frame(), sensor.pose, delta_s)
+        head = lidar_header(scan.horizontal_angle_rad, scan.points_per_channel.tolist())
+        return head, scan.points.tobytes()
+
+
+def _rgb(eyes: Eyes, model: CameraModel, pose: t.Transform) -> Image:
+    return render_rgb(eyes.frame(), model, pose, eyes.weather)
+
+
+def _depth(eyes: Eyes, model: CameraModel, pose: t.Transform) -> Image:
+    return render_depth(eyes.frame(), model, pose)
+
+
+def _semantic(eyes: Eyes, model: CameraModel, pose: t.Transform) -> Image:
+    return render_semantic(eyes.frame(), model, pose)
+
+
+INSTRUMENTS: dict[str, Callable[[Actor, Eyes], Camera | Scanner]] = {
+    "sensor.camera.rgb": lambda actor, eyes: Camera(actor, eyes, _rgb),
+    "sensor.camera.depth": lambda actor, eyes: Camera(actor, eyes, _depth),
+    "sensor.camera.semantic_segmentation": lambda actor, eyes: Camera(actor, eyes, _semantic),
+    "sensor.lidar.ray_cast": lambda actor, eyes: Scanner(
+        Lidar(LidarModel.from_attributes(actor.values)), eyes
+    ),
+    "sensor.lidar.ray_cast_semantic": lambda actor, eyes: Scanner(
+        SemanticLidar(LidarModel.from_attributes(actor.values)), eyes
+    ),
+}
+
+
+def objects(world: World) -> Objects:
+    """All vehicles, walkers and props as rows of arrays."""
+    solids = world.solids
+    if not solids:
+        return Objects.none()
+    boxes = [actor.bounding_box for actor in solids]
+    return Objects(
+        actor_id=np.array([actor.id for actor in solids], np.uint32),
+        tag=np.array([actor.semantic_tag for actor in solids], np.uint8),
+        color=np.array([actor.color if isinstance(actor, Vehicle) else _PLAIN for actor in solids], np.uint8),
+        pose=_poses(world),
+        center=np.array([(box.location.x, box.location.y, box.location.z) for box in boxes]),
+        extent=np.array([(box.extent.x, box.extent.y, box.extent.z) for box in boxes]),
+    )
+
+
+def _poses(world: World) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """float64 (N, 6): location and rotation of each solid."""
+    n = len(world.vehicles)
+    rows = [(actor.pose.location, actor.pose.rotation) for actor in world.solids[n:]]
+    others = [(place.x, place.y, place.z, turn.pitch, turn.yaw, turn.roll) for place, turn in rows]
+    return np.concatenate([world.vehicles.state[:6, :n].T, np.array(others).reshape(-1, 6)])

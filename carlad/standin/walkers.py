@@ -1,0 +1,65 @@
+"""Pedestrians: they walk as told, on flat ground, and never stumble."""
+
+from __future__ import annotations
+
+import struct
+from math import atan2, degrees
+
+from carlad.standin.actors import Actor
+from carlad.standin.geometry import length
+from carlad.standin.records import Segment
+from carlad.wire import types as t
+from carlad.wire.sensors import STATE_OFFSET, WALKER_FIELDS
+
+# The middle of a walker's body above its feet, m: half of the capsule of CARLA's walkers.
+MIDDLE_M = 0.9
+
+_control = struct.Struct("<3ff?")
+
+
+class Walker(Actor):
+    """One pedestrian. The pose is that of the middle of the body; `ground` is the height below it, m."""
+
+    ground = 0.0
+    control = t.WalkerControl(t.Vector3D())
+
+    def obey(self, control: t.WalkerControl) -> None:
+        """Walk from the next tick on in `control.direction` (world) with `control.speed` (m/s)."""
+        self.control = control
+
+    def stand_at(self, feet: t.Transform, speed_mps: float) -> None:
+        """Be where the client's crowd simulation wants the feet."""
+        place = feet.location
+        self.move(t.Transform(t.Vector3D(place.x, place.y, place.z + MIDDLE_M), feet.rotation))
+        self.ground = place.z
+        self.control = t.WalkerControl(t.Vector3D(), speed_mps)
+
+    def step(self, delta_s: float) -> None:
+        direction, speed = self.control.direction, self.control.speed
+        size = length(direction)
+        pose, height = self.pose, self.ground + MIDDLE_M
+        if not size or not speed:
+            place = t.Vector3D(pose.location.x, pose.location.y, height)
+            self.move(t.Transform(place, pose.rotation), t.Vector3D())
+            return
+        velocity = t.Vector3D(direction.x / size * speed, direction.y / size * speed, 0.0)
+        place = t.Vector3D(
+            pose.location.x + velocity.x * delta_s, pose.location.y + velocity.y * delta_s, height
+        )
+        yaw = degrees(atan2(velocity.y, velocity.x))
+        self.move(t.Transform(place, t.Rotation(0.0, yaw, 0.0)), velocity)
+
+
+class WalkerSegment(Segment):
+    """The records of all walkers."""
+
+    def __init__(self) -> None:
+        super().__init__(WALKER_FIELDS)
+
+    def place(self, actor: Actor) -> None:
+        super().place(actor)
+        assert isinstance(actor, Walker)
+        direction, speed = actor.control.direction, actor.control.speed
+        self.write(
+            actor, _control, STATE_OFFSET, direction.x, direction.y, direction.z, speed, actor.control.jump
+        )

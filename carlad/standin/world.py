@@ -1,0 +1,266 @@
+"""The actors of one episode, and how they move."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import carla
+import numpy as np
+import numpy.typing as npt
+
+from carlad.standin import collisions
+from carlad.standin.actors import Actor
+from carlad.standin.collisions import Collision
+from carlad.standin.errors import NO_PARENT, NOT_FOUND, NOTHING_TO_DESTROY, SPAWN_COLLISION, ActorError
+from carlad.standin.geometry import compose
+from carlad.standin.making import Maker
+from carlad.standin.records import Segment
+from carlad.standin.towns import Town
+from carlad.standin.traffic_lights import TrafficLight, TrafficLights
+from carlad.standin.vehicles import SPEED_LIMIT_KMH, Vehicle, Vehicles
+from carlad.standin.walkers import Walker, WalkerSegment
+from carlad.wire import types as t
+from carlad.wire.errors import CallError
+
+TOMBSTONES_MAX = 2000
+SPECTATOR_POSE = t.Transform(t.Vector3D(0.0, 0.0, 20.0), t.Rotation(-30.0, 0.0, 0.0))
+_ROAD_LOOKUPS_EVERY = 20  # each vehicle's road is looked up once in so many ticks: a second at 20 Hz
+
+
+class Tombstones:
+    """What is still answered about actors that are gone.
+
+    A Traffic Manager asks about the actors of its last snapshot; an error would abort the user's process.
+    """
+
+    def __init__(self) -> None:
+        self._boxes: OrderedDict[int, t.BoundingBox] = OrderedDict()
+
+    def __contains__(self, actor_id: int) -> bool:
+        return actor_id in self._boxes
+
+    def bury(self, actor: Actor) -> None:
+        self._boxes[actor.id] = actor.bounding_box
+        while len(self._boxes) > TOMBSTONES_MAX:
+            self._boxes.popitem(last=False)
+
+    def bounding_box(self, actor_id: int) -> t.BoundingBox | None:
+        return self._boxes.get(actor_id)
+
+
+class World:
+    """All actors of an episode."""
+
+    def __init__(self, town: Town, maker: Maker, tombstones: Tombstones) -> None:
+        self.town = town
+        self.tombstones = tombstones
+        self.actors: dict[int, Actor] = {}
+        self.vehicles = Vehicles()
+        self.lights = TrafficLights(town)
+        self.collisions: list[Collision] = []  # of the last step
+        self._maker = maker
+        self._walkers = WalkerSegment()
+        self._others = Segment()
+        self._props: list[Actor] = []
+        self._attached: list[Actor] = []
+        self._radii: npt.NDArray[np.float64] = np.zeros(0)
+        self._tick = 0
+        self.spectator = maker.spectator(SPECTATOR_POSE)
+        self._admit(self.spectator, SPECTATOR_POSE)
+        for index, planned in enumerate(town.lights):
+            light = maker.traffic_light(index, planned)
+            self.actors[light.id] = light
+            self.lights.add(light)
+        self.lights.reset(self.lights.every_group)
+
+    # --- looking actors up ---------------------------------------------------------------------------
+
+    def actor(self, actor_id: int) -> Actor:
+        """Raises ActorError where there is no such actor."""
+        if actor_id not in self.actors:
+            raise ActorError(NOT_FOUND, actor_id)
+        return self.actors[actor_id]
+
+    @property
+    def walkers(self) -> Sequence[Walker]:
+        return [actor for actor in self._walkers.actors if isinstance(actor, Walker)]
+
+    @property
+    def solids(self) -> list[Actor]:
+        """Everything that can be run into: vehicles first, in the order of their rows."""
+        return [*self.vehicles.all, *self._walkers.actors, *self._props]
+
+    def records(self) -> tuple[memoryview, ...]:
+        """The records of all actors, as they travel."""
+        segments = (self.vehicles.records, self.lights.records, self._walkers, self._others)
+        return tuple(segment.view() for segment in segments if segment.count)
+
+    # --- coming and going ----------------------------------------------------------------------------
+
+    def spawn(self, description: t.ActorDescription, pose: t.Transform) -> Actor:
+        """A new actor at `pose` (world). Raises CallError in CARLA's words where it cannot be."""
+        actor = self._maker.make(description, pose, self.vehicles)
+        if self._maker.is_solid(actor) and self._occupied(actor, pose):
+            raise CallError(SPAWN_COLLISION)
+        self._admit(actor, pose)
+        return actor
+
+    def spawn_attached(self, description: t.ActorDescription, pose: t.Transform, parent_id: int) -> Actor:
+        """A new actor that moves with another one, `pose` in the parent's frame."""
+        parent = self.actors.get(parent_id)
+        if parent is None:
+            raise CallError(NO_PARENT)
+        world_from_actor = compose(parent.pose, pose)
+        actor = self._maker.make(description, world_from_actor, self.vehicles)
+        self._admit(actor, world_from_actor)
+        actor.attach(parent, pose)
+        self._attached.append(actor)
+        return actor
+
+    def destroy(self, actor_id: int) -> Actor:
+        """Take an actor out; what is attached to it stays where it is. Raises CallError."""
+        actor = self.actors.get(actor_id)
+        if actor is None or isinstance(actor, TrafficLight) or actor is self.spectator:
+            raise CallError(NOTHING_TO_DESTROY)
+        del self.actors[actor_id]
+        self._radii = np.zeros(0)
+        self.tombstones.bury(actor)
+        for child in tuple(actor.children):
+            child.detach()
+        actor.detach()
+        self._attached = [other for other in self._attached if other.parent is not None]
+        if actor in self._props:
+            self._props.remove(actor)
+        if isinstance(actor, Vehicle):
+            self.vehicles.remove(actor)
+        else:
+            self._segment(actor).remove(actor)
+        return actor
+
+    def bury_all(self) -> None:
+        """Before the world goes: late questions about its actors still get an answer."""
+        for actor in self.actors.values():
+            self.tombstones.bury(actor)
+
+    def relocate(self, actor: Actor, pose: t.Transform) -> None:
+        """Move an actor; `pose` is relative to the parent where it is attached."""
+        if actor.parent is not None:
+            actor.parent_from_actor = pose
+            actor.follow()
+        else:
+            actor.move(pose)
+        if isinstance(actor, Vehicle):
+            actor.road_id = None
+        else:
+            self._segment(actor).place(actor)
+
+    def _admit(self, actor: Actor, pose: t.Transform) -> None:
+        self.actors[actor.id] = actor
+        self._radii = np.zeros(0)
+        if isinstance(actor, Vehicle):
+            self.vehicles.add(actor, pose, self._ground(pose.location))
+            return
+        if isinstance(actor, Walker):
+            actor.ground = self._ground(pose.location)
+        elif self._maker.is_solid(actor):
+            self._props.append(actor)
+        segment = self._segment(actor)
+        segment.add(actor)
+        segment.place(actor)
+
+    def _segment(self, actor: Actor) -> Segment:
+        if isinstance(actor, TrafficLight):
+            return self.lights.records
+        return self._walkers if isinstance(actor, Walker) else self._others
+
+    def _occupied(self, newcomer: Actor, pose: t.Transform) -> bool:
+        box, reach = collisions.box_of(newcomer, pose), collisions.radius_of(newcomer.bounding_box)
+        for other in self.solids:
+            place = other.pose.location
+            apart = max(abs(place.x - pose.location.x), abs(place.y - pose.location.y))
+            if apart < reach + collisions.radius_of(other.bounding_box) and collisions.touching(
+                box, collisions.box_of(other)
+            ):
+                return True
+        return False
+
+    def _road_below(self, place: t.Vector3D) -> carla.Waypoint:
+        """The nearest point of the nearest driving lane."""
+        return self.town.map.get_waypoint(carla.Location(place.x, place.y, place.z))
+
+    def _ground(self, place: t.Vector3D) -> float:
+        """Height of the ground at a place, m: that of the nearest road."""
+        return float(self._road_below(place).transform.location.z)
+
+    # --- moving on -----------------------------------------------------------------------------------
+
+    def step(self, delta_s: float) -> None:
+        """Move the world on by one tick and bring the records up to date."""
+        self._tick += 1
+        self.lights.step(delta_s)
+        if len(self.vehicles):
+            self.vehicles.step(delta_s)
+        for walker in self.walkers:
+            walker.step(delta_s)
+            self._walkers.place(walker)
+        self.collisions = self._collide()
+        for actor in self._attached:
+            actor.follow()
+            if not isinstance(actor, Vehicle):
+                self._segment(actor).place(actor)
+        if len(self.vehicles):
+            self._look_around()
+
+    def _collide(self) -> list[Collision]:
+        solids, x, y = self.solids, self.vehicles.columns.x, self.vehicles.columns.y
+        if len(solids) < 2:
+            return []
+        if len(solids) > len(self.vehicles):
+            places = [actor.pose.location for actor in solids[len(self.vehicles) :]]
+            x = np.concatenate([x, [place.x for place in places]])
+            y = np.concatenate([y, [place.y for place in places]])
+        felt = []
+        for i, j in collisions.close_pairs(x, y, self._reaches(solids)):
+            if solids[i].collides and solids[j].collides:
+                felt += collisions.collide(solids[i], solids[j])
+        return felt
+
+    def _reaches(self, solids: list[Actor]) -> npt.NDArray[np.float64]:
+        """Radius of the circle around each solid, m: float64 (N,), kept until actors come or go."""
+        if len(self._radii) != len(solids):
+            self._radii = np.array([collisions.radius_of(actor.bounding_box) for actor in solids])
+        return self._radii
+
+    def _look_around(self) -> None:
+        """Which road and which traffic light each vehicle has before it."""
+        columns, records, n = self.vehicles.columns, self.vehicles.records.records, len(self.vehicles)
+        light = self.lights.before(columns.x, columns.y, columns.yaw, self.vehicles.half_length)
+        at_light = light >= 0
+        records["has_traffic_light"][:n] = at_light
+        if at_light.any():
+            records["traffic_light_id"][:n] = np.where(at_light, self.lights.ids[light], 0)
+            records["traffic_light_state"][:n] = np.where(
+                at_light, self.lights.states[light], t.TrafficLightState.GREEN
+            )
+        else:
+            records["traffic_light_id"][:n] = 0
+            records["traffic_light_state"][:n] = t.TrafficLightState.GREEN
+        for vehicle in self._due_for_lookup():
+            self._look_up_road(vehicle)
+
+    def _due_for_lookup(self) -> Iterator[Vehicle]:
+        for vehicle in self.vehicles.all:
+            if (
+                vehicle.road_id is None
+                or vehicle.id % _ROAD_LOOKUPS_EVERY == self._tick % _ROAD_LOOKUPS_EVERY
+            ):
+                yield vehicle
+
+    def _look_up_road(self, vehicle: Vehicle) -> None:
+        waypoint = self._road_below(vehicle.pose.location)
+        self.vehicles.columns.ground[vehicle.row] = waypoint.transform.location.z
+        if vehicle.road_id != waypoint.road_id:
+            vehicle.road_id = waypoint.road_id
+            limit_kmh = self.town.speed_limits_kmh.get(waypoint.road_id, SPEED_LIMIT_KMH)
+            self.vehicles.limit_speed(vehicle, limit_kmh)
