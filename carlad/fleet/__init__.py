@@ -1,0 +1,1 @@
+"""Slots and their servers: started, probed, leased, ended, restarted."""

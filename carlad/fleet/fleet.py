@@ -1,0 +1,135 @@
+"""All slots of this machine, as the broker sees them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from carlad.config import PORTS_PER_SLOT, Config
+from carlad.errors import ConfigError
+from carlad.fleet import logs
+from carlad.fleet.launch import Launcher, launcher
+from carlad.fleet.leftovers import end_leftovers
+from carlad.fleet.ports import PortRegistry
+from carlad.fleet.slot import End, Lease, Load, Notify, Ping, Plan, Slot, SlotRequest
+from carlad.messages import SlotStatus
+from carlad.runtime import Changes, NoAnswerError, RestartPolicy, supervise
+
+# For slots' own failures, which are faults of carlad: servers' failures are the slots' business.
+_SLOT_POLICY = RestartPolicy(backoff_s=0.5, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
+
+
+class Fleet:
+    """Slots are numbered from 0. Its one waiter on `changes` is the broker."""
+
+    def __init__(
+        self,
+        config: Config,
+        runs: Path,
+        notify: Notify,
+        environ: Mapping[str, str] = os.environ,
+        launch: Launcher | None = None,
+    ) -> None:
+        """`runs` is from `state_directory`; `launch` replaces the configured backend.
+
+        Raises ConfigError where the backend cannot be used or the ports are too few.
+        """
+        self.changes = Changes()
+        self._runs = runs
+        self._hurry = trio.Event()
+        plan = Plan(
+            launch=launch or launcher(config.fleet, environ),
+            host=config.fleet.advertise_host,
+            map=config.fleet.map,
+            probe=config.probe,
+            restart=RestartPolicy(
+                backoff_s=config.restart.backoff_s,
+                backoff_max_s=config.restart.backoff_max_s,
+                restarts_max=config.restart.restarts_max,
+                period_s=config.restart.period_s,
+            ),
+            runs=runs,
+            log_dir=Path(config.daemon.log_dir),
+        )
+        registry = _port_registry(config)
+        self._slots = tuple(
+            Slot(number, plan, registry, notify, self.changes, self._hurry)
+            for number in range(config.fleet.size)
+        )
+
+    def statuses(self) -> tuple[SlotStatus, ...]:
+        """Of all slots, by number: current and immutable."""
+        return tuple(slot.status for slot in self._slots)
+
+    def maps(self) -> frozenset[str]:
+        """Short names of the maps that servers said they have; empty until the first was READY."""
+        return frozenset().union(*(slot.maps for slot in self._slots))
+
+    async def lease(self, slot: int, lease_id: str) -> bool:
+        """READY → LEASED; False where it is not READY any more."""
+        return await self._ask(slot, Lease(lease_id))
+
+    async def load(self, slot: int, map: str) -> bool:
+        """READY → STARTING → READY with `map`, or another incarnation where that fails.
+
+        Returns as soon as the slot has begun; False where it was not READY.
+        """
+        return await self._ask(slot, Load(map))
+
+    async def end(self, slot: int, lease_id: str, reason: str) -> None:
+        """Takes the server from its holder and ends it; the next incarnation has other ports.
+
+        Returns when the slot is STOPPING; nothing happens where this lease does not hold it.
+        """
+        await self._ask(slot, End(lease_id, reason))
+
+    async def log_lines(self, slot: int, lines: int) -> tuple[str, ...]:
+        """The newest lines that servers of `slot` wrote, oldest first, across rotation."""
+        return await trio.to_thread.run_sync(logs.tail, self._slots[slot].log_path, lines)
+
+    async def ping(self) -> None:
+        """Returns when every slot's mailbox has answered."""
+        async with trio.open_nursery() as nursery:
+            for slot in self._slots:
+                nursery.start_soon(slot.mailbox.ask, Ping())
+
+    def hasten(self) -> None:
+        """From now on servers are killed without a grace after TERM, those that end already included."""
+        self._hurry.set()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Runs all slots until cancelled; then it ends all servers, which takes seconds at most.
+
+        What a daemon that was killed left running is ended first; `task_status` tells when that is done.
+        Raises ServerError where it does not die, RestartsExhaustedError where a slot itself fails.
+        """
+        try:
+            await end_leftovers(self._runs)
+            async with trio.open_nursery() as nursery:
+                for number, slot in enumerate(self._slots):
+                    nursery.start_soon(partial(supervise, slot.run, _SLOT_POLICY, f"slot {number}"))
+                task_status.started()
+        finally:
+            for slot in self._slots:
+                slot.mailbox.close()
+
+    async def _ask(self, slot: int, request: SlotRequest) -> bool:
+        try:
+            return await self._slots[slot].mailbox.ask(request)
+        except NoAnswerError:  # the slot failed and its server with it
+            return False
+
+
+def _port_registry(config: Config) -> PortRegistry:
+    first, last = config.fleet.ports
+    blocks, needed = (last - first + 1) // PORTS_PER_SLOT, config.fleet.size + 1
+    if blocks < needed:
+        raise ConfigError(
+            f"fleet.ports: {first} to {last} holds {blocks} blocks of {PORTS_PER_SLOT}; {needed} are needed for "
+            f"fleet.size = {config.fleet.size}, because no server gets the ports of the one before it"
+        )
+    return PortRegistry(first, last)

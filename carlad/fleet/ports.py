@@ -1,0 +1,146 @@
+"""Blocks of ports: who may have which, and whose process listens there."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from carlad.config import PORTS_PER_SLOT
+from carlad.errors import ServerError
+from carlad.log import get_logger
+
+log = get_logger(__name__)
+
+_LISTEN = "0A"  # the kernel's TCP_LISTEN, include/net/tcp_states.h
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """The block that begins at `rpc`. CARLA fixes the next two; the last is for the holder's client."""
+
+    rpc: int
+
+    @property
+    def streaming(self) -> int:
+        return self.rpc + 1
+
+    @property
+    def secondary(self) -> int:
+        return self.rpc + 2
+
+    @property
+    def traffic_manager(self) -> int:
+        return self.rpc + 3
+
+
+class PortRegistry:
+    """Hands out blocks in turn, so that a block rests as long as possible before it is used again."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self._range = f"{first} to {last}"
+        self._blocks = [Ports(rpc) for rpc in range(first, last - PORTS_PER_SLOT + 2, PORTS_PER_SLOT)]
+        self._taken: set[Ports] = set()
+        self._next = 0
+
+    def take(self, previous: Ports | None) -> Ports:
+        """A block whose ports were bound a moment ago, never `previous`. Raises ServerError where none is."""
+        busy = 0
+        for offset in range(len(self._blocks)):
+            index = (self._next + offset) % len(self._blocks)
+            block = self._blocks[index]
+            if block in self._taken or block == previous:
+                continue
+            port = _busy_port(block)
+            if port is None:
+                self._taken.add(block)
+                self._next = index + 1
+                return block
+            busy += 1
+            log.warning("ports.busy", port=port, holder=describe_listener(port))
+        raise ServerError(
+            f"no free block of {PORTS_PER_SLOT} ports in {self._range}: {len(self._blocks)} blocks, "
+            f"{len(self._taken)} in use by the fleet, {busy} by others; widen fleet.ports"
+        )
+
+    def give_back(self, ports: Ports) -> None:
+        self._taken.discard(ports)
+
+
+def _busy_port(block: Ports) -> int | None:
+    for port in range(block.rpc, block.rpc + PORTS_PER_SLOT):
+        if not (_can_bind("0.0.0.0", port) and _can_bind("127.0.0.1", port)):
+            return port
+    return None
+
+
+def _can_bind(address: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: connections that linger in TIME_WAIT are no obstacle, a listener is.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+        return True
+
+
+def listener_among(pids: Iterable[int], port: int) -> int | None:
+    """Which of these processes listens on `port`; None where nobody does.
+
+    Raises ServerError, with the stranger's pid, where any listener there is none of them.
+    """
+    inodes = _listening_inodes(port)
+    found = None
+    for pid in pids:
+        held = inodes & _socket_inodes(pid)
+        found = pid if held and found is None else found
+        inodes -= held
+    if inodes:
+        raise ServerError(f"port {port} belongs to {describe_listener(port)}, not to this server")
+    return found
+
+
+def describe_listener(port: int) -> str:
+    """`process 123 (nginx)`, as far as we may look."""
+    inodes = _listening_inodes(port)
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and inodes & _socket_inodes(int(entry)):
+            return f"process {entry} ({_name(entry)})"
+    return "another process"
+
+
+def _listening_inodes(port: int) -> set[str]:
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text().splitlines()[1:]
+        except FileNotFoundError:  # no IPv6
+            continue
+        for row in rows:
+            fields = row.split()
+            if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.add(fields[9])
+    return inodes
+
+
+def _socket_inodes(pid: int) -> set[str]:
+    """Inodes of the sockets that `pid` has open; empty for one that ended or may not be looked at."""
+    inodes = set()
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+            if target.startswith("socket:["):
+                inodes.add(target[len("socket:[") : -1])
+    except OSError:
+        pass
+    return inodes
+
+
+def _name(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "?"

@@ -1,0 +1,178 @@
+"""Is a server what it should be, and does it still answer? By raw RPC, never through the `carla` package.
+
+A liveness probe asks the game thread (`get_episode_info`), not `version`, which a real server answers
+from a worker thread while its game thread hangs. It opens no stream: a subscriber that stalls can freeze
+a synchronous world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+
+from carlad.config import ProbeSection
+from carlad.errors import ServerError
+from carlad.fleet.ports import Ports, listener_among
+from carlad.rpc import RpcClient, connect, observe_world
+from carlad.wire import CARLA_VERSION
+from carlad.wire.errors import CallError
+
+T = TypeVar("T")
+
+HOST = "127.0.0.1"  # servers run on the daemon's machine
+_ALL_LAYERS = 0xFFFF
+# How often to look whether a server that starts or loads is there. There is no event for either.
+_LOOK_AGAIN_S = 0.05
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What a server said of itself. `pid` is the process that listens; `map` and `maps` are short names."""
+
+    pid: int
+    map: str
+    maps: frozenset[str]
+
+
+async def check_start(
+    ports: Ports, tree: Callable[[], Iterable[int]], wanted_map: str, load_max_s: float
+) -> Checked:
+    """Waits until a server that was just started can be leased. The caller's cancel scope limits it.
+
+    Its ports belong to its own processes, it is CARLA of our version, has `wanted_map` if that is not
+    empty, is asynchronous, and its world ticks. Raises ServerError with what is wrong.
+    """
+    await _until(partial(_is_listening, ports))
+    pid = await _until(partial(trio.to_thread.run_sync, _own_listener, ports, tree))
+    async with connect(HOST, ports.rpc) as rpc:
+        await _check_version(rpc)
+        maps = frozenset(short_name(name) for name in await _ask(rpc, "get_available_maps"))
+        name = await _map(rpc)
+        if wanted_map and name != wanted_map:
+            name = await _load(rpc, wanted_map, load_max_s)
+        if (await _ask(rpc, "get_episode_settings")).synchronous_mode:
+            raise ServerError("it started in synchronous mode: nobody else may be its client yet")
+    await _check_ticks(ports)
+    return Checked(pid, name, maps | {name})
+
+
+async def stay_alive(ports: Ports, config: ProbeSection) -> None:
+    """Asks for ever. Raises ServerError after `config.failures` questions in a row without an answer."""
+    failures = 0
+    while failures < config.failures:
+        answered = await _ask_until_silent(ports, config)
+        failures = 1 if answered else failures + 1
+    raise ServerError(f"hung: no answer to {failures} probes in a row, {config.timeout_s:g} s each")
+
+
+async def load_map(ports: Ports, name: str, load_max_s: float) -> str:
+    """Loads a map and returns its short name once the world ticks in it. Raises ServerError."""
+    async with connect(HOST, ports.rpc) as rpc:
+        loaded = await _load(rpc, name, load_max_s)
+    await _check_ticks(ports)
+    return loaded
+
+
+def short_name(path: str) -> str:
+    """`Town01` of `/Game/Carla/Maps/Town01`."""
+    return path.rpartition("/")[2]
+
+
+async def _ask_until_silent(ports: Ports, config: ProbeSection) -> bool:
+    """Whether there was an answer before the silence."""
+    answered = False
+    try:
+        with trio.fail_after(config.timeout_s) as patience:
+            async with connect(HOST, ports.rpc) as rpc:
+                while True:
+                    await _game_thread_answers(rpc)
+                    answered = True
+                    patience.deadline = trio.current_time() + config.period_s + config.timeout_s
+                    await trio.sleep(config.period_s)
+    except trio.TooSlowError:
+        return answered
+    except ServerError:  # refused or closed, which takes no time
+        await trio.sleep(config.period_s)
+        return answered
+
+
+async def _is_listening(ports: Ports) -> bool | None:
+    try:
+        async with connect(HOST, ports.rpc):
+            return True
+    except ServerError:
+        return None
+
+
+def _own_listener(ports: Ports, tree: Callable[[], Iterable[int]]) -> int | None:
+    """The process that listens on both ports; None before it does. Raises ServerError for a stranger."""
+    pids = tuple(tree())
+    streaming = listener_among(pids, ports.streaming)
+    return streaming and listener_among(pids, ports.rpc)
+
+
+async def _check_version(rpc: RpcClient) -> None:
+    version = await _ask(rpc, "version")
+    if version != CARLA_VERSION:
+        raise ServerError(f"it is CARLA {version}, carlad speaks to {CARLA_VERSION} only")
+
+
+async def _game_thread_answers(rpc: RpcClient) -> None:
+    with suppress(CallError):  # "episode not ready", while its holder loads a map: an answer
+        await rpc.call("get_episode_info")
+
+
+async def _ask(rpc: RpcClient, name: str) -> Any:
+    """As `rpc.call`, but waits while the server has no episode yet."""
+    return await _until(partial(_answer, rpc, name))
+
+
+async def _answer(rpc: RpcClient, name: str) -> Any | None:
+    try:
+        return await rpc.call(name)
+    except CallError:
+        return None
+
+
+async def _until(attempt: Callable[[], Awaitable[T | None]]) -> T:
+    """There is no event for what happens inside another process: this polls."""
+    while (result := await attempt()) is None:  # noqa: ASYNC110
+        await trio.sleep(_LOOK_AGAIN_S)
+    return result
+
+
+async def _map(rpc: RpcClient) -> str:
+    return short_name((await _ask(rpc, "get_map_info")).name)
+
+
+async def _load(rpc: RpcClient, name: str, load_max_s: float) -> str:
+    """The call returns at once; the new world is there when the episode has another id."""
+    try:
+        with trio.fail_after(load_max_s):
+            before = (await _ask(rpc, "get_episode_info")).episode_id
+            await rpc.call("load_new_episode", name, True, _ALL_LAYERS)
+            await _until(partial(_other_episode, rpc, before))
+            loaded = await _map(rpc)
+    except trio.TooSlowError:
+        raise ServerError(f"cannot load {name}: not done after {load_max_s:g} s") from None
+    except CallError as error:
+        raise ServerError(f"cannot load {name}: {error}") from error
+    if loaded != short_name(name):
+        raise ServerError(f"cannot load {name}: the server has {loaded} instead")
+    return loaded
+
+
+async def _other_episode(rpc: RpcClient, before: int) -> int | None:
+    now = int((await _ask(rpc, "get_episode_info")).episode_id)
+    return None if now == before else now
+
+
+async def _check_ticks(ports: Ports) -> None:
+    async with observe_world(HOST, ports.streaming) as world:
+        first = (await world.snapshot()).frame
+        while (await world.snapshot()).frame == first:
+            pass

@@ -1,0 +1,366 @@
+"""A process between daemon and server, one per incarnation; it goes when the last of the tree has gone.
+
+Run as `python -I -S shim.py LISTENING_FD` with a JSON object of `Order`'s fields on stdin. Standard
+library only, so that it starts in tens of milliseconds and takes a few megabytes.
+
+It is the subreaper of everything that the server forks, so that "all gone" is known and not guessed:
+waitpid says ECHILD. It owns the pipe of the server's stdout and stderr, and so a flood stalls nobody. It
+writes the exit status to `exit.json`. Over its Unix socket it says, one JSON object a line,
+`{"event": "started", "pid", "start_time"}`, `{"event": "failed", "why"}` where nothing could be executed,
+`{"event": "exited", "status", "dropped_bytes"}` for the server's main process (negative: a signal) and
+`{"event": "gone"}`; whoever connects later is told from the beginning. It obeys `{"stop": GRACE_S}` and
+SIGTERM: TERM to every process of the tree, KILL after the grace. It does the same on its own when its
+daemon stays away for `orphan_grace_s`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_KILL_AGAIN_S = 0.02  # a process may fork between being listed and being killed
+_PIPE_BYTES = 64 << 10
+# A flood beyond this is dropped and counted: a disk is not filled with one sentence a million times.
+_LOG_BYTES_PER_S = 8 << 20
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Order:
+    """What the daemon wants; paths are absolute."""
+
+    argv: list[str]
+    environ: dict[str, str]
+    cwd: str
+    run_dir: str
+    log_path: str
+    log_bytes_max: int  # of one file
+    log_files_max: int
+    stop_grace_s: float
+    orphan_grace_s: float
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        self.__dict__.update(fields)
+
+
+class RotatedLog:
+    """`path`, `path.1`, ... of at most `bytes_max` each, `files_max` in all, cut at line ends."""
+
+    def __init__(self, path: str, bytes_max: int, files_max: int) -> None:
+        self._path = path
+        self._bytes_max = bytes_max
+        self._files_max = files_max
+        self._allowance = float(_LOG_BYTES_PER_S)
+        self._allowed_at = time.monotonic()
+        self._dropped_since = 0
+        self.dropped_bytes = 0
+        self._open()
+
+    def write(self, data: bytes) -> None:
+        """Never blocks for long and never raises: what is over the rate, or finds no space, is counted."""
+        if not self._allow(len(data)):
+            self._drop(len(data))
+            return
+        if self._dropped_since:
+            data = b"\n[carlad] %d bytes of output were dropped here\n" % self._dropped_since + data
+            self._dropped_since = 0
+        while self._size + len(data) > self._bytes_max:
+            room = max(0, self._bytes_max - self._size)
+            cut = data.rfind(b"\n", 0, room) + 1 or (room if self._size == 0 else 0)
+            self._append(data[:cut])
+            data = data[cut:]
+            self._rotate()
+        self._append(data)
+
+    def _allow(self, size: int) -> bool:
+        now = time.monotonic()
+        self._allowance += (now - self._allowed_at) * _LOG_BYTES_PER_S
+        self._allowance = min(self._allowance, float(_LOG_BYTES_PER_S))
+        self._allowed_at = now
+        if size > self._allowance:
+            return False
+        self._allowance -= size
+        return True
+
+    def _append(self, data: bytes) -> None:
+        try:
+            written = os.write(self._fd, data)
+        except OSError:  # most likely no space: the server must not suffer from it
+            written = 0
+        self._size += written
+        if written < len(data):
+            self._drop(len(data) - written)
+
+    def _drop(self, size: int) -> None:
+        self._dropped_since += size
+        self.dropped_bytes += size
+
+    def _rotate(self) -> None:
+        os.close(self._fd)
+        for number in range(self._files_max - 1, 0, -1):
+            older = self._path if number == 1 else f"{self._path}.{number - 1}"
+            if os.path.exists(older):
+                os.replace(older, f"{self._path}.{number}")
+        self._open()
+
+    def _open(self) -> None:
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        self._size = os.fstat(self._fd).st_size
+        if self._files_max == 1 and self._size >= self._bytes_max:
+            os.ftruncate(self._fd, 0)
+            self._size = 0
+
+
+class Shim:
+    def __init__(self, order: Order, listener: socket.socket) -> None:
+        self._order = order
+        self._listener = listener
+        self._daemon: socket.socket | None = None
+        self._heard = b""
+        self._told: list[bytes] = []
+        self._log = RotatedLog(order.log_path, order.log_bytes_max, order.log_files_max)
+        self._signals, signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: None)
+        signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
+        self._output, self._servers_output = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._output, False)
+        self._output_ended = False
+        self._pid = 0
+        self._kill_at: float | None = None  # set once stopping
+        self._orphan_at: float | None = time.monotonic() + order.orphan_grace_s
+        self._gone = False
+        self._poll = select.poll()
+
+    def run(self) -> None:
+        _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1))
+        for fd in (self._signals, self._output, self._listener.fileno()):
+            self._poll.register(fd, select.POLLIN)
+        self._start()
+        while not self._gone:
+            for fd, _events in self._poll.poll(self._wait_ms()):
+                self._attend(fd)
+            self._look_at_the_clock()
+        while self._pump():
+            pass
+        self._tell({"event": "gone"})
+
+    # --- the server
+
+    def _start(self) -> None:
+        self._log.write(b"[carlad] %s\n" % os.fsencode(" ".join(self._order.argv)))
+        failure, fails = os.pipe2(os.O_CLOEXEC)
+        shim = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _become_server(self._order, shim, self._servers_output, fails)
+        os.close(fails)
+        os.close(self._servers_output)
+        why = os.read(failure, 4096)
+        os.close(failure)
+        if why:
+            self._tell({"event": "failed", "why": why.decode(errors="replace")})
+        else:
+            self._tell({"event": "started", "pid": self._pid, "start_time": start_time(self._pid)})
+
+    def _reap(self) -> None:
+        """Collects the dead. The end of the main process is the end of the incarnation."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self._gone = True  # a subreaper without children: not one descendant is left
+                return
+            if pid == 0:
+                return
+            if pid == self._pid:
+                self._record(os.waitstatus_to_exitcode(status))
+                self._stop(grace_s=0.0)
+
+    def _record(self, status: int) -> None:
+        record = {"pid": self._pid, "status": status, "dropped_bytes": self._log.dropped_bytes}
+        self._tell({"event": "exited", "status": status, "dropped_bytes": self._log.dropped_bytes})
+        path = os.path.join(self._order.run_dir, "exit.json")
+        with open(f"{path}.new", "w") as file:
+            json.dump({**record, "at_unix_s": time.time()}, file)
+        os.replace(f"{path}.new", path)
+
+    def _stop(self, grace_s: float) -> None:
+        """TERM at the first call; a later one can only bring the KILL forward."""
+        if self._kill_at is None:
+            self._kill_at = float("inf")
+            _signal_all(signal.SIGTERM)
+        self._kill_at = min(self._kill_at, time.monotonic() + grace_s)
+
+    # --- the loop
+
+    def _wait_ms(self) -> float | None:
+        deadlines = [at for at in (self._kill_at, self._orphan_at) if at is not None]
+        return max(0.0, min(deadlines) - time.monotonic()) * 1000 + 1 if deadlines else None
+
+    def _look_at_the_clock(self) -> None:
+        now = time.monotonic()
+        if self._orphan_at is not None and now >= self._orphan_at:
+            self._orphan_at = None
+            self._stop(self._order.stop_grace_s)
+        if self._kill_at is not None and now >= self._kill_at:
+            _signal_all(signal.SIGKILL)
+            self._kill_at = now + _KILL_AGAIN_S
+
+    def _attend(self, fd: int) -> None:
+        if fd == self._output:
+            self._pump()
+        elif fd == self._signals:
+            numbers = os.read(self._signals, 512)
+            if signal.SIGTERM in numbers:
+                self._stop(self._order.stop_grace_s)
+            self._reap()
+        elif fd == self._listener.fileno():
+            self._accept()
+        elif self._daemon is not None and fd == self._daemon.fileno():
+            self._listen()
+
+    def _pump(self) -> bool:
+        """Takes what the server wrote; False where there is nothing more."""
+        try:
+            data = os.read(self._output, _PIPE_BYTES)
+        except BlockingIOError:
+            return False
+        if data:
+            self._log.write(data)
+        elif not self._output_ended:
+            self._output_ended = True
+            self._poll.unregister(self._output)
+        return bool(data)
+
+    # --- the daemon
+
+    def _accept(self) -> None:
+        connection, _address = self._listener.accept()
+        if self._daemon is not None:
+            self._forget_daemon()
+        self._daemon = connection
+        self._heard = b""
+        self._orphan_at = None
+        connection.setblocking(False)
+        self._poll.register(connection.fileno(), select.POLLIN)
+        self._send(b"".join(self._told))
+
+    def _listen(self) -> None:
+        assert self._daemon is not None
+        try:
+            data = self._daemon.recv(4096)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._forget_daemon()
+            return
+        *lines, self._heard = (self._heard + data).split(b"\n")
+        try:
+            for line in lines:
+                self._stop(float(json.loads(line)["stop"]))
+        except (ValueError, TypeError, KeyError):  # not our daemon
+            self._forget_daemon()
+
+    def _tell(self, event: dict[str, object]) -> None:
+        line = json.dumps(event).encode() + b"\n"
+        self._told.append(line)
+        self._send(line)
+
+    def _send(self, data: bytes) -> None:
+        if self._daemon is None:
+            return
+        try:
+            self._daemon.sendall(data)
+        except OSError:  # gone, or so stuck that a few hundred bytes do not fit
+            self._forget_daemon()
+
+    def _forget_daemon(self) -> None:
+        assert self._daemon is not None
+        self._poll.unregister(self._daemon.fileno())
+        self._daemon.close()
+        self._daemon = None
+        self._orphan_at = time.monotonic() + self._order.orphan_grace_s
+
+
+def _become_server(order: Order, shim: int, output: int, fails: int) -> None:
+    """The child's side of the fork; does not return."""
+    try:
+        os.setsid()
+        _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))  # the shim's end is the server's
+        if os.getppid() != shim:
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # CARLA's dumps take minutes and gigabytes
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.chdir(order.cwd)
+        os.execve(order.argv[0], order.argv, order.environ)
+    except OSError as error:
+        os.write(fails, f"cannot execute {order.argv[0]}: {error}".encode())
+    finally:
+        os._exit(127)
+
+
+def _signal_all(number: int) -> None:
+    for pid in descendants(os.getpid()):
+        with suppress(ProcessLookupError):  # reaped by its parent since it was listed
+            os.kill(pid, number)
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below `pid`."""
+    found = []
+    for child in _children(pid):
+        found += [child, *descendants(child)]
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    children: list[int] = []
+    with suppress(OSError):  # it ended meanwhile; its children are ours now
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                children += map(int, file.read().split())
+    return children
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks since the boot (proc(5), field 22): with the pid it names a process for good.
+
+    Raises ProcessLookupError.
+    """
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[19])
+    except FileNotFoundError:
+        raise ProcessLookupError(pid) from None
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def main() -> None:
+    order = Order(json.load(sys.stdin))
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    Shim(order, listener).run()
+
+
+if __name__ == "__main__":
+    main()
