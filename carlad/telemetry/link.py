@@ -36,6 +36,10 @@ _MESSAGE_BYTES_MAX = 64 << 20
 _TOPIC = re.compile(r"[a-z0-9_.]{1,32}(,[a-z0-9_.]{1,32}){0,7}")
 _TOPICS_MAX = 16  # distinct sets of channels served at once; each costs one more send a tick
 _NEWS_MAX = 256  # subscription messages handled in one call: a flood of them must not hold up a step
+_NEWS_PERIOD_S = (
+    0.05  # between two looks for viewers, each of which is a system call: nothing a step would feel
+)
+RATE_MAX_HZ = 30.0  # bundles a second, as many as a viewer draws; steps may be far more
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 2_000, 10_000  # a frozen or vanished peer is dropped after this
 
 
@@ -49,16 +53,19 @@ class Publisher:
     No method waits for a viewer. Raises TelemetryError if the endpoint cannot be bound; the caller closes it.
 
     >>> publisher.set_lanes(lanes)                        # once a map
-    >>> if wanted := publisher.wanted():                  # nobody watching: about a microsecond
-    ...     arrays = {"camera": image} if "camera" in wanted else {}
+    >>> if publisher.due():                               # each step; well below a microsecond
+    ...     arrays = {"camera": image} if "camera" in publisher.wanted() else {}
     ...     publisher.publish(bundle, arrays)
     """
 
     def __init__(self, endpoint: str) -> None:
         self.ignored = 0  # messages from viewers that were no subscription we serve
         self._topics: set[str] = set()
+        self._channels: frozenset[str] = frozenset()
         self._lanes: bytes | None = None
         self._lanes_due = False
+        self._look_s = 0.0  # when to look for viewers next
+        self._due_s = 0.0  # when the next bundle may follow the last one
         self._context = zmq.Context()
         self._socket = _open(self._context, zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # each new viewer is seen, so it can be sent the map
@@ -71,25 +78,35 @@ class Publisher:
             raise TelemetryError(f"cannot publish telemetry at {endpoint}: {error}") from error
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
+    def due(self) -> bool:
+        """Whether a step is to be published: someone watches, and the last bundle is 1/30 s old."""
+        return time.monotonic() >= self._due_s and bool(self.wanted())
+
     def wanted(self) -> frozenset[str]:
-        """The channels with at least one subscriber; empty when nobody watches."""
+        """The channels with at least one subscriber; empty when nobody watches. May lag by 50 ms."""
+        if (now_s := time.monotonic()) < self._look_s:
+            return self._channels
+        self._look_s = now_s + _NEWS_PERIOD_S
         self._read_subscriptions()
         if self._lanes_due and self._lanes is not None:
             self._lanes_due = False
             self._send(self._lanes)
-        return frozenset(channel for topic in self._topics for channel in topic.split(","))
+        self._channels = frozenset(channel for topic in self._topics for channel in topic.split(","))
+        return self._channels
 
     def set_lanes(self, lanes: Lanes) -> None:
-        """Set the map's geometry: sent now to those who subscribe to "map", and once to each who comes."""
+        """Set the map's geometry: sent to those who subscribe to "map" now, and once to each who comes."""
         self._lanes = encode_lanes(lanes)
-        self._lanes_due = MAP in self._topics
+        self._lanes_due = True
+        self._look_s = 0.0
 
     def publish(self, bundle: Bundle, arrays: Mapping[str, Array] | None = None) -> None:
-        """Send the bundle, and of the arrays (uint8 or float32) those that are subscribed.
+        """Send the bundle, due or not, and of the arrays (uint8 or float32) those that are subscribed.
 
         Raises ValueError for an array of another dtype.
         """
         self.wanted()
+        self._due_s = time.monotonic() + 1 / RATE_MAX_HZ
         for topic in self._topics - {MAP}:
             chosen = {name: arrays[name] for name in topic.split(",") if name in arrays} if arrays else {}
             self._send(encode_bundle(topic, bundle, chosen))

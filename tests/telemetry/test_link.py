@@ -60,6 +60,17 @@ def test_a_viewers_channels_are_wanted_while_it_is_there(publisher: Publisher) -
     wait_until(lambda: publisher.wanted() == frozenset())
 
 
+def test_a_step_is_due_while_somebody_watches_and_not_more_often_than_a_viewer_draws(
+    publisher: Publisher,
+) -> None:
+    assert not publisher.due()
+    with closing(Subscriber(publisher.endpoint, ())):
+        wait_until(publisher.due)
+        publisher.publish(bundle_of(1))
+        assert not publisher.due()
+        wait_until(publisher.due, within_s=1.0)
+
+
 def test_what_another_viewer_wants_stays_when_one_leaves(publisher: Publisher) -> None:
     with closing(Subscriber(publisher.endpoint, ())):
         with closing(Subscriber(publisher.endpoint, ("camera",))):
