@@ -129,7 +129,7 @@ def _port_registry(config: Config) -> PortRegistry:
     blocks, needed = (last - first + 1) // PORTS_PER_SLOT, config.fleet.size + 1
     if blocks < needed:
         raise ConfigError(
-            f"fleet.ports: {first} to {last} holds {blocks} blocks of {PORTS_PER_SLOT}; {needed} are needed for "
-            f"fleet.size = {config.fleet.size}, because no server gets the ports of the one before it"
+            f"fleet.ports: {first} to {last} holds {blocks} blocks of {PORTS_PER_SLOT}; {needed} are needed "
+            f"for fleet.size = {config.fleet.size}, because no server gets the ports of the one before it"
         )
     return PortRegistry(first, last)

@@ -39,24 +39,28 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 async def check_start(
-    ports: Ports, tree: Callable[[], Iterable[int]], wanted_map: str, load_max_s: float
+    ports: Ports, tree: Callable[[], Iterable[int]], wanted_map: str, config: ProbeSection
 ) -> Checked:
-    """Waits until a server that was just started can be leased. The caller's cancel scope limits it.
+    """Waits until a server that was just started can be leased, for `config.start_max_s` at most.
 
     Its ports belong to its own processes, it is CARLA of our version, has `wanted_map` if that is not
-    empty, is asynchronous, and its world ticks. Raises ServerError with what is wrong.
+    empty, is asynchronous, and its world ticks. Raises ServerError with what is wrong or still missing.
     """
-    await _until(partial(_is_listening, ports))
-    pid = await _until(partial(trio.to_thread.run_sync, _own_listener, ports, tree))
-    async with connect(HOST, ports.rpc) as rpc:
-        await _check_version(rpc)
-        maps = frozenset(short_name(name) for name in await _ask(rpc, "get_available_maps"))
-        name = await _map(rpc)
-        if wanted_map and name != wanted_map:
-            name = await _load(rpc, wanted_map, load_max_s)
-        if (await _ask(rpc, "get_episode_settings")).synchronous_mode:
-            raise ServerError("it started in synchronous mode: nobody else may be its client yet")
-    await _check_ticks(ports)
+    missing = f"a listener on port {ports.rpc}"
+    try:
+        with trio.fail_after(config.start_max_s):
+            await _until(partial(_is_listening, ports))
+            pid = await _until(partial(trio.to_thread.run_sync, _own_listener, ports, tree))
+            async with connect(HOST, ports.rpc) as rpc:
+                missing = "an answer"
+                maps = await _check_identity(rpc)
+                name = await _with_map(rpc, wanted_map, config.load_max_s)
+            missing = "a tick of its world"
+            await _check_ticks(ports)
+    except trio.TooSlowError:
+        raise ServerError(
+            f"not ready {config.start_max_s:g} s after its start: {missing} is missing"
+        ) from None
     return Checked(pid, name, maps | {name})
 
 
@@ -115,10 +119,21 @@ def _own_listener(ports: Ports, tree: Callable[[], Iterable[int]]) -> int | None
     return streaming and listener_among(pids, ports.rpc)
 
 
-async def _check_version(rpc: RpcClient) -> None:
+async def _check_identity(rpc: RpcClient) -> frozenset[str]:
+    """The short names of its maps."""
     version = await _ask(rpc, "version")
     if version != CARLA_VERSION:
         raise ServerError(f"it is CARLA {version}, carlad speaks to {CARLA_VERSION} only")
+    if (await _ask(rpc, "get_episode_settings")).synchronous_mode:
+        raise ServerError("it started in synchronous mode: it would wait for a client that nobody is yet")
+    return frozenset(short_name(name) for name in await _ask(rpc, "get_available_maps"))
+
+
+async def _with_map(rpc: RpcClient, wanted_map: str, load_max_s: float) -> str:
+    name = await _map(rpc)
+    if wanted_map and name != short_name(wanted_map):
+        return await _load(rpc, wanted_map, load_max_s)
+    return name
 
 
 async def _game_thread_answers(rpc: RpcClient) -> None:

@@ -213,7 +213,9 @@ class Slot:
 
     async def _watch_answers(self, server: Server, ports: Ports) -> None:
         try:
-            await self._start(server, ports)
+            checked = await probe.check_start(ports, server.tree, self._plan.map, self._plan.probe)
+            self.maps = checked.maps
+            self._become_ready(map=checked.map, pid=checked.pid)
             while True:
                 with trio.CancelScope() as self._quiet_watch:
                     await probe.stay_alive(ports, self._plan.probe)
@@ -221,18 +223,6 @@ class Slot:
                 self._become_ready(map=loaded)
         except ServerError as error:
             self._end(str(error), failed=True)
-
-    async def _start(self, server: Server, ports: Ports) -> None:
-        limit_s = self._plan.probe.start_max_s
-        try:
-            with trio.fail_after(limit_s):
-                checked = await probe.check_start(
-                    ports, server.tree, self._plan.map, self._plan.probe.load_max_s
-                )
-        except trio.TooSlowError:
-            raise ServerError(f"not ready {limit_s:g} s after its start") from None
-        self.maps = checked.maps
-        self._become_ready(map=checked.map, pid=checked.pid)
 
     def _become_ready(self, **changes: object) -> None:
         self._enter(Event.READY, **changes)
