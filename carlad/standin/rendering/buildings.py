@@ -74,15 +74,16 @@ def neighbourhood(map_name: str, lanes: Sequence[Lane]) -> Iterator[Mesh]:
     chance = random.Random(zlib.crc32(map_name.encode()))
     ground = _Ground(lanes)
     borders = list(_outer_borders(lanes))
+    bottom = min(float(lane.center[:, 2].min()) for lane in lanes)
     for lane in borders:
         for lot in _lots(lane, chance):
             if ground.is_free(lot):
                 ground.take(lot)
-                yield from _house(lot, chance)
+                yield from _house(lot, bottom, chance)
     for lane in borders:
         for place in _tree_places(lane, chance):
             if ground.is_free(place):
-                yield from _tree(place, chance)
+                yield from _tree(place, bottom, chance)
 
 
 def _lane_discs(lane: Lane) -> npt.NDArray[np.float64]:
@@ -137,14 +138,15 @@ def _beside(lane: Lane, index: int, distance_m: float, half_length: float, half_
 # --- houses ----------------------------------------------------------------------------------------
 
 
-def _house(lot: _Lot, chance: random.Random) -> Iterator[Mesh]:
+def _house(lot: _Lot, bottom: float, chance: random.Random) -> Iterator[Mesh]:
+    """Beside a raised road it stands on a foundation that reaches down to the country's level."""
     floors = chance.choice((2, 2, 3, 3, 4, 5, 7))
     height = floors * _FLOOR_M + 0.8
     facade, glass = chance.choice(_FACADES), chance.choice(_GLASS)
-    center = (lot.x, lot.y, lot.z + height / 2 - 0.2)
-    extent = (lot.half_length, lot.half_depth, height / 2)
-    yield box(center, extent, lot.yaw_deg, Tag.BUILDINGS, facade)
-    roof = (lot.x, lot.y, lot.z + height)
+    foot, top = bottom - 0.2, lot.z + height
+    extent = (lot.half_length, lot.half_depth, (top - foot) / 2)
+    yield box((lot.x, lot.y, (top + foot) / 2), extent, lot.yaw_deg, Tag.BUILDINGS, facade)
+    roof = (lot.x, lot.y, top)
     yield box(roof, (lot.half_length - 0.4, lot.half_depth - 0.4, 0.5), lot.yaw_deg, Tag.BUILDINGS, _ROOF)
     panes = np.array([*_panes(lot.half_length, lot.half_depth, floors)])
     yield quads(panes @ yaw_matrix(lot.yaw_deg).T + (lot.x, lot.y, lot.z), Tag.BUILDINGS, glass)
@@ -170,10 +172,11 @@ def _pane(x: float, y: float, z: float) -> npt.NDArray[np.float64]:
 # --- trees -----------------------------------------------------------------------------------------
 
 
-def _tree(place: _Lot, chance: random.Random) -> Iterator[Mesh]:
+def _tree(place: _Lot, bottom: float, chance: random.Random) -> Iterator[Mesh]:
     trunk, crown = chance.uniform(1.6, 2.4), chance.uniform(1.5, 2.3)
     foot = np.array((place.x, place.y, place.z))
-    yield box(foot + up(trunk / 2), (0.13, 0.13, trunk / 2), 0.0, Tag.VEGETATION, _BARK)
+    half = (place.z + trunk - bottom) / 2
+    yield box(foot + up(trunk - half), (0.13, 0.13, half), 0.0, Tag.VEGETATION, _BARK)
     radii = np.array((crown, crown, crown * chance.uniform(1.0, 1.35)))
     turned = _ICOSAHEDRON @ yaw_matrix(chance.uniform(0.0, 72.0)).T
     middle = foot + up(trunk + 0.8 * float(radii[2]))

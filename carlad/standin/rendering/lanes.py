@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 _STEP_M = 1.0
 _END_GAP_M = 1e-3  # the library finds no waypoint exactly at a road's end
+_OVERLAP_M = 0.02  # by which a lane reaches into the next, so that no ray slips between them
 _LANES_WITHOUT_SURFACE = frozenset({"none", "restricted"})
 
 
@@ -68,8 +69,11 @@ def _lane(waypoints: tuple[carla.Waypoint, ...], kind: str, junction: str | None
     poses = [waypoint.transform for waypoint in waypoints]
     center = np.array([(p.location.x, p.location.y, p.location.z) for p in poses])
     yaw = np.radians([p.rotation.yaw for p in poses])
+    along = np.stack((np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)), axis=1)
+    center[0] -= along[0] * _OVERLAP_M
+    center[-1] += along[-1] * _OVERLAP_M
     half_width = np.array([waypoint.lane_width for waypoint in waypoints])[:, None] / 2
-    to_right = np.stack((-np.sin(yaw), np.cos(yaw), np.zeros_like(yaw)), axis=1) * half_width
+    to_right = np.stack((-along[:, 1], along[:, 0], along[:, 2]), axis=1) * half_width
     return Lane(
         road_id=waypoints[0].road_id,
         lane_id=waypoints[0].lane_id,

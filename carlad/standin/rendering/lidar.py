@@ -34,7 +34,7 @@ class LidarModel:
 
     `attenuation` (1/m) makes an intensity of exp(-attenuation * distance). Of the rays, `dropoff_general` are
     never sent; of the points, `dropoff_at_zero` are lost at intensity 0, fewer up to `dropoff_limit`, none
-    above. `noise_m` is the standard deviation along the ray. Raises ValueError where nothing could be measured.
+    above. `noise_m` is the standard deviation along the ray. Raises ValueError where nothing could be seen.
     """
 
     channels: int = 32

@@ -61,12 +61,12 @@ def _placed(shape: Mesh, objects: Objects, rows: npt.NDArray[np.intp]) -> Mesh:
     extent, center = objects.extent[rows].astype(np.float32), objects.center[rows].astype(np.float32)
     place, turn = objects.pose[rows, :3].astype(np.float32), objects.world_from_actor[rows].astype(np.float32)
     local = shape.corners.reshape(1, -1, 3) * extent[:, None] + center[:, None]
-    world: npt.NDArray[np.float32] = local @ turn.transpose(0, 2, 1) + place[:, None]
+    world = local @ turn.transpose(0, 2, 1) + place[:, None]
     painted = (shape.color == _PAINT).all(axis=1)
     tag = np.where(shape.tag == Tag.NONE, objects.tag[rows, None], shape.tag)
     color = np.where(painted[None, :, None], objects.color[rows, None], shape.color[None])
     return Mesh(
-        corners=world.reshape(-1, 3, 3),
+        corners=world.reshape(-1, 3, 3).astype(np.float32, copy=False),
         tag=tag.reshape(-1).astype(np.uint8),
         color=color.reshape(-1, 3),
     )
