@@ -63,7 +63,8 @@ class Broadcast:
             self._counted_from_s += elapsed_s
 
     def _publish(self, env: object, note: str | None = None) -> None:
-        if not self._publisher.wanted() or not isinstance(env, Watchable):
+        watched = self._publisher.wanted() if note else self._publisher.due()  # a note must not be left out
+        if not watched or not isinstance(env, Watchable):
             return
         rate = sum(self._successes) / len(self._successes) if self._successes else None
         self._publisher.publish(
