@@ -1,0 +1,113 @@
+"""Who answers which request, and how long that may take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import trio
+
+import carlad
+from carlad.broker.broker import Broker
+from carlad.broker.leases import LOADS_MAX
+from carlad.gateway.notices import Notices
+from carlad.messages import (
+    WAIT_MAX_S,
+    Acquire,
+    DaemonStatus,
+    EventsQuery,
+    LogLines,
+    LogsQuery,
+    Refused,
+    Release,
+    Renew,
+    ReplyBody,
+    Request,
+    RequestBody,
+    SlotStatus,
+    Status,
+    StatusQuery,
+    Withdraw,
+)
+from carlad.runtime import NoAnswerError
+
+QUEUED_AFTER_S = 0.5  # a grant from a free server is faster; clients take more silence for a dead daemon
+ANSWER_MAX_S = 10.0
+
+Interim = Callable[[ReplyBody], Awaitable[None]]
+
+
+class Servers(Protocol):
+    """The fleet, as far as clients may look into it."""
+
+    def statuses(self) -> tuple[SlotStatus, ...]: ...
+    async def log_lines(self, slot: int, lines: int) -> tuple[str, ...]: ...
+
+
+class Desk:
+    """`load_max_s`: how long a server may take to load a map."""
+
+    def __init__(self, broker: Broker, servers: Servers, notices: Notices, load_max_s: float) -> None:
+        self._broker = broker
+        self._servers = servers
+        self._notices = notices
+        self._reserved_max_s = LOADS_MAX * load_max_s + ANSWER_MAX_S
+        self._started_at_s = trio.current_time()
+
+    async def answer(self, request: Request, interim: Interim) -> ReplyBody | None:
+        """The answer, after none or some by `interim`. None: the request was sent again meanwhile, and
+        who sent it last is answered."""
+        limit_s = self._limit_s(request.body)
+        try:
+            with trio.fail_after(limit_s):
+                return await self._answer(request, interim)
+        except trio.TooSlowError:
+            return Refused(code="overloaded", reason=f"no answer within {limit_s:g} s")
+        except NoAnswerError:
+            return Refused(code="unavailable", reason="a part of the daemon had to be restarted: ask again")
+
+    def _limit_s(self, body: RequestBody) -> float:
+        if not isinstance(body, Acquire):
+            return ANSWER_MAX_S
+        # 0.0 comes first so that it wins against NaN, which the broker refuses.
+        return min(max(0.0, body.wait_s), WAIT_MAX_S) + self._reserved_max_s
+
+    async def _answer(self, request: Request, interim: Interim) -> ReplyBody | None:
+        match request.body:
+            case StatusQuery():
+                return self._status()
+            case EventsQuery(after):
+                return self._notices.since(after)
+            case LogsQuery(slot, lines):
+                return await self._log_lines(slot, lines)
+            case Acquire() as acquire:
+                return await self._acquire(request.request_id, acquire, interim)
+            case Renew() | Release() | Withdraw() as body:
+                return await (await self._broker.ask(request.request_id, body)).wait()
+
+    def _status(self) -> Status:
+        return Status(
+            daemon=DaemonStatus(
+                pid=os.getpid(),
+                version=carlad.__version__,
+                uptime_s=trio.current_time() - self._started_at_s,
+            ),
+            slots=self._servers.statuses(),
+            leases=self._broker.leases(),
+            waiting=self._broker.waiting,
+        )
+
+    async def _log_lines(self, slot: int, lines: int) -> ReplyBody:
+        slots = {status.slot for status in self._servers.statuses()}
+        if slot not in slots:
+            known = f"slots are {min(slots)} to {max(slots)}" if slots else "the fleet is empty"
+            return Refused(code="no-such-slot", reason=f"cannot read the log of slot {slot}: {known}")
+        return LogLines(slot=slot, lines=await self._servers.log_lines(slot, lines))
+
+    async def _acquire(self, request_id: str, acquire: Acquire, interim: Interim) -> ReplyBody | None:
+        pending = await self._broker.ask(request_id, acquire)
+        with trio.move_on_after(QUEUED_AFTER_S):
+            return await pending.wait()
+        await interim(self._broker.queued(request_id))
+        return await pending.wait()

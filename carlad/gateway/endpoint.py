@@ -1,0 +1,65 @@
+"""Binding the daemon's sockets, without taking over what is somebody else's."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import zmq
+
+from carlad.errors import ConfigError
+
+
+def bind(endpoint_socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """Binds to `ipc://PATH`, and creates the folder where it is missing. The folder's mode is what
+    decides who may connect.
+
+    libzmq would remove whatever lies at PATH, so that is looked at before. Raises ConfigError where a
+    daemon answers there already, or where it is not a socket or the folder is not ours.
+    """
+    path = Path(endpoint.removeprefix("ipc://"))
+    try:
+        _make_folder(path.parent)
+        _clear(path)
+        endpoint_socket.bind(endpoint)
+        path.chmod(0o660)
+    except (OSError, zmq.ZMQError) as error:
+        raise ConfigError(f"cannot listen on {endpoint}: {error}") from error
+
+
+def answers(path: Path) -> bool:
+    """Whether a process listens on that Unix socket. Raises OSError where it cannot be asked."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+    return True
+
+
+def _make_folder(folder: Path) -> None:
+    """0750 for root's, so that a group may enter; 0700 for a user's own."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    mode = 0o750 if os.geteuid() == 0 else 0o700
+    try:
+        folder.mkdir(mode)
+    except FileExistsError:
+        owner = folder.stat().st_uid
+        if owner not in (0, os.geteuid()):
+            raise ConfigError(f"cannot listen in {folder}: it belongs to user {owner}") from None
+    else:
+        folder.chmod(mode)  # whatever the umask
+
+
+def _clear(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(f"cannot listen on {path}: there is a file that is not a socket; move it away")
+    if answers(path):
+        raise ConfigError(f"cannot listen on {path}: a daemon answers there already")
+    path.unlink()

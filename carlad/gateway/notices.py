@@ -1,0 +1,43 @@
+"""What happened, numbered: published to who listens, and kept for a while for who asks."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import msgspec
+import zmq
+
+from carlad.messages import Events, Notice
+
+KEPT_MAX = 1024
+
+
+class Notices:
+    """`publish` never blocks: a subscriber that does not read loses notices, and sees so by the numbers."""
+
+    def __init__(self, publisher: zmq.Socket[bytes]) -> None:
+        self._publisher = publisher
+        self._kept: deque[Notice] = deque(maxlen=KEPT_MAX)
+        self._number = 0
+
+    def publish(
+        self, event: str, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
+    ) -> None:
+        self._number += 1
+        notice = Notice(
+            number=self._number,
+            at_unix_s=time.time(),
+            event=event,
+            slot=slot,
+            lease_id=lease_id,
+            reason=reason,
+        )
+        self._kept.append(notice)
+        self._publisher.send_multipart([event.encode(), msgspec.msgpack.encode(notice)], zmq.NOBLOCK)
+
+    def since(self, after: int) -> Events:
+        """All that are kept and newer than number `after`."""
+        after = after if 0 <= after <= self._number else 0
+        oldest = self._kept[0].number if self._kept else self._number + 1
+        return Events(notices=tuple(n for n in self._kept if n.number > after), oldest=oldest)
