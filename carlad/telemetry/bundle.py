@@ -126,7 +126,14 @@ class _LanesHeader(msgspec.Struct, frozen=True):
     lanes: list[_LaneInfo]
 
 
-_encode = msgspec.msgpack.Encoder().encode
+def _plain(value: object) -> object:
+    """numpy's scalars and arrays as Python's: who computes with numpy need not convert."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"cannot send a {type(value).__name__} in a bundle")
+
+
+_encode = msgspec.msgpack.Encoder(enc_hook=_plain).encode
 _decode_bundle_header = msgspec.msgpack.Decoder(_BundleHeader).decode
 _decode_lanes_header = msgspec.msgpack.Decoder(_LanesHeader).decode
 

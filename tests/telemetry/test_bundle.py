@@ -46,6 +46,14 @@ def test_a_view_that_is_not_contiguous_arrives_in_order() -> None:
     assert (arrays["camera"] == flipped).all()
 
 
+def test_numbers_of_numpy_arrive_as_numbers() -> None:
+    x, count = np.float64(1.5), np.int64(3)
+    sent = bundle_of(1, ego=Ego(x, np.float32(2.5), 0.0, 0.0), route=np.ones((2, 2)), reward_terms={"a": x})
+    received, _ = decode_bundle(encode_bundle("bundle", msgspec.structs.replace(sent, frame=count), {}))
+    assert (received.ego, received.frame) == (Ego(1.5, 2.5, 0.0, 0.0), 3)
+    assert (received.route, received.reward_terms) == ([(1.0, 1.0), (1.0, 1.0)], {"a": 1.5})
+
+
 def test_an_array_of_another_dtype_is_refused() -> None:
     with pytest.raises(ValueError, match="camera"):
         encode_bundle("bundle,camera", FULL, {"camera": np.zeros(3)})
