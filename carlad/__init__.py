@@ -1,3 +1,20 @@
 """carlad: a pool of CARLA servers that reinforcement learning can rely on."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from carlad.client import Client, Lease, lease
+
 __version__ = "0.1.0"
+__all__ = ["Client", "Lease", "__version__", "lease"]
+
+
+def __getattr__(name: str) -> Any:
+    """`carlad.lease(...)` and its like, without a cost for who does not use them."""
+    if name not in {"Client", "Lease", "lease"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from carlad import client
+
+    return getattr(client, name)

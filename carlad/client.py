@@ -1,0 +1,244 @@
+"""The client library: servers on lease, for any Python program.
+
+    with carlad.lease(map="Town03") as server:
+        client = carla.Client(server.host, server.port)
+
+A lease is renewed in the background until the `with` block is left. Synchronous; imports neither trio nor
+carla. After a fork the child may use a `Client`, but a `Lease` stays its parent's: only the parent renews
+and releases it.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import msgspec
+import zmq
+
+from carlad.config import client_endpoint
+from carlad.errors import CarladError, LeaseLostError, NoDaemonError, RequestError, WaitedInVainError
+from carlad.keeper import Keeper
+from carlad.link import Link
+from carlad.messages import (
+    Acquire,
+    Events,
+    EventsQuery,
+    Granted,
+    Holder,
+    LogLines,
+    LogsQuery,
+    Notice,
+    Queued,
+    Refused,
+    Release,
+    Released,
+    Renew,
+    Renewed,
+    ReplyBody,
+    RequestBody,
+    Status,
+    StatusQuery,
+    notices_endpoint,
+)
+
+AnswerT = TypeVar("AnswerT", bound=ReplyBody)
+
+_CATCH_UP_S = 1.0  # a notice that was published before the subscription arrived is asked for
+
+
+class Client:
+    """One conversation with a daemon; `endpoint` None: CARLAD_ENDPOINT, else the default socket.
+
+    Every method raises NoDaemonError where none answers, and RequestError where it refuses.
+    """
+
+    def __init__(self, endpoint: str | None = None) -> None:
+        self.endpoint = client_endpoint(endpoint)
+        self._link = Link(self.endpoint)
+
+    def status(self) -> Status:
+        return self._ask(StatusQuery(), Status)
+
+    def acquire(
+        self,
+        map: str | None = None,
+        ttl_s: float | None = None,
+        wait_s: float = 60.0,
+        holder: Holder | None = None,
+        on_queued: Callable[[Queued], None] | None = None,
+    ) -> Granted:
+        """A server that nobody renews but the caller: see `lease` for one that is looked after.
+
+        `map` None: any; `ttl_s` None: the daemon's default; `holder` None: this process. `on_queued` is
+        told from time to time how the waiting goes. Raises WaitedInVainError.
+        """
+        acquire = Acquire(holder=holder or this_process(), map=map, ttl_s=ttl_s, wait_s=wait_s)
+        return self._ask(acquire, Granted, on_queued)
+
+    def renew(self, lease_id: str, token: int | None = None, ttl_s: float | None = None) -> Renewed:
+        return self._ask(Renew(lease_id=lease_id, token=token, ttl_s=ttl_s), Renewed)
+
+    def release(self, lease_id: str, token: int | None = None) -> None:
+        self._ask(Release(lease_id=lease_id, token=token), Released)
+
+    def logs(self, slot: int, lines: int = 200) -> tuple[str, ...]:
+        """The newest lines of a slot's server, oldest first."""
+        return self._ask(LogsQuery(slot=slot, lines=lines), LogLines).lines
+
+    def events(self, after: int = 0) -> Events:
+        """The notices after that number which the daemon still has."""
+        return self._ask(EventsQuery(after=after), Events)
+
+    def watch(self, after: int = 0) -> Iterator[Notice]:
+        """The notices after that number, then those to come, for ever and without a gap."""
+        with self._subscription() as subscription:
+            newest = after
+            while True:
+                for notice in self.events(newest).notices:
+                    newest = notice.number
+                    yield notice
+                while subscription.poll(int(1000 * _CATCH_UP_S)):
+                    notice = msgspec.msgpack.decode(subscription.recv_multipart()[-1], type=Notice)
+                    if notice.number != newest + 1:
+                        break  # one was missed, or seen already, or the daemon is another
+                    newest = notice.number
+                    yield notice
+
+    def close(self) -> None:
+        self._link.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(
+        self, body: RequestBody, answer: type[AnswerT], on_queued: Callable[[Queued], None] | None = None
+    ) -> AnswerT:
+        reply = self._link.ask(body, on_queued)
+        if isinstance(reply, answer):
+            return reply
+        if not isinstance(reply, Refused):
+            raise CarladError(f"cannot understand the daemon: it answers {reply}; is it of another version?")
+        if reply.code == "waited-in-vain":
+            raise WaitedInVainError(reply.reason, reply.code)
+        raise RequestError(reply.reason, reply.code)
+
+    @contextmanager
+    def _subscription(self) -> Iterator[zmq.Socket[bytes]]:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            subscription = context.socket(zmq.SUB)
+            subscription.subscribe(b"")
+            subscription.connect(notices_endpoint(self.endpoint))
+            yield subscription
+        finally:
+            context.destroy(linger=0)
+
+
+class Lease:
+    """A server that is ours, renewed in the background until `release` or the end of its `with` block.
+
+    Its fields are those of the grant: lease_id, token, slot, host, rpc_port (and port, the same),
+    streaming_port, traffic_manager_port, map, ttl_s. When `lost` is set the server is no longer ours,
+    and `lost_reason` says why.
+    """
+
+    def __init__(self, endpoint: str, granted: Granted) -> None:
+        self._endpoint = endpoint
+        self._granted = granted
+        self._keeper = Keeper(endpoint, granted)
+        self.lease_id = granted.lease_id
+        self.token = granted.token
+        self.slot = granted.slot
+        self.host = granted.host
+        self.rpc_port = self.port = granted.rpc_port
+        self.streaming_port = granted.streaming_port
+        self.traffic_manager_port = granted.traffic_manager_port
+        self.map = granted.map
+        self.ttl_s = granted.ttl_s
+        self._pid = os.getpid()
+        self._is_over = False
+
+    @property
+    def lost(self) -> threading.Event:
+        return self._keeper.lost
+
+    @property
+    def lost_reason(self) -> str | None:
+        return self._keeper.lost_reason
+
+    def check(self) -> None:
+        """Raises LeaseLostError if the server is no longer ours."""
+        if self.lost.is_set():
+            raise LeaseLostError(f"cannot go on with {self.lease_id}: {self.lost_reason}")
+
+    def release(self) -> None:
+        """Gives the server back; idempotent. Without a daemon the lease ends by its time to live."""
+        if self._is_over or self._pid != os.getpid():
+            return
+        self._is_over = True
+        self._keeper.stop()
+        if not self.lost.is_set():
+            with Client(self._endpoint) as client, suppress(NoDaemonError, RequestError):
+                client.release(self.lease_id, self.token)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.lease_id} of {self.host}:{self.rpc_port} {self.map}>"
+
+
+def lease(
+    map: str | None = None,
+    ttl_s: float | None = None,
+    wait_s: float = 60.0,
+    endpoint: str | None = None,
+    on_queued: Callable[[Queued], None] | None = None,
+) -> Lease:
+    """A server, exclusively; use it as a context manager, or call its `release`.
+
+    `map`: one that it runs, loaded for you if needed (None: any). `ttl_s`: for how long it stays ours after
+    this process died (None: the daemon's default). `wait_s`: how long to queue; a map's loading comes on top.
+
+    Raises NoDaemonError, WaitedInVainError, or RequestError for anything else that the daemon refuses.
+    """
+    with Client(endpoint) as client:
+        granted = client.acquire(map, ttl_s, wait_s, on_queued=on_queued)
+        return Lease(client.endpoint, granted)
+
+
+def this_process() -> Holder:
+    """Who asks, for the daemon's status."""
+    program = Path(sys.argv[0] if sys.argv else "").name
+    return Holder(
+        user=_user()[:128],
+        host=(socket.gethostname() or "localhost")[:128],
+        program=(program or "python")[:128],
+        pid=os.getpid(),
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser() or str(os.getuid())
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())

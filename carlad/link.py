@@ -1,0 +1,153 @@
+"""A client's conversation with its daemon: one request at a time over a DEALER socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from types import TracebackType
+
+import msgspec
+import zmq
+
+from carlad.errors import CarladError, NoDaemonError
+from carlad.messages import PROTOCOL_VERSION, Queued, Reply, ReplyBody, Request, RequestBody, Withdraw
+
+SILENCE_MAX_S = 5.0  # of a daemon that lives; it answers within QUEUED_AFTER_S of the gateway
+_RESENDS = 3  # within that silence: a restarting daemon loses what was on its way
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Reply).decode
+
+
+class Link:
+    """Connects when it is first used, and again after the daemon was away. Any thread may use it.
+
+    A child process that was forked gets a socket of its own. Whoever creates a link closes it.
+    """
+
+    def __init__(self, endpoint: str, silence_max_s: float = SILENCE_MAX_S) -> None:
+        self.endpoint = endpoint
+        self._silence_max_s = silence_max_s
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+
+    def ask(self, body: RequestBody, on_queued: Callable[[Queued], None] | None = None) -> ReplyBody:
+        """The daemon's answer, however long it waits, as long as it is there.
+
+        The request is sent again where there is silence, and withdrawn where the caller is interrupted.
+        Raises NoDaemonError.
+        """
+        request = Request(version=PROTOCOL_VERSION, request_id=uuid.uuid4().hex, body=body)
+        with self._lock:
+            try:
+                return self._converse(request, on_queued)
+            except BaseException:  # also an interrupt: nobody would ever use what was asked for
+                self._withdraw(request.request_id)
+                self._disconnect()
+                raise
+
+    def close(self) -> None:
+        """Idempotent. What was sent last has a moment to leave."""
+        with self._lock:
+            self._disconnect()
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _converse(self, request: Request, on_queued: Callable[[Queued], None] | None) -> ReplyBody:
+        connection = self._connect()
+        heard_at = time.monotonic()
+        while True:
+            self._send(connection, request, heard_at)
+            body = self._receive(connection, request.request_id, self._silence_max_s / _RESENDS)
+            while isinstance(body, Queued):
+                if on_queued is not None:
+                    on_queued(body)
+                heard_at = time.monotonic()
+                body = self._receive(connection, request.request_id, self._silence_max_s / _RESENDS)
+            if body is not None:
+                return body
+            self._check_silence(heard_at)
+
+    def _send(self, connection: zmq.Socket[bytes], request: Request, heard_at: float) -> None:
+        while not connection.poll(100, zmq.POLLOUT):  # it is not connected, or not any more
+            self._check_silence(heard_at)
+        connection.send(_encode(request))
+
+    def _receive(self, connection: zmq.Socket[bytes], request_id: str, wait_s: float) -> ReplyBody | None:
+        """None after `wait_s`. Answers to earlier requests are skipped."""
+        until = time.monotonic() + wait_s
+        while (left_s := until - time.monotonic()) > 0:
+            if connection.poll(max(1, int(1000 * left_s))):
+                reply = _read(connection.recv_multipart())
+                if reply.request_id == request_id:
+                    return reply.body
+        return None
+
+    def _check_silence(self, heard_at: float) -> None:
+        if time.monotonic() - heard_at >= self._silence_max_s:
+            raise _no_daemon(self.endpoint, f"silent for {self._silence_max_s:g} s")
+
+    def _connect(self) -> zmq.Socket[bytes]:
+        if self._socket is None or self._pid != os.getpid():
+            check_listening(self.endpoint)
+            self._pid = os.getpid()
+            self._context = zmq.Context()
+            self._socket = self._context.socket(zmq.DEALER)
+            self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is kept for a daemon that is not there
+            self._socket.connect(self.endpoint)
+        return self._socket
+
+    def _withdraw(self, request_id: str) -> None:
+        """Not waited for."""
+        if self._socket is not None and self._socket.poll(0, zmq.POLLOUT):
+            withdraw = Withdraw(request_id=request_id)
+            request = Request(version=PROTOCOL_VERSION, request_id=uuid.uuid4().hex, body=withdraw)
+            self._socket.send(_encode(request))
+
+    def _disconnect(self) -> None:
+        if self._socket is not None and self._context is not None and self._pid == os.getpid():
+            self._socket.close(linger=200)
+            self._context.term()
+        self._socket = self._context = None
+
+
+def check_listening(endpoint: str) -> None:
+    """Raises NoDaemonError at once where nothing listens on a Unix socket, instead of after a silence."""
+    if not endpoint.startswith("ipc://"):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            probe.connect(endpoint.removeprefix("ipc://"))
+    except PermissionError as error:
+        raise NoDaemonError(
+            f"cannot reach the daemon at {endpoint}: {error}; are you in its group?"
+        ) from error
+    except OSError as error:
+        raise _no_daemon(endpoint, error.strerror or str(error)) from error
+
+
+def _no_daemon(endpoint: str, why: str) -> NoDaemonError:
+    return NoDaemonError(
+        f"no daemon answers at {endpoint} ({why}): start it with `carlad` or set CARLAD_ENDPOINT"
+    )
+
+
+def _read(frames: list[bytes]) -> Reply:
+    try:
+        (payload,) = frames
+        return _decode(payload)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise CarladError(f"cannot understand the daemon: {error}; is it of another version?") from error
