@@ -7,7 +7,7 @@ import select
 import signal
 import threading
 
-_GRACE_S = 5.0  # for the call into the simulator that may be under way, and for putting the server in order
+_GRACE_S = 2.0  # for the step under way and for putting the server in order; then the process just ends
 
 
 def end_with(pid: int) -> threading.Event:

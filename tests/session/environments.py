@@ -1,0 +1,101 @@
+"""Environments that misbehave in one way each, for hosts that tests start."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from carlad.telemetry import Bundle, Ego, Lanes
+
+
+class Quiet(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """Adds the actions up; an episode has three steps."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def __init__(self, length: int = 3) -> None:
+        self._length = length
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        super().reset(seed=seed)
+        self._steps, self._sum = 0, self.np_random.uniform(size=2).astype(np.float32)
+        return self._sum, {"options": options or {}}
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        self._sum = self._sum + action
+        ended = self._steps == self._length
+        return self._sum, float(action[0]), False, ended, {"steps": np.int64(self._steps), "success": ended}
+
+
+class Failing(Quiet):
+    """Raises a defect of its own in the first step."""
+
+    def step(self, action: NDArray[np.float32]) -> Any:
+        raise KeyError("lane 7")
+
+
+class Timeout(Quiet):
+    """Does what the carla client does when the server is gone."""
+
+    def step(self, action: NDArray[np.float32]) -> Any:
+        raise RuntimeError(
+            "time-out of 2000ms while waiting for the simulator, make sure the simulator is ready "
+            "and connected to 127.0.0.1:2000"
+        )
+
+
+class Aborting(Quiet):
+    """Does what the carla client's C++ does at times: the whole process is gone."""
+
+    def step(self, action: NDArray[np.float32]) -> Any:
+        os.abort()
+
+
+class Hanging(Quiet):
+    """Never comes back from a step, and holds on to its process."""
+
+    def step(self, action: NDArray[np.float32]) -> Any:
+        while True:
+            time.sleep(1)
+
+
+class Unclosable(Quiet):
+    """Never comes back from closing."""
+
+    def close(self) -> None:
+        while True:
+            time.sleep(1)
+
+
+class Watched(Quiet):
+    """Can be looked into."""
+
+    def lanes(self) -> Lanes:
+        return Lanes("Nowhere", [])
+
+    def frame_bundle(self) -> Bundle:
+        return Bundle(
+            session="",
+            episode=0,
+            tick=self._steps,
+            frame=100 + self._steps,
+            sim_time_s=0.1 * self._steps,
+            server="127.0.0.1:2000",
+            map="Nowhere",
+            ego=Ego(1.0, 2.0, 0.0, 0.0),
+        )
+
+
+class WatchedTimeout(Watched, Timeout):
+    """Can be looked into, and loses its simulator in the first step."""
