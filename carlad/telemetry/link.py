@@ -7,6 +7,7 @@ queued at once is dropped, and the viewer's socket keeps only the newest.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import time
@@ -34,7 +35,8 @@ T = TypeVar("T")
 _QUEUED_MAX = 2  # messages queued for one viewer; more would only be stale pictures and memory
 _MESSAGE_BYTES_MAX = 64 << 20
 _TOPIC = re.compile(r"[a-z0-9_.]{1,32}(,[a-z0-9_.]{1,32}){0,7}")
-_TOPICS_MAX = 16  # distinct sets of channels served at once; each costs one more send a tick
+_SERVED_MAX = 16  # distinct sets of channels served at once; each costs one more send a tick
+_TOPICS_MAX = 256  # of them known; those not served wait until others are left
 _NEWS_MAX = 256  # subscription messages handled in one call: a flood of them must not hold up a step
 _NEWS_PERIOD_S = (
     0.05  # between two looks for viewers, each of which is a system call: nothing a step would feel
@@ -60,7 +62,7 @@ class Publisher:
 
     def __init__(self, endpoint: str) -> None:
         self.ignored = 0  # messages from viewers that were no subscription we serve
-        self._topics: set[str] = set()
+        self._topics: dict[str, None] = {}  # as a set, in the order of their coming
         self._channels: frozenset[str] = frozenset()
         self._lanes: bytes | None = None
         self._lanes_due = False
@@ -91,7 +93,7 @@ class Publisher:
         if self._lanes_due and self._lanes is not None:
             self._lanes_due = False
             self._send(self._lanes)
-        self._channels = frozenset(channel for topic in self._topics for channel in topic.split(","))
+        self._channels = frozenset(channel for topic in self._served() for channel in topic.split(","))
         return self._channels
 
     def set_lanes(self, lanes: Lanes) -> None:
@@ -107,7 +109,9 @@ class Publisher:
         """
         self.wanted()
         self._due_s = time.monotonic() + 1 / RATE_MAX_HZ
-        for topic in self._topics - {MAP}:
+        for topic in self._served():
+            if topic == MAP:
+                continue
             chosen = {name: arrays[name] for name in topic.split(",") if name in arrays} if arrays else {}
             self._send(encode_bundle(topic, bundle, chosen))
 
@@ -116,6 +120,9 @@ class Publisher:
         self._context.destroy(linger=0)
         if self.endpoint.startswith("ipc://"):
             Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
+
+    def _served(self) -> list[str]:
+        return list(itertools.islice(self._topics, _SERVED_MAX))
 
     def _read_subscriptions(self) -> None:
         for _ in range(_NEWS_MAX):
@@ -131,9 +138,9 @@ class Publisher:
         if not valid or (joined and topic not in self._topics and len(self._topics) == _TOPICS_MAX):
             self.ignored += 1
         elif not joined:
-            self._topics.discard(topic)
+            self._topics.pop(topic, None)
         else:
-            self._topics.add(topic)
+            self._topics[topic] = None
             self._lanes_due |= topic == MAP
 
     def _send(self, message: bytes) -> None:
