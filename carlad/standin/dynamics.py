@@ -23,16 +23,18 @@ ENGINE_BRAKE_MPS2 = 0.35  # without throttle
 DRAG_PER_M = 2.5e-4  # c_d A rho / 2 m of a passenger car: deceleration = drag * v^2
 GRIP_MPS2 = 8.0  # lateral acceleration that the tyres hold
 SPIN_UP_RADPS2 = 12.0  # how fast they can change the yaw rate
+
+_FULL_FORCE_MPS = DRIVE_POWER_W_PER_KG / DRIVE_MAX_MPS2  # above it the power is the limit
 _SPEED_MIN_MPS = 1.0  # below it grip is no limit to the yaw rate
 
 Column = npt.NDArray[np.float64]
 
 
 class Columns(NamedTuple):
-    """State, controls and parameters of all vehicles: float64 (N,) each.
+    """State and controls of all vehicles: float64 (N,) each.
 
     The first fifteen are the kinematics of the wire's records, in their order and units: metres, degrees,
-    m/s, deg/s, m/s^2, world frame.
+    m/s, deg/s, m/s^2, world frame. The controls are worked out once when they are given, see vehicles.py.
     """
 
     x: Column
@@ -50,30 +52,29 @@ class Columns(NamedTuple):
     ax: Column
     ay: Column
     az: Column
-    # Body frame: forward and to the right, m/s, and yaw rate, rad/s.
+    # Unit vector of the heading in the middle of the last tick.
+    cosine: Column
+    sine: Column
+    # Body frame: speed forward and to the right, m/s, and yaw rate, rad/s.
     forward: Column
     sideways: Column
     turning: Column
-    # Controls: throttle and brake in [0, 1], steer in [-1, 1]; hand brake 0 or 1; drive 1, -1 in reverse.
-    throttle: Column
-    steer: Column
-    brake: Column
-    hand_brake: Column
-    direction: Column
-    # Parameters.
-    wheelbase: Column  # m
-    steer_max: Column  # rad, of the wheels
-    moves: Column  # 1, or 0 while physics are switched off
-    ground: Column  # m, height of the ground below
+    # What the controls ask for.
+    drive: Column  # throttle in [-1, 1], negative in reverse
+    resistance: Column  # deceleration by brakes, wheels and engine, m/s^2
+    curvature: Column  # of the path that the front wheels point along, 1/m
+    # What holds the vehicle.
+    half_base: Column  # half the distance between the axles, m
+    gravity: Column  # m/s^2; 0 while physics are switched off
+    floor: Column  # height that it cannot fall below, m
+    tilt: Column  # share of pitch and roll that a tick leaves: 0 on its wheels, 1 without physics
 
 
 COLUMNS = len(Columns._fields)
 
 
 def advance(c: Columns, delta_s: float) -> None:
-    """Move every vehicle on by `delta_s` seconds, in place."""
-    if delta_s <= 0:
-        return
+    """Move every vehicle on by `delta_s` > 0 seconds, in place."""
     _drive(c, delta_s)
     _turn(c, delta_s)
     _integrate(c, delta_s)
@@ -81,42 +82,40 @@ def advance(c: Columns, delta_s: float) -> None:
 
 def _drive(c: Columns, delta_s: float) -> None:
     speed = np.abs(c.forward)
-    push = np.minimum(DRIVE_MAX_MPS2, DRIVE_POWER_W_PER_KG / np.maximum(speed, _SPEED_MIN_MPS))
-    push *= c.throttle * c.direction * (1.0 - c.hand_brake)
-    resist = BRAKE_MAX_MPS2 * np.maximum(c.brake, c.hand_brake) + DRAG_PER_M * speed * speed
-    resist += ROLLING_MPS2 + ENGINE_BRAKE_MPS2 * (c.throttle == 0.0)
+    push = c.drive * (DRIVE_POWER_W_PER_KG / np.maximum(speed, _FULL_FORCE_MPS))
+    resist = c.resistance + DRAG_PER_M * speed * speed
     pushed = c.forward + push * delta_s
     # Resistance ends at standstill: it never turns the motion round.
-    c.forward[:] = np.copysign(np.maximum(np.abs(pushed) - resist * delta_s, 0.0), pushed) * c.moves
+    np.copysign(np.maximum(np.abs(pushed) - resist * delta_s, 0.0), pushed, out=c.forward)
 
 
 def _turn(c: Columns, delta_s: float) -> None:
-    wanted = c.forward * np.tan(c.steer * c.steer_max) / c.wheelbase
-    limit = GRIP_MPS2 / np.maximum(np.abs(c.forward), _SPEED_MIN_MPS)
-    wanted = np.minimum(np.maximum(wanted, -limit), limit)
     spin_up, slip = SPIN_UP_RADPS2 * delta_s, GRIP_MPS2 * delta_s
-    c.turning[:] += np.minimum(np.maximum(wanted - c.turning, -spin_up), spin_up)
-    c.turning[:] *= c.moves
-    rolling = 0.5 * c.wheelbase * c.turning  # sideways speed of the middle while the rear axle only rolls
-    c.sideways[:] += np.minimum(np.maximum(rolling - c.sideways, -slip), slip)
-    c.sideways[:] *= c.moves
+    limit = GRIP_MPS2 / np.maximum(np.abs(c.forward), _SPEED_MIN_MPS)
+    wanted = np.minimum(np.maximum(c.forward * c.curvature, -limit), limit) - c.turning
+    np.add(c.turning, np.minimum(np.maximum(wanted, -spin_up), spin_up), out=c.turning)
+    # Sideways speed of the middle while the rear axle only rolls.
+    rolling = c.half_base * c.turning - c.sideways
+    np.add(c.sideways, np.minimum(np.maximum(rolling, -slip), slip), out=c.sideways)
 
 
 def _integrate(c: Columns, delta_s: float) -> None:
-    turned = np.degrees(c.turning)
-    middle = np.radians(c.yaw + 0.5 * delta_s * turned)
-    cosine, sine = np.cos(middle), np.sin(middle)
-    vx = c.forward * cosine - c.sideways * sine
-    vy = c.forward * sine + c.sideways * cosine
-    height = c.z + (c.vz - GRAVITY_MPS2 * delta_s) * delta_s * c.moves
-    landed = np.where(c.moves > 0.0, np.maximum(height, c.ground), c.z)
-    vz = (landed - c.z) / delta_s
-    c.ax[:], c.ay[:], c.az[:] = (vx - c.vx) / delta_s, (vy - c.vy) / delta_s, (vz - c.vz) / delta_s
-    c.vx[:], c.vy[:], c.vz[:] = vx, vy, vz
-    c.x[:] += vx * delta_s
-    c.y[:] += vy * delta_s
+    np.degrees(c.turning, out=c.wz)
+    turned = c.wz * delta_s
+    middle = np.radians(c.yaw + 0.5 * turned)
+    cosine, sine = np.cos(middle, out=c.cosine), np.sin(middle, out=c.sine)
+    landed = np.maximum(c.z + (c.vz - c.gravity * delta_s) * delta_s, c.floor)
+    for velocity, acceleration, now in (
+        (c.vx, c.ax, c.forward * cosine - c.sideways * sine),
+        (c.vy, c.ay, c.forward * sine + c.sideways * cosine),
+        (c.vz, c.az, (landed - c.z) / delta_s),
+    ):
+        np.divide(now - velocity, delta_s, out=acceleration)
+        velocity[:] = now
+    np.add(c.x, c.vx * delta_s, out=c.x)
+    np.add(c.y, c.vy * delta_s, out=c.y)
     c.z[:] = landed
-    c.yaw[:] = (c.yaw + turned * delta_s + 180.0) % 360.0 - 180.0
-    c.wz[:] = turned
-    c.pitch[:] *= 1.0 - c.moves
-    c.roll[:] *= 1.0 - c.moves
+    yaw = c.yaw + turned
+    np.subtract(yaw, 360.0 * np.rint(yaw / 360.0), out=c.yaw)
+    np.multiply(c.pitch, c.tilt, out=c.pitch)
+    np.multiply(c.roll, c.tilt, out=c.roll)

@@ -36,6 +36,7 @@ _TIME_OF = {
     TrafficLightState.RED: "red_time",
 }
 
+FloatPairs = npt.NDArray[np.float64]
 IntColumn = npt.NDArray[np.int64]
 
 
@@ -124,12 +125,12 @@ class TrafficLights:
             self._phase[group] = 0
             self._show(group, TrafficLightState.GREEN)
 
-    def before(
-        self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], yaw_deg: npt.NDArray[np.float64],
-        half_length: npt.NDArray[np.float64],
-    ) -> IntColumn:  # fmt: skip
-        """Which light each vehicle stands before: int64 (N,), index of the light, or -1."""
-        return self._boxes.before(x, y, np.radians(yaw_deg), half_length)
+    def before(self, front: FloatPairs, heading: FloatPairs) -> IntColumn | None:
+        """Which light each vehicle stands before: int64 (N,), index of the light or -1; None: none does.
+
+        `front` is the middle of each front bumper (m, world), `heading` a unit vector; float64 (2, N).
+        """
+        return self._boxes.before(front, heading)
 
     def _advance(self, group: int) -> None:
         state = _NEXT_STATE[self._state[group]]
@@ -160,26 +161,25 @@ class _StopBoxes:
     def __init__(self, town: Town) -> None:
         lines = [(line, index) for index, light in enumerate(town.lights) for line in light.stop_lines]
         yaw = np.radians([line.yaw for line, _index in lines])
-        position = np.array([(line.x, line.y) for line, _index in lines]).reshape(-1, 2).T
-        # (2, L): unit vectors along and across each lane, and the stop line's coordinates on them.
-        self._along = np.vstack([np.cos(yaw), np.sin(yaw)])
-        self._across = np.vstack([-np.sin(yaw), np.cos(yaw)])
-        self._line_along = (self._along * position).sum(axis=0)
-        self._line_across = (self._across * position).sum(axis=0)
-        self._half_width = np.array([0.5 * line.width for line, _index in lines])
         self._light = np.array([index for _line, index in lines], np.int64)
+        # Rows: along each lane (L, 2), then across each lane (L, 2).
+        self._along = np.column_stack([np.cos(yaw), np.sin(yaw)])
+        self._axes = np.concatenate([self._along, np.column_stack([-np.sin(yaw), np.cos(yaw)])])
+        corners = np.array([(line.x, line.y) for line, _index in lines] * 2).reshape(-1, 2)
+        # Middle and half size of each box on those axes, (2 L, 1).
+        self._middle = (self._axes * corners).sum(axis=1, keepdims=True)
+        self._middle[: len(lines)] -= 0.5 * (BOX_AHEAD_M + BOX_BEYOND_M)
+        widths = [line.width for line, _index in lines]
+        self._half = 0.5 * np.array([BOX_AHEAD_M - BOX_BEYOND_M] * len(lines) + widths)[:, None]
 
-    def before(
-        self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], yaw_rad: npt.NDArray[np.float64],
-        half_length: npt.NDArray[np.float64],
-    ) -> IntColumn:  # fmt: skip
-        if not len(self._light) or not len(x):
-            return np.full(len(x), -1, np.int64)
-        heading = np.column_stack([np.cos(yaw_rad), np.sin(yaw_rad)])
-        front = np.column_stack([x, y]) + heading * half_length[:, None]
-        ahead = self._line_along - front @ self._along
-        inside = (ahead > BOX_BEYOND_M) & (ahead < BOX_AHEAD_M)
-        inside &= np.abs(self._line_across - front @ self._across) < self._half_width
-        inside &= heading @ self._along > BOX_HEADING
-        first = inside.argmax(axis=1)
-        return np.where(inside[np.arange(len(x)), first], self._light[first], -1)
+    def before(self, front: FloatPairs, heading: FloatPairs) -> IntColumn | None:
+        count = len(self._light)
+        if not count:
+            return None
+        within = np.abs(self._axes @ front - self._middle) < self._half
+        inside = within[:count] & within[count:]
+        if not inside.any():
+            return None
+        inside &= self._along @ heading > BOX_HEADING
+        first = inside.argmax(axis=0)
+        return np.where(inside.any(axis=0), self._light[first], -1)

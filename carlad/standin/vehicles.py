@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import struct
-from math import cos, radians, sin
+from math import cos, inf, radians, sin, tan
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.actors import Actor
-from carlad.standin.dynamics import COLUMNS, Columns, advance
+from carlad.standin.dynamics import (
+    BRAKE_MAX_MPS2,
+    COLUMNS,
+    ENGINE_BRAKE_MPS2,
+    GRAVITY_MPS2,
+    ROLLING_MPS2,
+    Columns,
+    advance,
+)
 from carlad.standin.records import KINEMATICS_COLUMNS, Segment, vehicle_segment
 from carlad.wire import types as t
 from carlad.wire.sensors import STATE_OFFSET
@@ -19,18 +27,20 @@ SPEED_LIMIT_KMH = 30.0  # where the road states none, as in CARLA
 STEER_MAX_DEG = 45.0  # of the front wheels
 _GEAR_LENGTH_MPS = 8.0  # speed range of one forward gear of the automatic gearbox
 _GEARS = 5
-_AUTOMATIC = np.iinfo(np.int32).min  # no gear chosen by hand
+_REVERSE_GEAR = -1
 
 _control = struct.Struct("<fff???i")
 _speed_limit = struct.Struct("<f")
 _SPEED_LIMIT_AT = STATE_OFFSET + _control.size
 _column = {name: index for index, name in enumerate(Columns._fields)}
+PLACE = slice(_column["x"], _column["y"] + 1)  # rows of the state: where vehicles are in the ground plane
+HEADING = slice(_column["cosine"], _column["sine"] + 1)
 _POSE = slice(_column["x"], _column["roll"] + 1)
 _VELOCITY = slice(_column["vx"], _column["vz"] + 1)
 _ANGULAR_VELOCITY = slice(_column["wx"], _column["wz"] + 1)
 _ACCELERATION = slice(_column["ax"], _column["az"] + 1)
 _BODY = slice(_column["forward"], _column["turning"] + 1)
-_CONTROLS = slice(_column["throttle"], _column["direction"] + 1)
+_CONTROLS = slice(_column["drive"], _column["curvature"] + 1)
 
 
 class Vehicle(Actor):
@@ -48,7 +58,9 @@ class Vehicle(Actor):
         self.control = t.VehicleControl()
         self.ackermann = t.AckermannControllerSettings()
         self.constant_velocity: t.Vector3D | None = None
-        self.road_id: int | None = None
+        self.simulated = True  # whether physics move it
+        self.cell: tuple[int, int] | None = None  # of the ground, where it was last looked at
+        self._ground_m = 0.0
         self._table = table
 
     @property
@@ -68,37 +80,45 @@ class Vehicle(Actor):
     def acceleration(self) -> t.Vector3D:
         return t.Vector3D(*self._table.state[_ACCELERATION, self.row].tolist())
 
-    @property
-    def simulated(self) -> bool:
-        """Whether physics move it."""
-        return bool(self._table.columns.moves[self.row])
-
     def move(self, pose: t.Transform, velocity: t.Vector3D | None = None) -> None:
         place, turn = pose.location, pose.rotation
         self._table.state[_POSE, self.row] = (place.x, place.y, place.z, turn.pitch, turn.yaw, turn.roll)
+        yaw = radians(turn.yaw)
+        self._table.state[HEADING, self.row] = (cos(yaw), sin(yaw))
         if velocity is not None:
             self.push(velocity)
 
     def push(self, velocity: t.Vector3D) -> None:
-        """Set the velocity: m/s, world frame."""
+        """Set the velocity: m/s, world frame. Without physics it is only reported."""
         self._table.state[_VELOCITY, self.row] = (velocity.x, velocity.y, velocity.z)
-        yaw = radians(self._table.columns.yaw[self.row])
-        self._table.columns.forward[self.row] = velocity.x * cos(yaw) + velocity.y * sin(yaw)
-        self._table.columns.sideways[self.row] = velocity.y * cos(yaw) - velocity.x * sin(yaw)
+        if self.simulated:
+            yaw = radians(self._table.columns.yaw[self.row])
+            self._table.columns.forward[self.row] = velocity.x * cos(yaw) + velocity.y * sin(yaw)
+            self._table.columns.sideways[self.row] = velocity.y * cos(yaw) - velocity.x * sin(yaw)
 
     def turn(self, yaw_rate_degps: float) -> None:
-        self._table.columns.turning[self.row] = radians(yaw_rate_degps)
+        if self.simulated:
+            self._table.columns.turning[self.row] = radians(yaw_rate_degps)
 
-    def steer_to(self, control: t.VehicleControl) -> None:
-        """Obey a control from the next tick on; values beyond their range are clipped."""
+    def obey(self, control: t.VehicleControl) -> None:
+        """Drive as told from the next tick on; values beyond their range are clipped."""
         self.control = control
         self._table.set_control(self, control)
 
     def simulate(self, enabled: bool) -> None:
         """Let physics move the vehicle, or hold it where it is."""
-        self._table.columns.moves[self.row] = 1.0 if enabled else 0.0
-        if not enabled:
-            self._table.state[_BODY, self.row] = 0.0
+        self.simulated = enabled
+        self._table.state[_BODY, self.row] = 0.0
+        columns = self._table.columns
+        columns.gravity[self.row] = GRAVITY_MPS2 if enabled else 0.0
+        columns.tilt[self.row] = 0.0 if enabled else 1.0
+        self.stand_on(self._ground_m)
+        self.obey(self.control)
+
+    def stand_on(self, ground_m: float) -> None:
+        """The ground below is at this height, m."""
+        self._ground_m = ground_m
+        self._table.columns.floor[self.row] = ground_m if self.simulated else -inf
 
 
 class Vehicles:
@@ -112,7 +132,8 @@ class Vehicles:
         self.state: npt.NDArray[np.float64] = np.zeros((COLUMNS, self.records.capacity))
         self.columns = Columns(*self.state[:, :0])
         self.half_length: npt.NDArray[np.float64] = np.zeros(0)
-        self._gears: npt.NDArray[np.int32] = np.zeros(self.records.capacity, np.int32)
+        # float64 (2, capacity): lowest and highest gear that may be shown.
+        self._gears: npt.NDArray[np.float64] = np.zeros((2, self.records.capacity))
         self._held: dict[int, Vehicle] = {}  # those with a constant velocity, by id
 
     def __len__(self) -> int:
@@ -127,15 +148,13 @@ class Vehicles:
         if self.records.capacity > self.state.shape[1]:
             grown = self.records.capacity - self.state.shape[1]
             self.state = np.pad(self.state, ((0, 0), (0, grown)))
-            self._gears = np.pad(self._gears, (0, grown))
+            self._gears = np.pad(self._gears, ((0, 0), (0, grown)))
         self.state[:, vehicle.row] = 0.0
         self._cut()
         vehicle.move(pose)
-        self.columns.wheelbase[vehicle.row] = vehicle.wheelbase_m
-        self.columns.steer_max[vehicle.row] = radians(STEER_MAX_DEG)
-        self.columns.ground[vehicle.row] = ground_m
+        self.columns.half_base[vehicle.row] = 0.5 * vehicle.wheelbase_m
+        vehicle.stand_on(ground_m)
         vehicle.simulate(True)
-        vehicle.steer_to(vehicle.control)
         self.limit_speed(vehicle, SPEED_LIMIT_KMH)
         self._publish()
 
@@ -143,7 +162,7 @@ class Vehicles:
         row, last = vehicle.row, self.records.count - 1
         self.records.remove(vehicle)
         self.state[:, row] = self.state[:, last]
-        self._gears[row] = self._gears[last]
+        self._gears[:, row] = self._gears[:, last]
         self._held.pop(vehicle.id, None)
         self._cut()
 
@@ -162,20 +181,26 @@ class Vehicles:
     def set_control(self, vehicle: Vehicle, control: t.VehicleControl) -> None:
         throttle, brake = _clip(control.throttle, 0.0), _clip(control.brake, 0.0)
         steer = _clip(control.steer, -1.0)
-        direction = -1.0 if control.reverse else 1.0
-        self.state[_CONTROLS, vehicle.row] = (throttle, steer, brake, control.hand_brake, direction)
-        self._gears[vehicle.row] = control.gear if control.manual_gear_shift else _AUTOMATIC
         self.records.write(
             vehicle, _control, STATE_OFFSET, throttle, steer, brake,
             control.hand_brake, control.reverse, control.manual_gear_shift, control.gear,
         )  # fmt: skip
+        self._gears[:, vehicle.row] = _gear_range(control)
+        if not vehicle.simulated:
+            self.state[_CONTROLS, vehicle.row] = 0.0
+            return
+        drive = 0.0 if control.hand_brake else -throttle if control.reverse else throttle
+        resistance = BRAKE_MAX_MPS2 * max(brake, float(control.hand_brake)) + ROLLING_MPS2
+        resistance += ENGINE_BRAKE_MPS2 if throttle == 0.0 else 0.0
+        curvature = tan(steer * radians(STEER_MAX_DEG)) / vehicle.wheelbase_m
+        self.state[_CONTROLS, vehicle.row] = (drive, resistance, curvature)
 
     def step(self, delta_s: float) -> None:
         """Move all vehicles on."""
         for vehicle in self._held.values():
             held = vehicle.constant_velocity
-            assert held is not None
-            self.columns.forward[vehicle.row], self.columns.sideways[vehicle.row] = held.x, held.y
+            if held is not None and vehicle.simulated:
+                self.columns.forward[vehicle.row], self.columns.sideways[vehicle.row] = held.x, held.y
         advance(self.columns, delta_s)
         self._publish()
 
@@ -183,11 +208,9 @@ class Vehicles:
         """Copy into the records what a tick changes."""
         n, records = self.records.count, self.records.records
         records["kinematics"][:n] = self.state[:KINEMATICS_COLUMNS, :n].T
-        speed = np.abs(self.columns.forward)
-        gear = np.minimum(speed / _GEAR_LENGTH_MPS + 1.0, _GEARS) * (speed > 0.1)
-        gear = np.where(self.columns.direction < 0.0, np.minimum(-gear, 0.0).clip(-1.0), gear)
-        chosen = self._gears[:n]
-        records["gear"][:n] = np.where(chosen == _AUTOMATIC, gear, chosen)
+        lowest, highest = self._gears[:, :n]
+        gear = np.ceil(np.abs(self.columns.forward) / _GEAR_LENGTH_MPS)
+        records["gear"][:n] = np.minimum(np.maximum(gear, lowest), highest)
 
     def _cut(self) -> None:
         self.columns = Columns(*self.state[:, : self.records.count])
@@ -196,3 +219,10 @@ class Vehicles:
 
 def _clip(value: float, lowest: float) -> float:
     return max(lowest, min(1.0, value))
+
+
+def _gear_range(control: t.VehicleControl) -> tuple[int, int]:
+    """Lowest and highest gear that the gearbox may be in: chosen by hand, reverse, or automatic."""
+    if control.manual_gear_shift:
+        return control.gear, control.gear
+    return (_REVERSE_GEAR, _REVERSE_GEAR) if control.reverse else (0, _GEARS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
+from math import floor
 
 import carla
 import numpy as np
@@ -18,14 +20,16 @@ from carlad.standin.making import Maker
 from carlad.standin.records import Segment
 from carlad.standin.towns import Town
 from carlad.standin.traffic_lights import TrafficLight, TrafficLights
-from carlad.standin.vehicles import SPEED_LIMIT_KMH, Vehicle, Vehicles
+from carlad.standin.vehicles import HEADING, PLACE, SPEED_LIMIT_KMH, Vehicle, Vehicles
 from carlad.standin.walkers import Walker, WalkerSegment
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
 
 TOMBSTONES_MAX = 2000
 SPECTATOR_POSE = t.Transform(t.Vector3D(0.0, 0.0, 20.0), t.Rotation(-30.0, 0.0, 0.0))
-_ROAD_LOOKUPS_EVERY = 20  # each vehicle's road is looked up once in so many ticks: a second at 20 Hz
+_GROUND_LOOKUPS_EVERY = 10  # each vehicle looks down once in so many ticks: half a second at 20 Hz
+_CELL_M = 4.0  # the ground is looked up once for each square of this size
+_CELLS_MAX = 100_000
 
 
 class Tombstones:
@@ -66,6 +70,7 @@ class World:
         self._attached: list[Actor] = []
         self._radii: npt.NDArray[np.float64] = np.zeros(0)
         self._tick = 0
+        self._cell = lru_cache(_CELLS_MAX)(self._cell_at)
         self.spectator = maker.spectator(SPECTATOR_POSE)
         self._admit(self.spectator, SPECTATOR_POSE)
         for index, planned in enumerate(town.lights):
@@ -151,7 +156,7 @@ class World:
         else:
             actor.move(pose)
         if isinstance(actor, Vehicle):
-            actor.road_id = None
+            actor.cell = None
         else:
             self._segment(actor).place(actor)
 
@@ -233,34 +238,36 @@ class World:
         return self._radii
 
     def _look_around(self) -> None:
-        """Which road and which traffic light each vehicle has before it."""
-        columns, records, n = self.vehicles.columns, self.vehicles.records.records, len(self.vehicles)
-        light = self.lights.before(columns.x, columns.y, columns.yaw, self.vehicles.half_length)
-        at_light = light >= 0
-        records["has_traffic_light"][:n] = at_light
-        if at_light.any():
-            records["traffic_light_id"][:n] = np.where(at_light, self.lights.ids[light], 0)
-            records["traffic_light_state"][:n] = np.where(
-                at_light, self.lights.states[light], t.TrafficLightState.GREEN
-            )
-        else:
+        """Which traffic light and which ground each vehicle has before it."""
+        vehicles, records, n = self.vehicles, self.vehicles.records.records, len(self.vehicles)
+        heading = vehicles.state[HEADING, :n]
+        light = self.lights.before(vehicles.state[PLACE, :n] + heading * vehicles.half_length, heading)
+        if light is None:
+            records["has_traffic_light"][:n] = False
             records["traffic_light_id"][:n] = 0
             records["traffic_light_state"][:n] = t.TrafficLightState.GREEN
-        for vehicle in self._due_for_lookup():
-            self._look_up_road(vehicle)
+        else:
+            at_light, states = light >= 0, self.lights.states[light]
+            records["has_traffic_light"][:n] = at_light
+            records["traffic_light_id"][:n] = np.where(at_light, self.lights.ids[light], 0)
+            records["traffic_light_state"][:n] = np.where(at_light, states, t.TrafficLightState.GREEN)
+        for vehicle in vehicles.all:
+            if vehicle.cell is None or (vehicle.id + self._tick) % _GROUND_LOOKUPS_EVERY == 0:
+                self._look_down(vehicle)
 
-    def _due_for_lookup(self) -> Iterator[Vehicle]:
-        for vehicle in self.vehicles.all:
-            if (
-                vehicle.road_id is None
-                or vehicle.id % _ROAD_LOOKUPS_EVERY == self._tick % _ROAD_LOOKUPS_EVERY
-            ):
-                yield vehicle
+    def _look_down(self, vehicle: Vehicle) -> None:
+        place = vehicle.pose.location
+        cell = floor(place.x / _CELL_M), floor(place.y / _CELL_M)
+        if cell == vehicle.cell:
+            return
+        vehicle.cell = cell
+        height_m, limit_kmh = self._cell(*cell)
+        vehicle.stand_on(height_m)
+        self.vehicles.limit_speed(vehicle, limit_kmh)
 
-    def _look_up_road(self, vehicle: Vehicle) -> None:
-        waypoint = self._road_below(vehicle.pose.location)
-        self.vehicles.columns.ground[vehicle.row] = waypoint.transform.location.z
-        if vehicle.road_id != waypoint.road_id:
-            vehicle.road_id = waypoint.road_id
-            limit_kmh = self.town.speed_limits_kmh.get(waypoint.road_id, SPEED_LIMIT_KMH)
-            self.vehicles.limit_speed(vehicle, limit_kmh)
+    def _cell_at(self, column: int, row: int) -> tuple[float, float]:
+        """Height (m) and speed limit (km/h) of the road nearest to a cell's middle."""
+        middle = t.Vector3D((column + 0.5) * _CELL_M, (row + 0.5) * _CELL_M, 0.0)
+        waypoint = self._road_below(middle)
+        limit_kmh = self.town.speed_limits_kmh.get(waypoint.road_id, SPEED_LIMIT_KMH)
+        return float(waypoint.transform.location.z), limit_kmh

@@ -31,7 +31,7 @@ def walker_of(sim: Simulation, actor_id: int) -> Walker:
 
 
 def apply_control_to_vehicle(sim: Simulation, actor_id: int, control: t.VehicleControl) -> None:
-    vehicle_of(sim, actor_id).steer_to(control)
+    vehicle_of(sim, actor_id).obey(control)
 
 
 def apply_control_to_walker(sim: Simulation, actor_id: int, control: t.WalkerControl) -> None:
