@@ -58,7 +58,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads weights and plain values, and executes nothing. Raises CheckpointError for a file that is none."""
+    """Reads weights and plain values and executes nothing. Raises CheckpointError for a file that is none."""
     try:
         content = torch.load(path, weights_only=True)
         if content["version"] != _VERSION:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Protocol
 
+from carlad.client import lease
 from carlad.session.environment import Server
 
 _TRAFFIC_MANAGER_PORT = 8000  # CARLA's default; the environment at address i takes the i-th after it
@@ -42,18 +42,16 @@ class Leases:
 
 class _Leased:
     def __init__(self, endpoint: str | None, map: str | None, wait_s: float) -> None:
-        from carlad.client import lease
-
-        self._stack = ExitStack()
-        held = self._stack.enter_context(lease(map=map, wait_s=wait_s, endpoint=endpoint))
-        self._lease = held
-        self.server = Server(held.host, held.rpc_port, held.traffic_manager_port, held.map)
+        self._lease = lease(map=map, wait_s=wait_s, endpoint=endpoint)
+        self.server = Server(
+            self._lease.host, self._lease.rpc_port, self._lease.traffic_manager_port, self._lease.map
+        )
 
     def lost(self) -> str | None:
-        return self._lease.lost_reason if self._lease.lost.is_set() else None
+        return (self._lease.lost_reason or "the lease ended") if self._lease.lost.is_set() else None
 
     def release(self) -> None:
-        self._stack.close()
+        self._lease.release()
 
 
 class Addresses:

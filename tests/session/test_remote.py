@@ -118,7 +118,7 @@ def test_a_time_out_of_the_carla_client_is_a_lost_simulator(start: Start) -> Non
     env = start("Timeout")
     env.reset(1, WAIT_S)
     for _ in range(2):  # once lost, always lost, and without asking the simulator again
-        with pytest.raises(SessionLostError, match="the simulator does not answer: .*time-out of 2000ms"):
+        with pytest.raises(SessionLostError, match="does not answer: RuntimeError: time-out of 2000ms"):
             env.step(ACTION, WAIT_S)
     env.close()
 
@@ -133,7 +133,7 @@ def test_an_abort_of_the_host_is_noticed_at_once(start: Start) -> None:
 def test_a_hang_of_the_host_ends_with_the_deadline_and_close_kills_it(start: Start) -> None:
     env = start("Hanging")
     env.reset(1, WAIT_S)
-    with pytest.raises(SessionLostError, match="did not answer Step in 0.2 s"):
+    with pytest.raises(SessionLostError, match="did not answer Step"):
         env.step(ACTION, 0.2)
     env.close(kill=True)
     assert not psutil.pid_exists(env.pid)
