@@ -151,8 +151,6 @@ def plan(spec: GridSpec) -> Plan:
     roads: list[Road] = []
     for start, leaving, end, arriving in _links(spec):
         road = Road(len(roads), _street(spec, start, leaving), _course(spec, start, leaving, end), start, end)
-        if min(segment.length for segment in road.segments) <= 0:
-            raise ValueError(f"cannot plan {spec.name}: the block between {start} and {end} is too short")
         roads.append(road)
         junctions[start].arms[leaving] = Arm(road, at_end=False)
         junctions[end].arms[arriving] = Arm(road, at_end=True)
@@ -204,12 +202,13 @@ def _links(spec: GridSpec) -> Iterator[tuple[Node, int, Node, int]]:
 def _course(spec: GridSpec, start: Node, leaving: int, end: Node) -> tuple[Segment, ...]:
     """The reference line of a road: one straight, or straight, arc, straight around a corner."""
     begin = _gate(spec, start, leaving)
-    if start[0] == end[0] or start[1] == end[1]:
-        finish = _gate(spec, end, _opposite(leaving))
-        return (_straight(begin, leaving, math.dist(begin, finish)),)
-    corner = _neighbour(start, leaving)
-    arriving = next(d for d in _STEP if _neighbour(corner, d) == end)
+    arriving = leaving
+    if start[0] != end[0] and start[1] != end[1]:
+        corner = _neighbour(start, leaving)
+        arriving = next(d for d in _STEP if _neighbour(corner, d) == end)
     finish = _gate(spec, end, _opposite(arriving))
+    if min(_along(begin, leaving, finish), _along(begin, arriving, finish)) <= 0:
+        raise ValueError(f"cannot plan {spec.name}: the block between {start} and {end} is too short")
     return tuple(_turn(begin, leaving, finish, arriving, CORNER_RADIUS_M))
 
 
@@ -296,9 +295,9 @@ def _turn(
 ) -> Iterator[Segment]:
     """From `begin` to `finish` with one quarter turn, no tighter than it must be and at most `radius`."""
     if leaving == heading:
-        yield _straight(begin, heading, math.dist(begin, finish))
+        yield _straight(begin, heading, _along(begin, heading, finish))
         return
-    ahead, aside = _legs(begin, heading, finish)
+    ahead, aside = _along(begin, heading, finish), _along(begin, leaving, finish)
     radius = min(radius, ahead, aside)
     if ahead - radius > 1e-9:
         yield _straight(begin, heading, ahead - radius)
@@ -312,10 +311,10 @@ def _turn(
         yield _straight((finish[0] - step_x * rest, finish[1] - step_y * rest), leaving, rest)
 
 
-def _legs(begin: Point, heading: int, finish: Point) -> Point:
-    """Distances from `begin` to `finish` along `heading` and across it."""
-    across = (abs(finish[0] - begin[0]), abs(finish[1] - begin[1]))
-    return across if heading in (EAST, WEST) else (across[1], across[0])
+def _along(begin: Point, direction: int, finish: Point) -> float:
+    """How far `finish` lies from `begin` in `direction`."""
+    step_x, step_y = _STEP[direction]
+    return (finish[0] - begin[0]) * step_x + (finish[1] - begin[1]) * step_y
 
 
 def _straight(begin: Point, heading: int, length: float) -> Segment:

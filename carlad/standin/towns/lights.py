@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from carlad.standin.towns.spawn import half_turn
 from carlad.wire.types import Location, Rotation, Transform
 
 if TYPE_CHECKING:
@@ -140,9 +141,7 @@ def _light(
     yaw = (stop_lines[0].yaw if stop_lines else turn.yaw) + 90.0
     return TrafficLight(
         signal_id=signal_id,
-        pose=Transform(
-            Location(place.x, place.y, place.z), Rotation(0.0, (yaw + 180.0) % 360.0 - 180.0, 0.0)
-        ),
+        pose=Transform(Location(place.x, place.y, place.z), Rotation(0.0, half_turn(yaw), 0.0)),
         stop_lines=stop_lines,
         group=group,
         phase=phase,
@@ -150,27 +149,17 @@ def _light(
 
 
 def _ruled_lanes(town_map: carla.Map, landmark: carla.Landmark) -> Iterator[int]:
-    """Driving lanes by the signal's validities; without any, all that run in its orientation."""
-    validities = landmark.get_lane_validities() or _orientation_range(landmark)
-    for lane_id in _span(validities):
+    """Driving lanes by the signal's validities; the map library fills them in where there are none."""
+    for lane_id in _span(landmark.get_lane_validities()):
         waypoint = town_map.get_waypoint_xodr(landmark.road_id, lane_id, landmark.s)
-        if waypoint is not None and _drivable(waypoint):
+        if waypoint is not None and waypoint.lane_type.name == "Driving":
             yield lane_id
-
-
-def _orientation_range(landmark: carla.Landmark) -> list[tuple[int, int]]:
-    sides = {"Positive": [(-_LANES_MAX, -1)], "Negative": [(1, _LANES_MAX)]}
-    return sides.get(str(landmark.orientation).rpartition(".")[2], [(-_LANES_MAX, _LANES_MAX)])
 
 
 def _span(validities: Iterable[tuple[int, int]]) -> Iterator[int]:
     for first, last in validities:
         low, high = max(min(first, last), -_LANES_MAX), min(max(first, last), _LANES_MAX)
         yield from (lane for lane in range(low, high + 1) if lane != 0)
-
-
-def _drivable(waypoint: carla.Waypoint) -> bool:
-    return str(waypoint.lane_type).rpartition(".")[2] == "Driving"
 
 
 def _before_junction(waypoint: carla.Waypoint) -> carla.Waypoint | None:
@@ -193,6 +182,6 @@ def _stop_line(waypoint: carla.Waypoint) -> StopLine:
         x=pose.location.x,
         y=pose.location.y,
         z=pose.location.z,
-        yaw=(pose.rotation.yaw + 180.0) % 360.0 - 180.0,
+        yaw=half_turn(pose.rotation.yaw),
         width=waypoint.lane_width,
     )

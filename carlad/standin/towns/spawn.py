@@ -41,5 +41,10 @@ def _above(waypoint: carla.Waypoint) -> Transform:
     pose = waypoint.transform
     return Transform(
         Location(pose.location.x, pose.location.y, pose.location.z + _DROP_M),
-        Rotation(pose.rotation.pitch, pose.rotation.yaw, pose.rotation.roll),
+        Rotation(*map(half_turn, (pose.rotation.pitch, pose.rotation.yaw, pose.rotation.roll))),
     )
+
+
+def half_turn(angle_deg: float) -> float:
+    """The same angle in [-180, 180); the map library likes 360."""
+    return (angle_deg + 180.0) % 360.0 - 180.0

@@ -1,0 +1,279 @@
+"""The bundled towns, driven over by CARLA's own map library."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections import Counter
+
+import carla
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carlad.standin import towns
+from carlad.standin.towns import Town, grid, opendrive
+
+NAMES = ("Town01", "Town02")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def town(request: pytest.FixtureRequest) -> Town:
+    return towns.load(request.param)
+
+
+def test_bundled_files_are_what_the_generator_writes() -> None:
+    command = [sys.executable, "-m", "carlad.standin.towns.generate", "--check"]
+    subprocess.run(command, check=True, timeout=30)
+
+
+def test_towns_are_listed_by_carla_s_names() -> None:
+    assert towns.available() == tuple(f"/Game/Carla/Maps/{name}" for name in NAMES)
+
+
+@pytest.mark.parametrize("name", ["Town01", "Carla/Maps/Town01", "/Game/Carla/Maps/Town01"])
+def test_a_path_before_the_name_is_accepted(name: str) -> None:
+    assert towns.load(name).name == "Carla/Maps/Town01"
+
+
+def test_an_unknown_town_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(towns.UnknownTownError, match=r"'Town99'.*Town01, Town02"):
+        towns.load("Town99")
+
+
+def test_loading_a_town_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from carlad.standin import towns; towns.load('Town01'); "
+        "print([m for m in ('scenariogeneration', 'open3d', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("text", ["", "no xml", "<a/>", "<OpenDRIVE/>", "<OpenDRIVE><header/></OpenDRIVE>"])
+def test_text_that_is_no_drivable_opendrive_is_refused(text: str) -> None:
+    with pytest.raises(towns.OpenDriveError):
+        towns.from_opendrive("nowhere", text)
+
+
+# --- driving ---------------------------------------------------------------------------------------
+
+
+def test_every_lane_is_entered_and_left_by_another(town: Town) -> None:
+    edges = [(_lane(a), _lane(b)) for a, b in town.map.get_topology()]
+    lanes = {_lane(waypoint) for waypoint in town.map.generate_waypoints(2.0)}
+    assert {a for a, _ in edges} == {b for _, b in edges} == lanes
+
+
+def test_from_any_spawn_point_every_lane_can_be_reached(town: Town) -> None:
+    onward: dict[tuple[int, int], set[tuple[int, int]]] = {}
+    for a, b in town.map.get_topology():
+        onward.setdefault(_lane(a), set()).add(_lane(b))
+    start = _lane(_waypoint(town, town.spawn_points[0]))
+    reached, waiting = {start}, [start]
+    while waiting:
+        fresh = onward[waiting.pop()] - reached
+        reached |= fresh
+        waiting.extend(fresh)
+    # The inner lane of a wide street that ends at a T is reached from the other lane by changing over.
+    changeable = {
+        _lane(w) for w in town.map.generate_waypoints(5.0) if w.lane_change != carla.LaneChange.NONE
+    }
+    assert set(onward) - reached <= changeable
+
+
+def test_driving_on_is_smooth(town: Town) -> None:
+    for spawn_point in town.spawn_points[::5]:
+        waypoint = _waypoint(town, spawn_point)
+        for step in range(200):
+            choices = waypoint.next(1.0)
+            onward = choices[step % len(choices)]
+            before, after = waypoint.transform, onward.transform
+            assert before.location.distance(after.location) < 1.6
+            assert abs(_turn(before.rotation.yaw, after.rotation.yaw)) < 12.0
+            waypoint = onward
+
+
+def test_traffic_keeps_to_the_right(town: Town) -> None:
+    for spawn_point in town.spawn_points:
+        waypoint = _waypoint(town, spawn_point)
+        while waypoint.get_left_lane().lane_id * waypoint.lane_id > 0:
+            waypoint = waypoint.get_left_lane()
+        oncoming = waypoint.get_left_lane().transform
+        assert abs(_turn(waypoint.transform.rotation.yaw, oncoming.rotation.yaw)) == pytest.approx(180, abs=1)
+        to_left = oncoming.location - waypoint.transform.location
+        right = waypoint.transform.get_right_vector()
+        assert to_left.x * right.x + to_left.y * right.y == pytest.approx(-grid.LANE_WIDTH_M, abs=0.01)
+
+
+def test_a_four_way_junction_lets_each_approach_turn_left_right_and_go_straight() -> None:
+    town = towns.load("Town01")
+    for group in town.light_groups:
+        if len(group.phases) != 4:
+            continue
+        for phase in group.phases:
+            turns = set()
+            for stop in town.lights[phase[0]].stop_lines:
+                entry = town.map.get_waypoint_xodr(stop.road_id, stop.lane_id, _station(town, stop))
+                for first in entry.next(3.0):
+                    last = first.next_until_lane_end(1.0)[-1]
+                    turns.add(round(_turn(stop.yaw, last.transform.rotation.yaw) / 90.0))
+            assert turns == {-1, 0, 1}
+
+
+def test_pavements_line_the_streets(town: Town) -> None:
+    for spawn_point in town.spawn_points:
+        waypoint = _waypoint(town, spawn_point)
+        while waypoint.lane_type == carla.LaneType.Driving:
+            waypoint = waypoint.get_right_lane()
+        assert waypoint.lane_type == carla.LaneType.Sidewalk
+
+
+def test_lanes_may_be_changed_on_wide_streets_only() -> None:
+    changes = Counter(
+        str(w.lane_change) for w in towns.load("Town01").map.generate_waypoints(5.0) if not w.is_junction
+    )
+    assert changes["Left"] == changes["Right"] > 0
+    assert changes["NONE"] > 0
+    assert changes["Both"] == 0
+
+
+def test_every_road_states_a_speed_limit(town: Town) -> None:
+    roads = {waypoint.road_id for waypoint in town.map.generate_waypoints(2.0)}
+    assert set(town.speed_limits_kmh) == roads
+    assert set(town.speed_limits_kmh.values()) == {30.0, 40.0, 50.0}
+
+
+def test_the_geo_reference_is_read() -> None:
+    corner = towns.load("Town01").map.transform_to_geolocation(carla.Location(0, 0, 0))
+    assert (corner.latitude, corner.longitude) == pytest.approx((49.0, 8.4))
+
+
+# --- spawn points ----------------------------------------------------------------------------------
+
+
+def test_spawn_points_stand_over_driving_lanes_outside_junctions(town: Town) -> None:
+    assert 24 <= len(town.spawn_points) <= 200
+    for spawn_point in town.spawn_points:
+        waypoint = _waypoint(town, spawn_point)
+        here = waypoint.transform
+        assert not waypoint.is_junction
+        assert (
+            math.hypot(spawn_point.location.x - here.location.x, spawn_point.location.y - here.location.y)
+            < 0.1
+        )
+        assert 0.3 <= spawn_point.location.z - here.location.z <= 0.5
+        assert abs(_turn(spawn_point.rotation.yaw, here.rotation.yaw)) < 0.5
+
+
+def test_spawn_points_are_eight_metres_apart_along_a_lane(town: Town) -> None:
+    for spawn_point in town.spawn_points:
+        yaw = math.radians(spawn_point.rotation.yaw)
+        for other in town.spawn_points:
+            dx, dy = other.location.x - spawn_point.location.x, other.location.y - spawn_point.location.y
+            along, across = dx * math.cos(yaw) + dy * math.sin(yaw), dy * math.cos(yaw) - dx * math.sin(yaw)
+            assert other is spawn_point or abs(across) > 3.0 or abs(along) >= 8.0
+
+
+# --- traffic lights --------------------------------------------------------------------------------
+
+
+def test_every_signal_is_a_light_with_lanes_to_stop(town: Town) -> None:
+    landmarks = town.map.get_all_landmarks_of_type("1000001")
+    assert sorted(light.signal_id for light in town.lights) == sorted(landmark.id for landmark in landmarks)
+    for light in town.lights:
+        assert light.stop_lines
+        for stop in light.stop_lines:
+            ahead = town.map.get_waypoint_xodr(stop.road_id, stop.lane_id, _station(town, stop)).next(2.0)
+            assert ahead
+            assert all(waypoint.is_junction for waypoint in ahead)
+
+
+def test_every_approach_of_a_signalised_junction_is_ruled_once(town: Town) -> None:
+    ruled = Counter((stop.road_id, stop.lane_id) for light in town.lights for stop in light.stop_lines)
+    assert set(ruled.values()) == {1}
+    signalised = {group.junction_id for group in town.light_groups}
+    for before, after in town.map.get_topology():
+        if not before.is_junction and after.is_junction and after.get_junction().id in signalised:
+            assert _lane(before) in ruled
+
+
+def test_groups_and_phases_hold_every_light_once(town: Town) -> None:
+    held = [
+        (light, g, p)
+        for g, group in enumerate(town.light_groups)
+        for p, phase in enumerate(group.phases)
+        for light in phase
+    ]
+    assert sorted(light for light, _, _ in held) == list(range(len(town.lights)))
+    assert all((town.lights[light].group, town.lights[light].phase) == (g, p) for light, g, p in held)
+
+
+def test_posts_stand_beside_the_road_at_their_stop_line(town: Town) -> None:
+    for light in town.lights:
+        foot = light.pose.location
+        outermost = light.stop_lines[-1]
+        assert 1.5 < min(math.hypot(foot.x - s.x, foot.y - s.y) for s in light.stop_lines) < 5.0
+        nearest = town.map.get_waypoint(carla.Location(foot.x, foot.y, foot.z), True, carla.LaneType.Any)
+        assert nearest.lane_type == carla.LaneType.Sidewalk
+        assert abs(_turn(outermost.yaw + 90.0, light.pose.rotation.yaw)) < 0.1
+
+
+def test_a_town_without_controllers_gives_every_light_a_group_of_its_own() -> None:
+    text = towns.load("Town02").xodr.replace("<controller", "<x").replace("</controller", "</x")
+    town = towns.from_opendrive("uncontrolled", text)
+    assert [group.phases for group in town.light_groups] == [((k,),) for k in range(len(town.lights))]
+    assert {group.junction_id for group in town.light_groups} == {None}
+
+
+def test_a_light_stops_the_lanes_that_its_validities_name() -> None:
+    text = towns.load("Town02").xodr.replace('fromLane="1" toLane="2"', 'fromLane="1" toLane="1"')
+    town = towns.from_opendrive("inner lanes", text)
+    assert [stop.lane_id for stop in town.lights[0].stop_lines] == [1]
+
+
+# --- any grid --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [(90.0,), (90.0, 20.0)])
+def test_a_plan_with_too_few_or_too_short_blocks_is_refused(columns: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="cannot plan small"):
+        grid.plan(grid.GridSpec("small", columns, (90.0, 90.0)))
+
+
+_blocks = st.lists(st.floats(60.0, 150.0), min_size=2, max_size=4).map(tuple)
+_streets = st.frozensets(st.integers(1, 3))
+
+
+@settings(max_examples=15, deadline=None)
+@given(_blocks, _blocks, _streets, _streets)
+def test_any_grid_is_drivable(
+    columns: tuple[float, ...],
+    rows: tuple[float, ...],
+    wide_columns: frozenset[int],
+    wide_rows: frozenset[int],
+) -> None:
+    spec = grid.GridSpec("any", columns, rows, wide_columns, wide_rows)
+    town = towns.from_opendrive("any", opendrive.write(grid.plan(spec)))
+    assert all(w.next(2.0) and w.previous(2.0) for w in town.map.generate_waypoints(4.0))
+    assert len(town.lights) >= 4
+
+
+def _lane(waypoint: carla.Waypoint) -> tuple[int, int]:
+    return waypoint.road_id, waypoint.lane_id
+
+
+def _waypoint(town: Town, pose: towns.town.Transform) -> carla.Waypoint:
+    return town.map.get_waypoint(carla.Location(pose.location.x, pose.location.y, pose.location.z))
+
+
+def _station(town: Town, stop: towns.StopLine) -> float:
+    return float(town.map.get_waypoint(carla.Location(stop.x, stop.y, stop.z)).s)
+
+
+def _turn(from_deg: float, to_deg: float) -> float:
+    """Clockwise from above, in [-180, 180)."""
+    return (to_deg - from_deg + 180.0) % 360.0 - 180.0
