@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from carlad.errors import CarladError
-from viz.source import Session, Source, SourceError, newest_run, read_sessions
+from viz.source import Session, Source, ViewerError, newest_run, read_sessions
 
 _EXAMPLES = """\
 examples:
@@ -48,14 +48,14 @@ def _show(source: Source, options: argparse.Namespace) -> None:
 
 
 def _source(options: argparse.Namespace) -> Source:
-    """Raises SourceError where there is no such run or session, TelemetryError for a bad endpoint."""
+    """Raises ViewerError where there is no such run or session, TelemetryError for a bad endpoint."""
     if options.telemetry is not None:
         return Source([Session(options.session or options.telemetry, options.telemetry)])
     run = options.run or newest_run(Path("data"))
     sessions = read_sessions(run)
     names = [session.session for session in sessions]
     if options.session not in (None, *names):
-        raise SourceError(f"cannot watch {options.session!r}: {run} has the sessions {', '.join(names)}")
+        raise ViewerError(f"cannot watch {options.session!r}: {run} has the sessions {', '.join(names)}")
     return Source(sessions, names.index(options.session) if options.session else 0, run)
 
 

@@ -5,6 +5,7 @@ Without a screen the same picture goes to a file (`snapshot`).
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from viz import theme
 from viz.birdseye import BirdsEye
 from viz.camera import draw_camera
 from viz.hud import draw_hud
-from viz.source import Scene, Signal, Source, SourceError
+from viz.source import Scene, Signal, Source, ViewerError
 from viz.view import ViewFromWorld
 
 SIZE_MIN = (800, 600)  # smaller windows show a part of this
@@ -26,6 +27,8 @@ _LANES_WAIT_S = 0.5  # how long a snapshot waits for the map after its first bun
 _ZOOM_STEP = 1.2
 _FOOTER_H = 28
 _GAP = 10
+_UNSEEN_DRIVERS = ("dummy", "offscreen")  # what SDL falls back to
+_NO_SCREEN_HINT = "--snapshot FILE.png needs none"
 
 
 class Picture:
@@ -85,10 +88,10 @@ def banner(scene: Scene) -> str | None:
 
 
 def snapshot(source: Source, path: Path, size: tuple[int, int], wait_s: float) -> None:
-    """Wait for a picture and write it to `path`. Raises SourceError if none comes within `wait_s`."""
+    """Wait for a picture and write it to `path`. Raises ViewerError if none comes within `wait_s`."""
     if not source.update(wait_s):
         endpoint = source.scene().session.telemetry
-        raise SourceError(f"no telemetry from {endpoint} within {wait_s:g} s: is the training running?")
+        raise ViewerError(f"no telemetry from {endpoint} within {wait_s:g} s: is the training running?")
     deadline_s = time.monotonic() + _LANES_WAIT_S
     while source.scene().lanes is None and time.monotonic() < deadline_s:
         source.update(_FRAME_S)
@@ -99,22 +102,31 @@ def snapshot(source: Source, path: Path, size: tuple[int, int], wait_s: float) -
 
 
 def save(surface: pygame.Surface, path: Path) -> None:
-    """Write the surface as an image. Raises SourceError if it cannot be written."""
+    """Write the surface as an image. Raises ViewerError if it cannot be written."""
     try:
         pygame.image.save(surface, path)
     except (OSError, pygame.error) as error:
-        raise SourceError(f"cannot write {path}: {error}") from error
+        raise ViewerError(f"cannot write {path}: {error}") from error
 
 
 def run_window(source: Source, size: tuple[int, int]) -> None:
-    """Show the source in a window until it is closed."""
-    pygame.display.init()
+    """Show the source in a window until it is closed. Raises ViewerError where there is no screen."""
     pygame.font.init()
     try:
-        pygame.display.set_mode(size, pygame.RESIZABLE)
+        _open_window(size)
         Window(source).run()
     finally:
         pygame.quit()
+
+
+def _open_window(size: tuple[int, int]) -> None:
+    try:
+        pygame.display.init()
+        pygame.display.set_mode(size, pygame.RESIZABLE)
+    except pygame.error as error:
+        raise ViewerError(f"cannot open a window: {error}; {_NO_SCREEN_HINT}") from error
+    if pygame.display.get_driver() in _UNSEEN_DRIVERS and "SDL_VIDEODRIVER" not in os.environ:
+        raise ViewerError(f"cannot open a window: there is no screen; {_NO_SCREEN_HINT}")
 
 
 class Window:
@@ -183,7 +195,7 @@ class Window:
         try:
             save(self._canvas, path)
             print(f"saved {path.resolve()}", flush=True)
-        except SourceError as error:
+        except ViewerError as error:
             print(f"viz: {error}", file=sys.stderr, flush=True)
 
 

@@ -18,8 +18,8 @@ STALE_AFTER_S = 2.0  # far longer than a tick or a reset takes, so a picture tha
 _LOOK_AGAIN_S = 1.0  # how often the run directory is read while nothing comes
 
 
-class SourceError(CarladError):
-    """There is nothing to watch; the message says why and what to do."""
+class ViewerError(CarladError):
+    """There is nothing to show, or nowhere; the message says why and what to do."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -54,10 +54,10 @@ class Scene:
 
 
 def newest_run(data: Path) -> Path:
-    """The run directory under `data` that was written to last. Raises SourceError if there is none."""
+    """The run directory under `data` that was written to last. Raises ViewerError if there is none."""
     found = list(data.rglob(SESSIONS_FILE)) if data.is_dir() else []
     if not found:
-        raise SourceError(
+        raise ViewerError(
             f"cannot find a run: no {SESSIONS_FILE} under {data}; "
             "start a training, or name one with --run or --telemetry"
         )
@@ -65,14 +65,14 @@ def newest_run(data: Path) -> Path:
 
 
 def read_sessions(run: Path) -> list[Session]:
-    """The sessions that a run directory lists. Raises SourceError if there are none."""
+    """The sessions that a run directory lists. Raises ViewerError if there are none."""
     path = run / SESSIONS_FILE
     try:
         sessions = msgspec.json.decode(path.read_bytes(), type=_Sessions).sessions
     except (OSError, msgspec.DecodeError) as error:
-        raise SourceError(f"cannot read the sessions of {run}: {error}") from error
+        raise ViewerError(f"cannot read the sessions of {run}: {error}") from error
     if not sessions:
-        raise SourceError(f"cannot watch {run}: {SESSIONS_FILE} lists no session")
+        raise ViewerError(f"cannot watch {run}: {SESSIONS_FILE} lists no session")
     return sessions
 
 
@@ -157,7 +157,7 @@ class Source:
         """Read the run's sessions again; attach anew if the watched one has moved or is gone."""
         try:
             self.sessions = read_sessions(run)
-        except SourceError:
+        except ViewerError:
             return  # gone with its run: what is on the screen stays
         watched = self._feed.session
         there = next((s for s in self.sessions if s.session == watched.session), self.sessions[0])

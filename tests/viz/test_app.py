@@ -113,6 +113,15 @@ def test_a_snapshot_that_cannot_be_written_is_a_clear_message(training: str) -> 
     assert (done.returncode, done.stderr.startswith("viz: cannot write /nowhere/now.png")) == (1, True)
 
 
+def test_a_window_without_a_screen_is_a_clear_message(training: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(variable, raising=False)
+    done = viz("--telemetry", training)
+    assert done.returncode == 1
+    assert "viz: cannot open a window" in done.stderr.splitlines()[-1]
+    assert "--snapshot" in done.stderr
+
+
 def test_a_window_follows_a_training_until_it_is_interrupted(training: str) -> None:
     command = [sys.executable, "-W", "error", "-m", "viz", "--telemetry", training]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:

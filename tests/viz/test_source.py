@@ -9,7 +9,7 @@ import pytest
 from carlad.telemetry import Publisher
 from tests.telemetry.watching import bundle_of, wait_until
 from tests.viz.driving import camera_image, grid_lanes
-from viz.source import Scene, Session, Signal, Source, SourceError, newest_run, read_sessions
+from viz.source import Scene, Session, Signal, Source, ViewerError, newest_run, read_sessions
 
 
 def run_of(directory: Path, **endpoints: str) -> Path:
@@ -53,14 +53,14 @@ def test_the_newest_run_is_the_one_written_last(tmp_path: Path) -> None:
 
 def test_no_run_at_all_says_what_to_do(tmp_path: Path) -> None:
     for data in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(SourceError, match=r"no sessions\.json under .*start a training"):
+        with pytest.raises(ViewerError, match=r"no sessions\.json under .*start a training"):
             newest_run(data)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"sessions": [{"session": 1}]}', '{"sessions": []}', "\x00"])
 def test_sessions_that_cannot_be_read_are_a_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "sessions.json").write_text(text)
-    with pytest.raises(SourceError, match=str(tmp_path)):
+    with pytest.raises(ViewerError, match=str(tmp_path)):
         read_sessions(tmp_path)
 
 
