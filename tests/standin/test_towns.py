@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from carlad.standin import towns
 from carlad.standin.towns import Town, grid, opendrive
+from carlad.wire.types import Transform
 
 NAMES = ("Town01", "Town02")
 
@@ -266,7 +267,7 @@ def _lane(waypoint: carla.Waypoint) -> tuple[int, int]:
     return waypoint.road_id, waypoint.lane_id
 
 
-def _waypoint(town: Town, pose: towns.town.Transform) -> carla.Waypoint:
+def _waypoint(town: Town, pose: Transform) -> carla.Waypoint:
     return town.map.get_waypoint(carla.Location(pose.location.x, pose.location.y, pose.location.z))
 
 

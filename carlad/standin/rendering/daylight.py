@@ -53,7 +53,7 @@ def daylight(weather: WeatherParameters) -> Daylight:
         to_sun=to_sun,
         sun=_mix(_DUSK_SUN, _NOON_SUN, noon) * 0.62 * shine,
         ambient=_mix(_NIGHT_AMBIENT, _AMBIENT * (1.0 + 0.3 * cloud), day),
-        zenith=_overcast(zenith, cloud, dust),
+        zenith=_overcast(_mix(zenith, horizon, _percent(weather.fog_density)), cloud, dust),
         horizon=_overcast(horizon, cloud, dust),
         view_m=_view(weather, dust),
     )

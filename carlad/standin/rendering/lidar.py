@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +90,7 @@ class LidarScan:
 
     horizontal_angle_rad: float
     points_per_channel: npt.NDArray[np.uint32]
-    points: npt.NDArray[np.float32] | npt.NDArray[np.void]
+    points: npt.NDArray[Any]
 
 
 class Lidar:
