@@ -191,7 +191,7 @@ class Broker:
                     if (pending := self._pending.pop(effect.request_id, None)) is not None:
                         pending.settle(effect.body)
                 case Tell():
-                    log.info(effect.event, slot=effect.slot, lease=effect.lease_id, reason=effect.reason)
+                    log.info(effect.event, slot=effect.slot, lease_id=effect.lease_id, reason=effect.reason)
                     self._notify(
                         effect.event, slot=effect.slot, lease_id=effect.lease_id, reason=effect.reason
                     )

@@ -23,7 +23,7 @@ def bad_wait(wait_s: float) -> Refused:
 
 
 def unknown_map(name: str, known: Collection[str]) -> Refused:
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
     hint = f"did you mean {near[0]}? " if near else ""
     return Refused(
         code="unknown-map",

@@ -5,21 +5,35 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import zmq
 
 from carlad.errors import ConfigError
 
+_LINGER_MS = 200  # for the last replies and notices to leave
 
-def bind(endpoint_socket: zmq.Socket[bytes], endpoint: str) -> None:
-    """Binds to `ipc://PATH`, and creates the folder where it is missing. The folder's mode is what
-    decides who may connect.
 
-    libzmq would remove whatever lies at PATH, so that is looked at before. Raises ConfigError where a
-    daemon answers there already, or where it is not a socket or the folder is not ours.
+@contextmanager
+def listening(endpoint_socket: zmq.Socket[bytes], endpoint: str) -> Iterator[None]:
+    """Binds to `ipc://PATH`; at the end the socket is closed and PATH gone.
+
+    The folder is created where it is missing; its mode decides who may connect. libzmq would remove
+    whatever lies at PATH, so that is looked at before. Raises ConfigError where a daemon answers there
+    already, where it is not a socket, or where the folder is not ours.
     """
     path = Path(endpoint.removeprefix("ipc://"))
+    _bind(endpoint_socket, endpoint, path)
+    try:
+        yield
+    finally:
+        endpoint_socket.close(linger=_LINGER_MS)
+        path.unlink(missing_ok=True)
+
+
+def _bind(endpoint_socket: zmq.Socket[bytes], endpoint: str, path: Path) -> None:
     try:
         _make_folder(path.parent)
         _clear(path)

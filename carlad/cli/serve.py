@@ -1,0 +1,49 @@
+"""`carlad`: the daemon in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from carlad import __version__, config, log
+from carlad.errors import ConfigError
+
+_EXAMPLES = """\
+examples:
+  carlad                          two bundled stand-in servers, no configuration needed
+  carlad --config carlad.toml     what that file says; carlad.toml of the sources lists every key
+  carlad & carlactl status        look at it
+
+SIGTERM ends all servers and the daemon with exit code 0; a second one does not wait for them.
+Exit codes: 0 after SIGTERM, 1 failed, 2 bad usage or configuration (nothing was started).
+"""
+
+
+def carlad(argv: Sequence[str] | None = None) -> int:
+    """Serves until it is told to stop. Returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    log.configure(journal="JOURNAL_STREAM" in os.environ, debug=arguments.debug)
+    try:
+        configuration = config.load(arguments.config)
+        from carlad import daemon  # what it imports takes time; --help does not
+
+        return daemon.run(configuration)
+    except ConfigError as error:
+        print(f"carlad: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="carlad",
+        description="Turn this machine into a pool of CARLA servers. Runs in the foreground, logs to stderr.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML; without it the defaults")
+    parser.add_argument("--debug", action="store_true", help="log more")
+    parser.add_argument("--version", action="version", version=f"carlad {__version__}")
+    return parser

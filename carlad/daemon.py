@@ -1,0 +1,144 @@
+"""The daemon from top to bottom: configuration → units → shutdown. Read this first.
+
+    fleet       the servers, one unit for each slot (carlad.fleet)
+    broker      who holds which server (carlad.broker), on top of a journal
+    router      requests and replies (carlad.gateway), on top of a desk that knows who answers what
+    notices     what happened, for who listens
+
+The router and the broker are restarted when they fail. A slot that fails too often ends the daemon, and so
+does everything else that is past its limit of restarts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+import zmq
+
+import carlad
+from carlad.broker.broker import Broker
+from carlad.broker.journal import Journal
+from carlad.broker.leases import Terms
+from carlad.config import Config
+from carlad.errors import CarladError
+from carlad.fleet.fleet import Fleet
+from carlad.fleet.leftovers import state_directory
+from carlad.gateway.desk import Desk
+from carlad.gateway.endpoint import listening
+from carlad.gateway.notices import Notices
+from carlad.gateway.router import Router, router_socket
+from carlad.gateway.zmq_socket import ZmqSocket
+from carlad.log import get_logger
+from carlad.messages import notices_endpoint
+from carlad.runtime import RestartPolicy, supervise
+from carlad.service import ServiceManager, summary
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+log = get_logger(__name__)
+
+# For failures of carlad's own units: anything but a fault in the code would be answered, not raised.
+_UNIT_POLICY = RestartPolicy(backoff_s=0.1, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
+
+
+def run(config: Config, environ: Mapping[str, str] = os.environ) -> int:
+    """Serves until SIGTERM or SIGINT, then ends all servers. Returns the exit code: 0, or 1 after a failure.
+
+    Raises ConfigError before anything was started.
+    """
+    try:
+        trio.run(_serve, config, environ)
+    except BaseExceptionGroup as failures:
+        _log_failures(failures)
+        return 1
+    return 0
+
+
+async def _serve(config: Config, environ: Mapping[str, str]) -> None:
+    state_dir = Path(config.daemon.state_dir)
+    with (
+        state_directory(state_dir) as runs,
+        closing(Journal(state_dir / "journal.sqlite")) as journal,
+        _sockets(config.daemon.endpoint) as (requests, published),
+        closing(ServiceManager(environ)) as manager,
+    ):
+        notices = Notices(published)
+        fleet = Fleet(config, runs, notices.publish, environ)
+        broker = Broker(fleet, journal, _terms(config), notices.publish)
+        desk = Desk(broker, fleet, notices, config.probe.load_max_s)
+        async with trio.open_nursery() as nursery:
+            stop = trio.Event()
+            await nursery.start(_obey_signals, stop, fleet)
+            nursery.start_soon(supervise, broker.run, _UNIT_POLICY, "broker")
+            nursery.start_soon(supervise, Router(requests, desk).run, _UNIT_POLICY, "router")
+            async with trio.open_nursery() as servers:
+                await servers.start(fleet.run)
+                servers.start_soon(manager.watch, partial(_ping, broker, fleet), partial(_say, broker, fleet))
+                manager.ready()
+                notices.publish("daemon.started")
+                log.info("daemon.started", version=carlad.__version__, endpoint=config.daemon.endpoint)
+                await stop.wait()
+                manager.stopping()
+                notices.publish("daemon.stopping")
+                log.info("daemon.stopping")
+                await broker.stop()
+                servers.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()  # last, so that clients could see how the servers ended
+        log.info("daemon.stopped")
+
+
+def _terms(config: Config) -> Terms:
+    leases_max = config.fleet.size - config.fleet.spares
+    return Terms(ttl_s=config.lease.ttl_s, ttl_max_s=config.lease.ttl_max_s, leases_max=leases_max)
+
+
+@contextmanager
+def _sockets(endpoint: str) -> Iterator[tuple[ZmqSocket, zmq.Socket[bytes]]]:
+    """For requests, and to publish notices on; bound. Raises ConfigError."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    requests, published = router_socket(context), context.socket(zmq.PUB)
+    try:
+        with listening(requests, endpoint), listening(published, notices_endpoint(endpoint)):
+            yield ZmqSocket(requests), published
+    finally:
+        context.destroy()
+
+
+async def _obey_signals(
+    stop: trio.Event, fleet: Fleet, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """The first one begins the shutdown, a further one hastens it."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            if stop.is_set():
+                fleet.hasten()
+            stop.set()
+
+
+async def _ping(broker: Broker, fleet: Fleet) -> None:
+    await broker.ping()
+    await fleet.ping()
+
+
+def _say(broker: Broker, fleet: Fleet) -> str:
+    return summary(fleet.statuses(), broker.waiting)
+
+
+def _log_failures(failures: BaseExceptionGroup[BaseException]) -> None:
+    """Each in a line where it was raised on purpose, with its traceback where not."""
+    for failure in failures.exceptions:
+        if isinstance(failure, BaseExceptionGroup):
+            _log_failures(failure)
+        elif isinstance(failure, CarladError):
+            log.error("daemon.failed", reason=failure)
+        else:
+            log.error("daemon.failed", exc_info=failure)
