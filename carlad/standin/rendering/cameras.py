@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import astuple
 
 from carlad.standin.rendering.daylight import Daylight, daylight, pack
 from carlad.standin.rendering.geometry import FloatArray, location_of, rotation_of
@@ -113,6 +114,13 @@ def _look(
     frame: Frame, camera: CameraModel, world_from_camera: Transform
 ) -> tuple[Hits, npt.NDArray[np.float32]]:
     """What each pixel meets, its distance along the camera's axis, and the rays' upward parts in [-1, 1]."""
+    key = (camera, astuple(world_from_camera.location), astuple(world_from_camera.rotation))
+    return frame.once(key, lambda: _cast(frame, camera, world_from_camera))
+
+
+def _cast(
+    frame: Frame, camera: CameraModel, world_from_camera: Transform
+) -> tuple[Hits, npt.NDArray[np.float32]]:
     origin, turn = location_of(world_from_camera), rotation_of(world_from_camera)
     forward, right, up = turn.T.astype(np.float32)
     y, z = _plane(camera)

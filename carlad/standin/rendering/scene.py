@@ -6,12 +6,12 @@ Rays are answered by Open3D's RaycastingScene (Embree). It is imported at the fi
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from carlad.standin.rendering.roads import markings, stop_lines, surfaces
 from carlad.standin.rendering.shapes import ObjectMesh, mesh_of
 from carlad.standin.towns import Town
 from carlad.wire.types import CityObjectLabel, TrafficLightState, WeatherParameters
+
+T = TypeVar("T")
 
 _SKIP_M = 1e-3  # past a surface that is seen from behind
 _BACK_FACES_MAX = 6  # surfaces that a ray may leave from inside before it counts as lost
@@ -79,6 +81,14 @@ class Frame:
         self.objects = objects
         self.lights = lights
         self._scene = scene
+        self._kept: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` returns, computed once for each key: sensors of one pose share their rays so."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        kept: T = self._kept[key]
+        return kept
 
     @cached_property
     def static(self) -> _Static:

@@ -225,6 +225,16 @@ def test_the_same_frame_gives_the_same_bytes(scene: Scene) -> None:
     assert first == second
 
 
+def test_cameras_of_one_frame_do_not_disturb_each_other(scene: Scene) -> None:
+    shared, here = scene.frame(cube(40, -80, 1)), _street(scene)
+    there = pose(here.location.x + 5, here.location.y, 3.0, yaw=40.0)
+    for where in (here, there, here):
+        render_depth(shared, CAMERA, where)
+        seen = render_rgb(shared, CAMERA, where, CLEAR_NOON)
+        alone = render_rgb(scene.frame(cube(40, -80, 1)), CAMERA, where, CLEAR_NOON)
+        assert seen.tobytes() == alone.tobytes()
+
+
 # --- models ----------------------------------------------------------------------------------------
 
 
