@@ -97,7 +97,7 @@ class Faults:
         if "crash-at-start" in self:
             crash()
         if "never-ready" in self:
-            _hang()
+            _sleep_for_ever()
         time.sleep(self._amounts.get("slow-start", 0.0))
 
     def ready(self, now_s: float) -> None:
@@ -129,6 +129,10 @@ def crash() -> None:
 def _hang() -> None:
     """Block for ever: only SIGKILL helps, as with a hung simulator."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    _sleep_for_ever()
+
+
+def _sleep_for_ever() -> None:
     while True:
         time.sleep(3600)
 

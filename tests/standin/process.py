@@ -1,0 +1,99 @@
+"""Stand-in servers as processes of their own, for any test that needs one.
+
+with standin_process() as server:
+    client = carla.Client("127.0.0.1", server.rpc_port)
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+FIRST_PORT, LAST_PORT = 20000, 20499
+READY_S = 20.0  # on a machine that is busy with other tests
+_ports = itertools.cycle(range(FIRST_PORT, LAST_PORT - 1, 2))
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A server that runs; `stderr()` is all that it has written so far."""
+
+    process: subprocess.Popen[bytes]
+    rpc_port: int
+    streaming_port: int
+    _log: BinaryIO
+
+    def stderr(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def wait(self, seconds: float = 10.0) -> int:
+        """The exit code, once it ends."""
+        return self.process.wait(seconds)
+
+
+def free_ports() -> tuple[int, int]:
+    """Two neighbouring ports that nobody has bound."""
+    for port in itertools.islice(_ports, (LAST_PORT - FIRST_PORT) // 2):
+        if _is_free(port) and _is_free(port + 1):
+            return port, port + 1
+    raise RuntimeError(f"no two free ports in {FIRST_PORT} to {LAST_PORT}")
+
+
+@contextmanager
+def standin_process(*flags: str, wait_ready: bool = True, rpc_port: int | None = None) -> Iterator[StandIn]:
+    """Start a server, wait until it is ready, and see that it is gone at the end."""
+    port = rpc_port if rpc_port is not None else free_ports()[0]
+    command = [sys.executable, "-m", "carlad.standin", f"-carla-rpc-port={port}", *flags]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        server = StandIn(process, port, port + 1, log)
+        try:
+            if wait_ready:
+                eventually(lambda: "ready" in server.stderr() or process.poll() is not None, READY_S)
+                assert process.poll() is None, server.stderr()
+            yield server
+        finally:
+            _end(process)
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait until `condition` holds; fails where it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.005)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+            sock.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(5.0)
+    # Whoever was forked is in the same group.
+    try:
+        os.killpg(process.pid, 9)
+    except ProcessLookupError:
+        return
