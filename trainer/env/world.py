@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from typing import Any
 
 import carla
@@ -29,15 +30,18 @@ class World:
         self._client = carla.Client(server.host, server.rpc_port)
         self._client.set_timeout(config.client_timeout_s)
         self._world = self._client.get_world()
-        self._before = self._world.get_settings()
         self._collided = False
         self._control = carla.VehicleControl()
         self.map = self._world.get_map()
         self.spawn_points: list[Any] = self.map.get_spawn_points()
-        self._world.apply_settings(_synchronous(self._world.get_settings(), config.delta_s))
-        self._vehicle = self._spawn(config.vehicle)
-        self._sensor = self._attach_collision_sensor()
-        self._world.tick()
+        with ExitStack() as undo:
+            undo.callback(self._world.apply_settings, self._world.get_settings())
+            self._world.apply_settings(_synchronous(self._world.get_settings(), config.delta_s))
+            self._vehicle = self._spawn(config.vehicle)
+            undo.callback(self._vehicle.destroy)
+            self._attach_collision_sensor(undo)
+            self._world.tick()
+            self._undo = undo.pop_all()
 
     def teleport(self, transform: Any) -> Ego:
         """Put the vehicle there, standing; returns where it settled."""
@@ -69,10 +73,7 @@ class World:
     def close(self) -> None:
         """Remove the vehicle and its sensor and put the world's settings back."""
         try:
-            self._sensor.stop()
-            self._sensor.destroy()
-            self._vehicle.destroy()
-            self._world.apply_settings(self._before)
+            self._undo.close()
         except RuntimeError as error:
             log.warning("world.left_behind", reason=error)
 
@@ -101,11 +102,12 @@ class World:
                 return vehicle
         raise ValueError(f"cannot spawn a vehicle: all {len(self.spawn_points)} spawn points are taken")
 
-    def _attach_collision_sensor(self) -> Any:
+    def _attach_collision_sensor(self, undo: ExitStack) -> None:
         blueprint = self._world.get_blueprint_library().find("sensor.other.collision")
         sensor = self._world.spawn_actor(blueprint, carla.Transform(), attach_to=self._vehicle)
+        undo.callback(sensor.destroy)
         sensor.listen(self._note_collision)
-        return sensor
+        undo.callback(sensor.stop)
 
     def _note_collision(self, _event: Any) -> None:
         self._collided = True

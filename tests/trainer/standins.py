@@ -1,0 +1,66 @@
+"""Stand-in servers for tests, on ports of their own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from carlad.session.environment import Server
+
+_READY_WITHIN_S = 30.0
+_ports = itertools.cycle(range(23000 + os.getpid() % 200 * 2, 23400, 4))
+
+
+def free_port() -> int:
+    """An RPC port that nobody uses, and the streaming port after it."""
+    return next(port for port in _ports if _is_free(port) and _is_free(port + 1))
+
+
+@contextmanager
+def standin(port: int | None = None) -> Iterator[Server]:
+    """A ready stand-in, ended afterwards."""
+    chosen = port or free_port()
+    with start_standin(chosen) as process:
+        try:
+            yield Server("127.0.0.1", chosen, 8000)
+        finally:
+            process.kill()
+
+
+def start_standin(port: int) -> subprocess.Popen[str]:
+    """A stand-in process that is ready; the caller ends it."""
+    command = [sys.executable, "-m", "carlad.standin", f"-carla-rpc-port={port}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    _wait_for_ready(process.stderr)
+    return process
+
+
+def _wait_for_ready(stderr: IO[str]) -> None:
+    deadline_s = time.monotonic() + _READY_WITHIN_S
+    while True:
+        assert select.select([stderr], [], [], max(0.0, deadline_s - time.monotonic()))[0], (
+            "not ready in time"
+        )
+        line = stderr.readline()
+        assert line, "the stand-in ended before it was ready"
+        if "ready" in line:
+            return
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
