@@ -118,5 +118,7 @@ class _Sensor:
     def is_due(self, time_s: float) -> bool:
         if time_s < self._due_s - _DUE_EPSILON_S:
             return False
-        self._due_s = max(self._due_s + self._period_s, time_s)
+        self._due_s += self._period_s
+        if self._due_s < time_s - _DUE_EPSILON_S:  # the first one, or nobody listened meanwhile
+            self._due_s = time_s + self._period_s
         return True
