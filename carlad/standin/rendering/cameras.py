@@ -124,10 +124,12 @@ def _cast(
     origin, turn = location_of(world_from_camera), rotation_of(world_from_camera)
     forward, right, up = turn.T.astype(np.float32)
     y, z = _plane(camera)
-    rays = np.empty((camera.height * camera.width, 6), np.float32)
-    rays[:, :3] = origin
-    grid = rays.reshape(camera.height, camera.width, 6)
-    np.add((forward + z[:, None] * up)[:, None], (y[:, None] * right)[None], out=grid[..., 3:])
+    rows = np.concatenate((np.tile(origin, (camera.height, 1)), forward + z[:, None] * up), axis=1)
+    columns = np.concatenate((np.zeros((camera.width, 3)), y[:, None] * right), axis=1)
+    grid = np.empty((camera.height, camera.width, 6), np.float32)
+    grid[:] = rows[:, None]
+    grid.reshape(camera.height, -1)[:] += columns.astype(np.float32).reshape(-1)  # long rows: numpy's pace
+    rays = grid.reshape(-1, 6)
     hits = frame.cast(rays, _object_pixels(frame, camera, origin, turn))
     return hits, rays[:, 5] / _lengths(camera)
 

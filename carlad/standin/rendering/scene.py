@@ -138,12 +138,14 @@ class Frame:
             return Hits(np.empty(0, np.float32), np.empty(0, np.int64))
         distance, triangle = _cast(self.static.caster, rays)
         np.minimum(triangle, self.sky, out=triangle)
-        asked = np.arange(len(rays)) if candidates is None else candidates
-        if len(asked) and len(self.objects):
-            nearer, row = self._cast_moving(rays[asked])
-            wins = nearer < distance[asked]
-            distance[asked[wins]] = nearer[wins]
-            triangle[asked[wins]] = row[wins] + (self.sky + 1)
+        if not len(self.objects) or (candidates is not None and not len(candidates)):
+            return Hits(distance, triangle)
+        asked = slice(None) if candidates is None else candidates
+        nearer, row = self._cast_moving(rays[asked])
+        winners = np.flatnonzero(nearer < distance[asked])
+        winning = winners if candidates is None else candidates[winners]
+        distance[winning] = nearer[winners]
+        triangle[winning] = row[winners] + (self.sky + 1)
         return Hits(distance, triangle)
 
     def _cast_moving(
