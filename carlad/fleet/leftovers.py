@@ -70,13 +70,23 @@ def _lock(lock: int, path: Path) -> None:
     os.pwrite(lock, str(os.getpid()).encode(), 0)
 
 
-def new_incarnation(folder: Path) -> Incarnation:
-    """Makes the run folder, with the mark in it, before anything is started."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
+@contextmanager
+def run_folder(folder: Path) -> Iterator[Incarnation]:
+    """Makes an incarnation's own folder, with its mark in it, and removes it at the end of the block.
+
+    Raises ServerError where it cannot be written.
+    """
     incarnation = Incarnation(mark=secrets.token_hex(8), boot_id=_boot_id())
-    write(folder, incarnation)
-    return incarnation
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        write(folder, incarnation)
+    except OSError as error:
+        raise ServerError(f"cannot start a server: {error}") from error
+    try:
+        yield incarnation
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write(folder: Path, incarnation: Incarnation) -> None:

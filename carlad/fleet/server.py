@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +18,7 @@ import trio
 from carlad.errors import ServerError
 from carlad.fleet import logs
 from carlad.fleet.launch import Launch
-from carlad.fleet.leftovers import MARK, Incarnation, end_marked, new_incarnation, write
+from carlad.fleet.leftovers import MARK, Incarnation, end_marked, run_folder, write
 from carlad.fleet.shim import descendants, start_time
 from carlad.log import get_logger
 
@@ -29,7 +28,6 @@ STOP_GRACE_S = 1.0  # CARLA saves nothing at its end: TERM is a courtesy
 ORPHAN_GRACE_S = 3.0  # without its daemon a server is of no use to anybody
 _GONE_MAX_S = 3.0  # after KILL; the kernel frees gigabytes first
 _SHIM = Path(__file__).with_name("shim.py")
-_SOCKET = "shim.sock"
 
 
 class _Event(msgspec.Struct, frozen=True, tag_field="event"):
@@ -65,18 +63,14 @@ async def running(launch: Launch, folder: Path, log_path: Path, hurry: trio.Even
     `folder` is this incarnation's own and removed with it. `hurry` skips the grace between TERM and KILL.
     Raises ServerError where it cannot be started, or where something of it does not die.
     """
-    try:
-        incarnation = new_incarnation(folder)
+    with run_folder(folder) as incarnation:
         server = await _start_shim(folder, incarnation)
-    except OSError as error:
-        raise ServerError(f"cannot start a shim: {error}") from error
-    try:
-        await server._begin(_order(launch, folder, log_path, incarnation.mark))
-        yield server
-    finally:
-        with trio.CancelScope(shield=True):
-            await server._end(hurry)
-            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            await server._begin(_order(launch, folder, log_path, incarnation.mark))
+            yield server
+        finally:
+            with trio.CancelScope(shield=True):
+                await server._end(hurry)
 
 
 class Server:
@@ -188,21 +182,27 @@ def _order(launch: Launch, folder: Path, log_path: Path, mark: str) -> bytes:
 
 
 async def _start_shim(folder: Path, incarnation: Incarnation) -> Server:
-    # Through /proc the folder's own length does not count against the 107 bytes of a socket's path.
-    folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    path = f"/proc/self/fd/{folder_fd}/{_SOCKET}"
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            listener.bind(path)
-            listener.listen()
-            shim = await _spawn(listener.fileno(), incarnation.mark)
-        with suppress(ProcessLookupError):
-            known = msgspec.structs.replace(incarnation, shim_pid=shim.pid, start_time=start_time(shim.pid))
-            write(folder, known)
-        with trio.CancelScope(shield=True):  # the listener was there before the shim: this does not wait
-            link = await trio.open_unix_socket(path)
-    finally:
-        os.close(folder_fd)
+        # Through /proc the folder's own length does not count against the 107 bytes of a socket's path.
+        folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return await _start_shim_in(folder, f"/proc/self/fd/{folder_fd}/shim.sock", incarnation)
+        finally:
+            os.close(folder_fd)
+    except OSError as error:
+        raise ServerError(f"cannot start a shim: {error}") from error
+
+
+async def _start_shim_in(folder: Path, socket_path: str, incarnation: Incarnation) -> Server:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(socket_path)
+        listener.listen()
+        shim = await _spawn(listener.fileno(), incarnation.mark)
+    with suppress(ProcessLookupError):
+        known = msgspec.structs.replace(incarnation, shim_pid=shim.pid, start_time=start_time(shim.pid))
+        write(folder, known)
+    with trio.CancelScope(shield=True):  # the listener was there before the shim: this does not wait
+        link = await trio.open_unix_socket(socket_path)
     return Server(shim, link, incarnation.mark)
 
 

@@ -359,6 +359,7 @@ def _check(result: int) -> None:
 def main() -> None:
     order = Order(json.load(sys.stdin))
     listener = socket.socket(fileno=int(sys.argv[1]))
+    listener.set_inheritable(False)  # it was, to get here; the server is not to have it
     Shim(order, listener).run()
 
 

@@ -49,6 +49,16 @@ def fake_server(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
             process.kill()
 
 
+@contextmanager
+def bystander(environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is none of carlad's business."""
+    with subprocess.Popen(["/bin/sleep", "1000"], env=environ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def eventually(condition: Callable[[], object], within_s: float = 5.0) -> None:
     """Waits until `condition` holds; the deadline is for a machine that is busy."""
     deadline = time.monotonic() + within_s
@@ -63,6 +73,10 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def pids_with(marker: str) -> list[int]:
