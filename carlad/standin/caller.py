@@ -35,12 +35,12 @@ class Caller(Connection):
     """`identity` is unique among all callers ever."""
 
     def __init__(
-        self, sock: socket.socket, selector: selectors.BaseSelector, server: Server, identity: int
+        self, sock: socket.socket, selector: selectors.BaseSelector, host: str, server: Server, identity: int
     ) -> None:
         super().__init__(sock, selector)
         self.identity = identity
+        self.peer_host = host
         self.step = Step()
-        self.peer_host = str(sock.getpeername()[0])
         self._server = server
         self._reader = RequestReader()
         self._requests: deque[Request] = deque()

@@ -109,16 +109,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def accept_all(
-    listener: socket.socket, selector: selectors.BaseSelector, admit: Callable[[socket.socket], object]
+    listener: socket.socket, selector: selectors.BaseSelector, admit: Callable[[socket.socket, str], object]
 ) -> None:
-    """Register `listener` so that `admit` gets each new connection."""
+    """Listen, and call `admit` with each new connection and its peer's host."""
 
     def ready(_events: int) -> None:
         try:
-            sock, _address = listener.accept()
+            sock, address = listener.accept()
         except OSError:  # the peer has gone again, or no descriptor is left: try at the next event
             return
-        admit(sock)
+        admit(sock, address[0])
 
     listener.listen(128)
     selector.register(listener, READ, ready)

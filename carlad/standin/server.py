@@ -108,9 +108,9 @@ class Server:
 
     # --- the loop's parts ----------------------------------------------------------------------------
 
-    def _admit(self, sock: socket.socket) -> None:
+    def _admit(self, sock: socket.socket, host: str) -> None:
         identity = next(self._identities)
-        self._callers[identity] = Caller(sock, self._selector, self, identity)
+        self._callers[identity] = Caller(sock, self._selector, host, self, identity)
 
     def _patience_s(self) -> float | None:
         """How long the loop may wait for a socket."""

@@ -24,7 +24,7 @@ from carlad.wire.streaming import WORLD_STREAM, SubscriptionReader, Token, frame
 
 QUEUE_BYTES_MAX = 64 << 20  # 33 frames of 800x600; a slower reader loses frames
 EXPECT_S = 0.1  # a loopback subscription takes well under a millisecond
-DRAIN_S = 0.25  # a reader that takes longer has stalled
+DRAIN_S = 0.25  # a reader that takes longer has stalled; one that often does is waited for less and less
 
 
 class Subscriber(Connection):
@@ -35,6 +35,7 @@ class Subscriber(Connection):
         self.stream_id: int | None = None
         self.stalled = False
         self._accepted_bytes = 0
+        self._patience_s = DRAIN_S
         self._look_up = look_up(sock)
         self._reader = SubscriptionReader()
         self._streams = streams
@@ -54,6 +55,17 @@ class Subscriber(Connection):
         left = len(self.queue) or gauge.unread(self.sock, self._accepted_bytes, self._look_up)
         self.stalled = self.stalled and left > 0
         return left
+
+    def is_awaited(self, gauge: DrainGauge, waited_s: float) -> bool:
+        """Whether to wait on for a reader that has been waited for so long; its patience is adapted."""
+        if not self.unread(gauge):
+            self._patience_s = min(DRAIN_S, 2.0 * self._patience_s)
+            return False
+        if waited_s <= self._patience_s:
+            return True
+        self.stalled = True
+        self._patience_s /= 8.0
+        return False
 
     def received(self, data: bytes) -> None:
         try:
@@ -81,7 +93,7 @@ class Streams:
         self._expected: dict[int, float] = {}  # stream id: until when a tick waits for it
         self._next_id = WORLD_STREAM + 1
 
-    def admit(self, sock: socket.socket) -> None:
+    def admit(self, sock: socket.socket, _host: str) -> None:
         """Take a new connection, which will say what it wants to read."""
         self._unnamed.add(Subscriber(sock, self._selector, self))
 
@@ -122,6 +134,8 @@ class Streams:
         size = sum(memoryview(part).nbytes for part in parts)
         message = (frame_prefix(size), *parts)
         for subscriber in tuple(readers):
+            if subscriber.stalled:
+                subscriber.unread(self.gauge)  # it may have caught up since the last frame
             subscriber.publish(message, size + 4)
 
     def end(self, stream_id: int) -> None:
@@ -143,17 +157,14 @@ class Streams:
                 yield
 
     def drained(self) -> Iterator[None]:
-        """Wait until every reader has read all that was published, but for no stalled one."""
+        """Wait until every reader has read all that was published, or has shown that it will not."""
         everyone = [reader for readers in self._subscribers.values() for reader in readers]
-        unread = [reader for reader in everyone if reader.unread(self.gauge) and not reader.stalled]
-        until_s = time.monotonic() + DRAIN_S if unread else 0.0
-        while unread:
+        awaited = [reader for reader in everyone if reader.unread(self.gauge) and not reader.stalled]
+        started_s = time.monotonic() if awaited else 0.0
+        while awaited:
             yield
-            unread = [reader for reader in unread if reader.unread(self.gauge)]
-            if unread and time.monotonic() > until_s:
-                for subscriber in unread:
-                    subscriber.stalled = True
-                return
+            waited_s = time.monotonic() - started_s
+            awaited = [reader for reader in awaited if reader.is_awaited(self.gauge, waited_s)]
 
     def close(self) -> None:
         for stream_id in tuple(self._subscribers):
