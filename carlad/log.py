@@ -32,16 +32,19 @@ class Logger:
     def warning(self, event: str, **keys: object) -> None:
         self._log(logging.WARNING, event, keys)
 
-    def error(self, event: str, **keys: object) -> None:
-        self._log(logging.ERROR, event, keys)
+    def error(self, event: str, *, exc_info: BaseException | None = None, **keys: object) -> None:
+        """`exc_info`: its traceback follows."""
+        self._log(logging.ERROR, event, keys, exc_info)
 
     def exception(self, event: str, **keys: object) -> None:
         """An error, with the traceback of the exception that is being handled."""
-        self._log(logging.ERROR, event, keys, traceback=True)
+        self._log(logging.ERROR, event, keys, sys.exc_info()[1])
 
-    def _log(self, level: int, event: str, keys: dict[str, object], traceback: bool = False) -> None:
+    def _log(
+        self, level: int, event: str, keys: dict[str, object], failure: BaseException | None = None
+    ) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", _line(event, keys), exc_info=traceback)
+            self._logger.log(level, "%s", _line(event, keys), exc_info=failure)
 
 
 def get_logger(name: str) -> Logger:

@@ -38,10 +38,12 @@ def test_the_journal_gets_priorities_on_every_line_and_no_time():
         raise ValueError("broken")
     except ValueError:
         logger.exception("unit.failed", unit="x")
-    first, second, *traceback = stream.getvalue().splitlines()
+    logger.error("daemon.failed", exc_info=KeyError("gone"))
+    first, second, *traceback, third, last = stream.getvalue().splitlines()
     assert first == "<4>slot.lost slot=1"
     assert second == "<3>unit.failed unit=x"
     assert traceback[-1] == "<3>ValueError: broken"
+    assert (third, last) == ("<3>daemon.failed", "<3>KeyError: 'gone'")
 
 
 def test_debug_is_silent_unless_asked_for():

@@ -115,8 +115,8 @@ async def _is_listening(ports: Ports) -> bool | None:
 def _own_listener(ports: Ports, tree: Callable[[], Iterable[int]]) -> int | None:
     """The process that listens on both ports; None before it does. Raises ServerError for a stranger."""
     pids = tuple(tree())
-    streaming = listener_among(pids, ports.streaming)
-    return streaming and listener_among(pids, ports.rpc)
+    pid = listener_among(pids, ports.rpc)
+    return pid and listener_among(pids, ports.streaming) and pid
 
 
 async def _check_identity(rpc: RpcClient) -> frozenset[str]:

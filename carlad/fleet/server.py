@@ -118,8 +118,7 @@ class Server:
         gone = False
         with trio.move_on_after(STOP_GRACE_S + _GONE_MAX_S):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._stop, STOP_GRACE_S)
-                nursery.start_soon(self._hasten, hurry)
+                nursery.start_soon(self._stop, hurry)
                 gone = await self._gone()
                 nursery.cancel_scope.cancel()
         await self._link.aclose()
@@ -128,13 +127,15 @@ class Server:
             await end_marked(self._mark)
         await self._shim.wait()
 
-    async def _stop(self, grace_s: float) -> None:
+    async def _stop(self, hurry: trio.Event) -> None:
+        if not hurry.is_set():
+            await self._order_stop(STOP_GRACE_S)
+            await hurry.wait()
+        await self._order_stop(0.0)
+
+    async def _order_stop(self, grace_s: float) -> None:
         with suppress(trio.BrokenResourceError):  # a shim that is gone is noticed by who reads
             await self._link.send_all(msgspec.json.encode({"stop": grace_s}) + b"\n")
-
-    async def _hasten(self, hurry: trio.Event) -> None:
-        await hurry.wait()
-        await self._stop(0.0)
 
     async def _gone(self) -> bool:
         while event := await self._event():

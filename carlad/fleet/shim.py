@@ -191,9 +191,10 @@ class Shim:
         record = {"pid": self._pid, "status": status, "dropped_bytes": self._log.dropped_bytes}
         self._tell({"event": "exited", "status": status, "dropped_bytes": self._log.dropped_bytes})
         path = os.path.join(self._order.run_dir, "exit.json")
-        with open(f"{path}.new", "w") as file:
-            json.dump({**record, "at_unix_s": time.time()}, file)
-        os.replace(f"{path}.new", path)
+        with suppress(OSError):  # no space, or no folder any more: the tree must end all the same
+            with open(f"{path}.new", "w") as file:
+                json.dump({**record, "at_unix_s": time.time()}, file)
+            os.replace(f"{path}.new", path)
 
     def _stop(self, grace_s: float) -> None:
         """TERM at the first call; a later one can only bring the KILL forward."""
@@ -357,7 +358,10 @@ def _check(result: int) -> None:
 
 
 def main() -> None:
-    order = Order(json.load(sys.stdin))
+    try:
+        order = Order(json.load(sys.stdin))
+    except ValueError:  # the daemon gave up before it had said what to start
+        sys.exit(1)
     listener = socket.socket(fileno=int(sys.argv[1]))
     listener.set_inheritable(False)  # it was, to get here; the server is not to have it
     Shim(order, listener).run()

@@ -29,6 +29,8 @@ from carlad.runtime import Changes, Mailbox, RestartPolicy, Restarts
 log = get_logger(__name__)
 
 _MAILBOX_CAPACITY = 64
+# A crash closes connections before its shim can report it, and is the better reason.
+_CRASH_SPEAKS_FIRST_S = 0.1
 
 
 class Notify(Protocol):
@@ -222,6 +224,7 @@ class Slot:
                 loaded = await probe.load_map(ports, self._wanted_map, self._plan.probe.load_max_s)
                 self._become_ready(map=loaded)
         except ServerError as error:
+            await trio.sleep(_CRASH_SPEAKS_FIRST_S)
             self._end(str(error), failed=True)
 
     def _become_ready(self, **changes: object) -> None:

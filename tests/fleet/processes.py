@@ -39,12 +39,19 @@ def is_free(port: int) -> bool:
 def fake_server(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A ready fake server and its RPC port."""
     port = free_ports()
+    with server_on(port, *options) as process:
+        yield process, port
+
+
+@contextmanager
+def server_on(port: int, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A ready fake server on that RPC port and the next one."""
     command = [*FAKE_SERVER, f"-carla-rpc-port={port}", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("ready")
-            yield process, port
+            yield process
         finally:
             process.kill()
 

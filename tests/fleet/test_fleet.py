@@ -1,0 +1,403 @@
+"""Slots with real processes: what misbehaves is seen for what it is, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from carlad.config import Config, DaemonSection, FleetSection, ProbeSection, RestartSection
+from carlad.errors import ConfigError
+from carlad.fleet.fleet import Fleet
+from carlad.fleet.launch import Launch, Launcher
+from carlad.fleet.leftovers import state_directory
+from carlad.messages import SlotStatus
+from carlad.rpc import connect
+from tests.fleet.processes import (
+    FAKE_SERVER,
+    REPOSITORY,
+    free_ports,
+    is_free,
+    is_running,
+    parent_of,
+    pids_with,
+    server_on,
+)
+
+PROBE = ProbeSection(period_s=0.1, timeout_s=0.3, failures=2, start_max_s=10.0, load_max_s=10.0)
+RESTART = RestartSection(backoff_s=0.05, backoff_max_s=0.1, restarts_max=2, period_s=60.0)
+
+
+class World:
+    """A fleet under test: its first port, what it told, and a way to wait for it."""
+
+    def __init__(
+        self, fleet: Fleet, first_port: int, notices: list[tuple[str, str | None, str | None]]
+    ) -> None:
+        self.fleet = fleet
+        self.first_port = first_port
+        self.notices = notices
+
+    def status(self, slot: int = 0) -> SlotStatus:
+        return self.fleet.statuses()[slot]
+
+    async def until(self, condition: Callable[[SlotStatus], object], slot: int = 0) -> SlotStatus:
+        with trio.fail_after(15):
+            while not condition(self.status(slot)):
+                await self.fleet.changes.wait()
+        return self.status(slot)
+
+    async def ready(self, slot: int = 0, incarnation: int = 1) -> SlotStatus:
+        return await self.until(lambda now: now.state == "READY" and now.incarnation >= incarnation, slot)
+
+    def reasons(self, event: str) -> list[str | None]:
+        return [reason for name, _lease_id, reason in self.notices if name == event]
+
+
+@pytest.fixture
+def run(tmp_path: Path, environ: dict[str, str]):
+    """Runs a scenario on a fleet of fake servers; afterwards no process, port or run folder is left."""
+
+    def fake(*options: str, in_turn: bool = False) -> Launcher:
+        starts = iter(options) if in_turn else None
+
+        def launch(ports):
+            own = (next(starts, ""),) if starts else options
+            return Launch(
+                (*FAKE_SERVER, f"-carla-rpc-port={ports.rpc}", *filter(None, own)), environ, str(REPOSITORY)
+            )
+
+        return launch
+
+    def run_scenario(scenario, *options, size=1, map="", probe=PROBE, restart=RESTART, in_turn=False) -> None:
+        first = free_ports()
+        config = Config(
+            daemon=DaemonSection(log_dir=str(tmp_path / "log")),
+            fleet=FleetSection(size=size, map=map, ports=(first, first + 4 * (size + 3) - 1)),
+            probe=probe,
+            restart=restart,
+        )
+        notices: list[tuple[str, str | None, str | None]] = []
+
+        def notify(event, slot=None, lease_id=None, reason=None):
+            notices.append((event, lease_id, reason))
+
+        @asynccontextmanager
+        async def running(runs: Path) -> AsyncIterator[World]:
+            fleet = Fleet(config, runs, notify, environ, launch=fake(*options, in_turn=in_turn))
+            async with trio.open_nursery() as nursery:
+                await nursery.start(fleet.run)
+                yield World(fleet, first, notices)
+                nursery.cancel_scope.cancel()
+            assert {status.state for status in fleet.statuses()} <= {"STOPPED"}
+
+        async def bounded(runs: Path) -> None:
+            with trio.fail_after(30):
+                async with running(runs) as world:
+                    await scenario(world)
+
+        with state_directory(tmp_path / "state") as runs:
+            trio.run(bounded, runs)
+            assert list(runs.iterdir()) == []
+        assert pids_with(environ["CARLAD_TEST"]) == []
+        assert all(is_free(port) for port in range(*config.fleet.ports))
+
+    return run_scenario
+
+
+# --- what is asked of a slot
+
+
+def test_a_ready_slot_says_what_was_checked(run):
+    async def scenario(world):
+        assert world.fleet.maps() == frozenset()
+        status = await world.ready()
+        assert (status.map, status.host, status.restarts, status.reason) == ("Town01", "127.0.0.1", 0, None)
+        assert status.traffic_manager_port == status.rpc_port + 3
+        assert world.fleet.maps() == {"Town01", "Town02"}
+        async with connect("127.0.0.1", status.rpc_port) as rpc:
+            assert (await rpc.call("get_map_info")).name == "Carla/Maps/Town01"
+        assert is_running(status.pid)
+        assert [event for event, _, _ in world.notices] == ["slot.starting", "slot.ready"]
+
+    run(scenario)
+
+
+def test_only_one_lease_is_granted(run):
+    async def scenario(world):
+        assert not await world.fleet.lease(0, "L0")  # not READY yet
+        await world.ready()
+        assert await world.fleet.lease(0, "L1")
+        assert (world.status().state, world.status().lease_id) == ("LEASED", "L1")
+        assert not await world.fleet.lease(0, "L2")
+        assert not await world.fleet.load(0, "Town02")
+        await world.fleet.ping()
+
+    run(scenario)
+
+
+def test_an_ended_lease_gives_way_to_another_incarnation_on_other_ports(run):
+    async def scenario(world):
+        before = await world.ready()
+        await world.fleet.lease(0, "L1")
+        await world.fleet.end(0, "L0", "a lease that does not hold it")
+        assert world.status().state == "LEASED"
+        await world.fleet.end(0, "L1", "released")
+        assert (world.status().state, world.status().lease_id) == ("STOPPING", None)
+        after = await world.ready(incarnation=2)
+        assert not {before.rpc_port, before.streaming_port} & {after.rpc_port, after.streaming_port}
+        assert not is_running(before.pid)
+        assert (after.restarts, after.reason) == (0, "released")
+        assert ("slot.stopping", "L1", "released") in world.notices
+        assert world.reasons("slot.lost") == []
+
+    run(scenario)
+
+
+def test_a_slot_loads_the_map_that_is_asked_for(run):
+    async def scenario(world):
+        ready = await world.ready()
+        assert await world.fleet.load(0, "Town02")
+        assert world.status().state == "STARTING"
+        loaded = await world.ready()
+        assert (loaded.map, loaded.incarnation, loaded.pid) == ("Town02", 1, ready.pid)
+
+    run(scenario, "--load-s=1.0")  # longer than the probes' patience
+
+
+def test_the_configured_map_is_loaded_before_a_slot_is_ready(run):
+    async def scenario(world):
+        assert (await world.ready()).map == "Town02"
+
+    run(scenario, map="Town02")
+
+
+def test_a_crash_while_a_map_loads_replaces_the_incarnation(run):
+    async def scenario(world):
+        await world.ready()
+        assert await world.fleet.load(0, "Town02")
+        status = await world.until(lambda now: now.incarnation == 2)
+        assert status.reason.startswith("was killed by SIGSEGV")
+        await world.ready(incarnation=2)
+
+    run(scenario, "--crash-on-load")
+
+
+def test_the_log_is_read_across_incarnations(run):
+    async def scenario(world):
+        before = await world.ready()
+        await world.fleet.lease(0, "L1")
+        await world.fleet.end(0, "L1", "released")
+        await world.ready(incarnation=2)
+        lines = await world.fleet.log_lines(0, 50)
+        assert f"ready {before.rpc_port} {before.streaming_port}" in lines
+        assert sum(line.startswith("ready") for line in lines) == 2
+
+    run(scenario)
+
+
+def test_slots_do_not_disturb_each_other(run):
+    async def scenario(world):
+        for slot in range(3):
+            await world.ready(slot)
+        pids = [status.pid for status in world.fleet.statuses()]
+        os.kill(pids[1], signal.SIGKILL)
+        await world.ready(slot=1, incarnation=2)
+        assert [world.status(0).pid, world.status(2).pid] == [pids[0], pids[2]]
+        assert len({status.rpc_port for status in world.fleet.statuses()}) == 3
+
+    run(scenario, size=3)
+
+
+# --- servers that misbehave
+
+
+def test_a_crash_takes_the_lease_away_at_once_and_says_why(run):
+    async def scenario(world):
+        before = await world.ready()
+        await world.fleet.lease(0, "L1")
+        os.kill(before.pid, signal.SIGKILL)
+        status = await world.until(lambda now: now.state != "LEASED")
+        assert (status.lease_id, status.reason) == (None, "was killed by SIGKILL")
+        assert ("slot.lost", "L1", "was killed by SIGKILL") in world.notices
+        after = await world.ready(incarnation=2)
+        assert after.rpc_port != before.rpc_port
+        assert (after.restarts, after.reason) == (1, "was killed by SIGKILL")
+
+    run(scenario, probe=ProbeSection(period_s=600.0))  # no probe would have seen it
+
+
+@pytest.mark.parametrize("leased", [False, True])
+def test_a_hang_is_seen_by_the_probes(run, leased):
+    async def scenario(world):
+        before = await world.ready()
+        if leased:
+            await world.fleet.lease(0, "L1")
+        os.kill(before.pid, signal.SIGSTOP)
+        status = await world.until(lambda now: now.state == "STOPPING")
+        assert status.reason == "hung: no answer to 2 probes in a row, 0.3 s each"
+        await world.ready(incarnation=2)
+        assert not is_running(before.pid)
+
+    run(scenario)
+
+
+def test_a_server_that_never_listens_is_given_up(run):
+    async def scenario(world):
+        status = await world.until(lambda now: now.state == "STOPPING")
+        assert status.reason == (
+            f"not ready 0.5 s after its start: a listener on port {world.first_port} is missing"
+        )
+        assert status.restarts == 0
+
+    run(scenario, "--never-ready", probe=ProbeSection(start_max_s=0.5))
+
+
+def test_a_world_that_does_not_tick_is_given_up(run):
+    async def scenario(world):
+        status = await world.until(lambda now: now.state == "STOPPING")
+        assert status.reason == "not ready 1 s after its start: a tick of its world is missing"
+
+    run(scenario, "--frozen", probe=ProbeSection(start_max_s=1.0))
+
+
+@pytest.mark.parametrize(
+    ("option", "map", "reason"),
+    [
+        ("--version=0.9.15", "", "it is CARLA 0.9.15, carlad speaks to 0.9.16 only"),
+        ("--synchronous", "", "it started in synchronous mode"),
+        ("", "Town99", "cannot load Town99: Map 'Town99' not found"),
+    ],
+)
+def test_a_server_that_is_not_what_it_should_be_is_refused(run, option, map, reason):
+    async def scenario(world):
+        status = await world.until(lambda now: now.state == "STOPPING")
+        assert status.reason.startswith(reason)
+
+    run(scenario, option, map=map)
+
+
+def test_a_server_that_crashes_at_its_start_ends_in_quarantine(run):
+    async def scenario(world):
+        status = await world.until(lambda now: now.state == "QUARANTINED")
+        assert (status.incarnation, status.restarts, status.pid, status.rpc_port) == (3, 2, None, None)
+        assert status.reason == (
+            "failed too often, lastly: exited with status 7 while it started; "
+            "its log ends: cannot start: told to"
+        )
+        assert len(world.reasons("slot.backoff")) == 2
+        assert len(world.reasons("slot.quarantined")) == 1
+        assert not await world.fleet.lease(0, "L1")
+        await world.fleet.ping()
+
+    run(scenario, "--exit=7")
+
+
+def test_a_server_that_cannot_be_executed_ends_in_quarantine(run, monkeypatch):
+    monkeypatch.setattr("tests.fleet.test_fleet.FAKE_SERVER", ("/no/such/server",))
+
+    async def scenario(world):
+        status = await world.until(lambda now: now.state == "QUARANTINED")
+        assert "cannot execute /no/such/server: [Errno 2] No such file" in status.reason
+
+    run(scenario)
+
+
+def test_a_start_that_fails_once_is_followed_by_one_that_works(run):
+    async def scenario(world):
+        status = await world.ready()
+        assert (status.incarnation, status.restarts) == (2, 1)
+
+    run(scenario, "--exit=1", "", in_turn=True)
+
+
+def test_a_server_that_ignores_sigterm_is_killed(run):
+    async def scenario(world):
+        before = await world.ready()
+        await world.fleet.lease(0, "L1")
+        await world.fleet.end(0, "L1", "released")
+        await world.ready(incarnation=2)
+        assert not is_running(before.pid)
+        world.fleet.hasten()
+
+    run(scenario, "--ignore-sigterm")
+
+
+def test_a_launcher_that_forks_hides_neither_the_server_nor_its_crash(run):
+    async def scenario(world):
+        before = await world.ready()
+        assert f"-carla-rpc-port={before.rpc_port}" in command_line(before.pid)
+        assert "shim.py" in command_line(parent_of(parent_of(before.pid)))  # the launcher is between them
+        os.kill(before.pid, signal.SIGSEGV)
+        status = await world.until(lambda now: now.state == "STOPPING")
+        assert status.reason == "exited with status 245"  # as the launcher passed it on
+        await world.ready(incarnation=2)
+
+    run(scenario, "--fork")
+
+
+def test_a_flood_of_output_disturbs_nobody(run, monkeypatch):
+    monkeypatch.setattr("carlad.fleet.logs.BYTES_MAX", 1 << 20)
+
+    async def scenario(world):
+        status = await world.ready()
+        await trio.sleep(0.5)  # five probes' time
+        assert world.status() == status
+        log_dir = world.fleet._slots[0].log_path.parent
+        assert sum(file.stat().st_size for file in log_dir.iterdir()) <= 4 << 20
+
+    run(scenario, "--flood")
+
+
+def test_a_shim_that_is_killed_costs_its_incarnation_only(run):
+    async def scenario(world):
+        before = await world.ready()
+        os.kill(parent_of(before.pid), signal.SIGKILL)
+        status = await world.until(lambda now: now.state == "STOPPING")
+        assert status.reason == "its shim ended unexpectedly"
+        await world.ready(incarnation=2)
+        assert not is_running(before.pid)
+
+    run(scenario)
+
+
+# --- ports
+
+
+def test_busy_ports_are_skipped(run):
+    async def scenario(world):
+        await world.ready()
+        await world.fleet.lease(0, "L1")
+        with socket.create_server(("127.0.0.1", world.first_port + 5)):
+            await world.fleet.end(0, "L1", "released")
+            assert (await world.ready(incarnation=2)).rpc_port == world.first_port + 8
+
+    run(scenario)
+
+
+def test_a_squatters_server_is_never_taken_for_ours(run):
+    async def scenario(world):
+        # It comes between the registry's test and the server's start: ours cannot bind any more.
+        status = await world.until(lambda now: now.rpc_port)
+        with server_on(status.rpc_port) as squatter:
+            lost = await world.until(lambda now: now.state == "STOPPING")
+            assert f"port {status.rpc_port} belongs to process {squatter.pid} (python" in lost.reason
+            assert (await world.ready(incarnation=2)).rpc_port == world.first_port + 4
+
+    run(scenario, "--never-ready", "", in_turn=True)
+
+
+def test_too_few_ports_are_a_configuration_error(tmp_path):
+    config = Config(fleet=FleetSection(size=2, ports=(25000, 25008)))
+    with pytest.raises(ConfigError, match="2 blocks of 4; 3 are needed"):
+        Fleet(config, tmp_path, lambda *_args, **_keys: None, launch=lambda _ports: Launch((), {}, "/"))
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
