@@ -295,6 +295,15 @@ def test_a_server_that_died_right_after_the_claim_is_not_granted() -> None:
     assert fleet.table.queued("a").position == 1
 
 
+def test_a_server_that_came_back_with_another_map_before_the_claim_is_not_granted() -> None:
+    fleet = Fleet(status(0, map="Town02"))
+    (claim,) = fleet.table.acquire("a", acquire(map="Town02", wait_s=50.0), 0.0)
+    fleet.show(0, map="Town01", incarnation=2)
+    fleet.do([claim])
+    assert "a" not in fleet.answers
+    assert [type(e) for e in fleet.ordered] == [End]
+
+
 def test_nothing_is_granted_while_the_journal_cannot_be_written() -> None:
     fleet = Fleet(status(0))
     (claim,) = fleet.table.acquire("a", acquire(), 0.0)
