@@ -4,10 +4,12 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.fleet.processes import eventually, pids_with
+from tests.fleet.scenario import Runner
 
 
 @pytest.fixture
@@ -21,3 +23,9 @@ def environ() -> Iterator[dict[str, str]]:
     finally:
         for pid in pids_with(mark):
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def run_fleet(tmp_path: Path, environ: dict[str, str]) -> Runner:
+    """Runs a scenario on a fleet: of stand-ins, unless the test gives a launcher."""
+    return Runner(tmp_path, environ)

@@ -5,110 +5,28 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
-from carlad.config import Config, DaemonSection, FleetSection, ProbeSection, RestartSection
+from carlad.config import Config, FleetSection, ProbeSection
 from carlad.errors import ConfigError
 from carlad.fleet.fleet import Fleet
-from carlad.fleet.launch import Launch, Launcher
-from carlad.fleet.leftovers import state_directory
-from carlad.messages import SlotStatus
+from carlad.fleet.launch import Launch
 from carlad.rpc import connect
-from tests.fleet.processes import (
-    FAKE_SERVER,
-    REPOSITORY,
-    free_ports,
-    is_free,
-    is_running,
-    parent_of,
-    pids_with,
-    server_on,
-)
-
-PROBE = ProbeSection(period_s=0.1, timeout_s=0.3, failures=2, start_max_s=10.0, load_max_s=10.0)
-RESTART = RestartSection(backoff_s=0.05, backoff_max_s=0.1, restarts_max=2, period_s=60.0)
-
-
-class World:
-    """A fleet under test: its first port, what it told, and a way to wait for it."""
-
-    def __init__(
-        self, fleet: Fleet, first_port: int, notices: list[tuple[str, str | None, str | None]]
-    ) -> None:
-        self.fleet = fleet
-        self.first_port = first_port
-        self.notices = notices
-
-    def status(self, slot: int = 0) -> SlotStatus:
-        return self.fleet.statuses()[slot]
-
-    async def until(self, condition: Callable[[SlotStatus], object], slot: int = 0) -> SlotStatus:
-        with trio.fail_after(15):
-            while not condition(self.status(slot)):
-                await self.fleet.changes.wait()
-        return self.status(slot)
-
-    async def ready(self, slot: int = 0, incarnation: int = 1) -> SlotStatus:
-        return await self.until(lambda now: now.state == "READY" and now.incarnation >= incarnation, slot)
-
-    def reasons(self, event: str) -> list[str | None]:
-        return [reason for name, _lease_id, reason in self.notices if name == event]
+from tests.fleet.processes import is_running, parent_of, server_on
+from tests.fleet.scenario import fake, first_fake
 
 
 @pytest.fixture
-def run(tmp_path: Path, environ: dict[str, str]):
-    """Runs a scenario on a fleet of fake servers; afterwards no process, port or run folder is left."""
+def run(run_fleet):
+    """Runs a scenario on fake servers with the given options."""
 
-    def fake(*options: str, in_turn: bool = False) -> Launcher:
-        starts = iter(options) if in_turn else None
+    def run_fakes(scenario, *options, **config):
+        run_fleet(scenario, launch=fake(run_fleet.environ, *options), **config)
 
-        def launch(ports):
-            own = (next(starts, ""),) if starts else options
-            return Launch(
-                (*FAKE_SERVER, f"-carla-rpc-port={ports.rpc}", *filter(None, own)), environ, str(REPOSITORY)
-            )
-
-        return launch
-
-    def run_scenario(scenario, *options, size=1, map="", probe=PROBE, restart=RESTART, in_turn=False) -> None:
-        first = free_ports()
-        config = Config(
-            daemon=DaemonSection(log_dir=str(tmp_path / "log")),
-            fleet=FleetSection(size=size, map=map, ports=(first, first + 4 * (size + 3) - 1)),
-            probe=probe,
-            restart=restart,
-        )
-        notices: list[tuple[str, str | None, str | None]] = []
-
-        def notify(event, slot=None, lease_id=None, reason=None):
-            notices.append((event, lease_id, reason))
-
-        @asynccontextmanager
-        async def running(runs: Path) -> AsyncIterator[World]:
-            fleet = Fleet(config, runs, notify, environ, launch=fake(*options, in_turn=in_turn))
-            async with trio.open_nursery() as nursery:
-                await nursery.start(fleet.run)
-                yield World(fleet, first, notices)
-                nursery.cancel_scope.cancel()
-            assert {status.state for status in fleet.statuses()} <= {"STOPPED"}
-
-        async def bounded(runs: Path) -> None:
-            with trio.fail_after(30):
-                async with running(runs) as world:
-                    await scenario(world)
-
-        with state_directory(tmp_path / "state") as runs:
-            trio.run(bounded, runs)
-            assert list(runs.iterdir()) == []
-        assert pids_with(environ["CARLAD_TEST"]) == []
-        assert all(is_free(port) for port in range(*config.fleet.ports))
-
-    return run_scenario
+    return run_fakes
 
 
 # --- what is asked of a slot
@@ -240,7 +158,7 @@ def test_a_hang_is_seen_by_the_probes(run, leased):
         if leased:
             await world.fleet.lease(0, "L1")
         os.kill(before.pid, signal.SIGSTOP)
-        status = await world.until(lambda now: now.state == "STOPPING")
+        status = await world.lost()
         assert status.reason == "hung: no answer to 2 probes in a row, 0.3 s each"
         await world.ready(incarnation=2)
         assert not is_running(before.pid)
@@ -250,7 +168,7 @@ def test_a_hang_is_seen_by_the_probes(run, leased):
 
 def test_a_server_that_never_listens_is_given_up(run):
     async def scenario(world):
-        status = await world.until(lambda now: now.state == "STOPPING")
+        status = await world.lost()
         assert status.reason == (
             f"not ready 0.5 s after its start: a listener on port {world.first_port} is missing"
         )
@@ -261,7 +179,7 @@ def test_a_server_that_never_listens_is_given_up(run):
 
 def test_a_world_that_does_not_tick_is_given_up(run):
     async def scenario(world):
-        status = await world.until(lambda now: now.state == "STOPPING")
+        status = await world.lost()
         assert status.reason == "not ready 1 s after its start: a tick of its world is missing"
 
     run(scenario, "--frozen", probe=ProbeSection(start_max_s=1.0))
@@ -272,12 +190,12 @@ def test_a_world_that_does_not_tick_is_given_up(run):
     [
         ("--version=0.9.15", "", "it is CARLA 0.9.15, carlad speaks to 0.9.16 only"),
         ("--synchronous", "", "it started in synchronous mode"),
-        ("", "Town99", "cannot load Town99: Map 'Town99' not found"),
+        ("--map=Town01", "Town99", "cannot load Town99: Map 'Town99' not found"),
     ],
 )
 def test_a_server_that_is_not_what_it_should_be_is_refused(run, option, map, reason):
     async def scenario(world):
-        status = await world.until(lambda now: now.state == "STOPPING")
+        status = await world.lost()
         assert status.reason.startswith(reason)
 
     run(scenario, option, map=map)
@@ -299,22 +217,20 @@ def test_a_server_that_crashes_at_its_start_ends_in_quarantine(run):
     run(scenario, "--exit=7")
 
 
-def test_a_server_that_cannot_be_executed_ends_in_quarantine(run, monkeypatch):
-    monkeypatch.setattr("tests.fleet.test_fleet.FAKE_SERVER", ("/no/such/server",))
-
+def test_a_server_that_cannot_be_executed_ends_in_quarantine(run_fleet):
     async def scenario(world):
         status = await world.until(lambda now: now.state == "QUARANTINED")
         assert "cannot execute /no/such/server: [Errno 2] No such file" in status.reason
 
-    run(scenario)
+    run_fleet(scenario, launch=lambda _ports: Launch(("/no/such/server",), run_fleet.environ, "/"))
 
 
-def test_a_start_that_fails_once_is_followed_by_one_that_works(run):
+def test_a_start_that_fails_once_is_followed_by_one_that_works(run_fleet):
     async def scenario(world):
         status = await world.ready()
         assert (status.incarnation, status.restarts) == (2, 1)
 
-    run(scenario, "--exit=1", "", in_turn=True)
+    run_fleet(scenario, launch=first_fake(run_fleet.environ, "--exit=1"))
 
 
 def test_a_server_that_ignores_sigterm_is_killed(run):
@@ -335,7 +251,7 @@ def test_a_launcher_that_forks_hides_neither_the_server_nor_its_crash(run):
         assert f"-carla-rpc-port={before.rpc_port}" in command_line(before.pid)
         assert "shim.py" in command_line(parent_of(parent_of(before.pid)))  # the launcher is between them
         os.kill(before.pid, signal.SIGSEGV)
-        status = await world.until(lambda now: now.state == "STOPPING")
+        status = await world.lost()
         assert status.reason == "exited with status 245"  # as the launcher passed it on
         await world.ready(incarnation=2)
 
@@ -359,7 +275,7 @@ def test_a_shim_that_is_killed_costs_its_incarnation_only(run):
     async def scenario(world):
         before = await world.ready()
         os.kill(parent_of(before.pid), signal.SIGKILL)
-        status = await world.until(lambda now: now.state == "STOPPING")
+        status = await world.lost()
         assert status.reason == "its shim ended unexpectedly"
         await world.ready(incarnation=2)
         assert not is_running(before.pid)
@@ -381,16 +297,16 @@ def test_busy_ports_are_skipped(run):
     run(scenario)
 
 
-def test_a_squatters_server_is_never_taken_for_ours(run):
+def test_a_squatters_server_is_never_taken_for_ours(run_fleet):
     async def scenario(world):
         # It comes between the registry's test and the server's start: ours cannot bind any more.
         status = await world.until(lambda now: now.rpc_port)
         with server_on(status.rpc_port) as squatter:
-            lost = await world.until(lambda now: now.state == "STOPPING")
+            lost = await world.lost()
             assert f"port {status.rpc_port} belongs to process {squatter.pid} (python" in lost.reason
             assert (await world.ready(incarnation=2)).rpc_port == world.first_port + 4
 
-    run(scenario, "--never-ready", "", in_turn=True)
+    run_fleet(scenario, launch=first_fake(run_fleet.environ, "--never-ready"))
 
 
 def test_too_few_ports_are_a_configuration_error(tmp_path):

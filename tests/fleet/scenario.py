@@ -1,0 +1,112 @@
+"""A fleet on real processes and what a test may do with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from carlad.config import Config, DaemonSection, FleetSection, ProbeSection, RestartSection
+from carlad.fleet.fleet import Fleet
+from carlad.fleet.launch import Launch, Launcher
+from carlad.fleet.leftovers import state_directory
+from carlad.messages import SlotStatus
+from tests.fleet.processes import FAKE_SERVER, REPOSITORY, free_ports, is_free, pids_with
+
+PROBE = ProbeSection(period_s=0.1, timeout_s=0.3, failures=2, start_max_s=10.0, load_max_s=10.0)
+RESTART = RestartSection(backoff_s=0.05, backoff_max_s=0.1, restarts_max=2, period_s=60.0)
+
+
+class World:
+    """A fleet under test: its first port, what it told, and ways to wait for it."""
+
+    def __init__(
+        self, fleet: Fleet, first_port: int, notices: list[tuple[str, str | None, str | None]]
+    ) -> None:
+        self.fleet = fleet
+        self.first_port = first_port
+        self.notices = notices
+
+    def status(self, slot: int = 0) -> SlotStatus:
+        return self.fleet.statuses()[slot]
+
+    async def until(self, condition: Callable[[SlotStatus], object], slot: int = 0) -> SlotStatus:
+        while not condition(self.status(slot)):
+            await self.fleet.changes.wait()
+        return self.status(slot)
+
+    async def ready(self, slot: int = 0, incarnation: int = 1) -> SlotStatus:
+        return await self.until(lambda now: now.state == "READY" and now.incarnation >= incarnation, slot)
+
+    async def lost(self) -> SlotStatus:
+        return await self.until(lambda now: now.state == "STOPPING")
+
+    def reasons(self, event: str) -> list[str | None]:
+        return [reason for name, _lease_id, reason in self.notices if name == event]
+
+
+class Runner:
+    """Runs a scenario; afterwards no process, port or run folder is left."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        self._folder = folder
+        self.environ = environ
+
+    def __call__(
+        self,
+        scenario: Callable[[World], Awaitable[None]],
+        launch: Launcher | None = None,
+        probe: ProbeSection = PROBE,
+        restart: RestartSection = RESTART,
+        size: int = 1,
+        **fleet: object,
+    ) -> None:
+        first = free_ports()
+        config = Config(
+            daemon=DaemonSection(log_dir=str(self._folder / "log")),
+            fleet=FleetSection(size=size, ports=(first, first + 4 * (size + 3) - 1), **fleet),
+            probe=probe,
+            restart=restart,
+        )
+
+        async def bounded(runs: Path) -> None:
+            with trio.fail_after(30):
+                async with self._running(config, runs, launch) as world:
+                    await scenario(world)
+
+        with state_directory(self._folder / "state") as runs:
+            trio.run(bounded, runs)
+            assert list(runs.iterdir()) == []
+        assert pids_with(self.environ["CARLAD_TEST"]) == []
+        assert all(is_free(port) for port in range(*config.fleet.ports))
+
+    @asynccontextmanager
+    async def _running(self, config: Config, runs: Path, launch: Launcher | None) -> AsyncIterator[World]:
+        notices: list[tuple[str, str | None, str | None]] = []
+
+        def notify(
+            event: str, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
+        ) -> None:
+            notices.append((event, lease_id, reason))
+
+        fleet = Fleet(config, runs, notify, self.environ, launch)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(fleet.run)
+            yield World(fleet, config.fleet.ports[0], notices)
+            nursery.cancel_scope.cancel()
+        assert {status.state for status in fleet.statuses()} == {"STOPPED"}
+
+
+def fake(environ: dict[str, str], *options: str) -> Launcher:
+    """Starts fake servers with these options."""
+    return lambda ports: Launch(
+        (*FAKE_SERVER, f"-carla-rpc-port={ports.rpc}", *options), environ, str(REPOSITORY)
+    )
+
+
+def first_fake(environ: dict[str, str], option: str) -> Launcher:
+    """Starts one fake server with this option, and then ones that behave."""
+    options = iter([option])
+    return lambda ports: fake(environ, *options)(ports)
