@@ -82,6 +82,7 @@ class Link:
 
     def _send(self, connection: zmq.Socket[bytes], request: Request, heard_at: float) -> None:
         while not connection.poll(100, zmq.POLLOUT):  # it is not connected, or not any more
+            check_listening(self.endpoint)
             self._check_silence(heard_at)
         connection.send(_encode(request))
 

@@ -1,0 +1,285 @@
+"""The client library against a daemon process with a fleet of none."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import carlad
+from carlad.client import Client, Lease, this_process
+from carlad.errors import LeaseLostError, NoDaemonError, RequestError, WaitedInVainError
+from carlad.link import Link
+from carlad.messages import Acquire, Queued, StatusQuery
+from tests.gateway.daemons import FakeDaemon, fake_daemon
+
+
+@pytest.fixture
+def daemon() -> Iterator[FakeDaemon]:
+    with fake_daemon(ttl_s=1.5) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[FakeDaemon]:
+    """For tests that leave it as it was."""
+    with fake_daemon(ttl_s=1.5) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(shared: FakeDaemon) -> Iterator[None]:
+    """No thread and no descriptor outlives a test."""
+    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    yield
+    _until(lambda: threading.active_count() <= threads, 5.0)
+    _until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors, 5.0)
+
+
+def _until(condition: Callable[[], bool], within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_a_lease_has_what_the_client_needs_and_is_released_at_the_end(shared: FakeDaemon) -> None:
+    with carlad.lease(endpoint=shared.endpoint) as server, Client(shared.endpoint) as client:
+        slot = client.status().slots[server.slot]
+        assert (server.host, server.port, server.rpc_port) == (slot.host, slot.rpc_port, slot.rpc_port)
+        assert server.streaming_port == slot.streaming_port
+        assert server.traffic_manager_port == slot.traffic_manager_port
+        assert (server.map, server.ttl_s, server.lease_id) == ("Town01", 1.5, f"lease-{server.token}")
+        (held,) = client.status().leases
+        assert held.holder == str(this_process())
+    with Client(shared.endpoint) as client:
+        assert client.status().leases == ()
+        assert client.events().notices[-1].event != "lease.expired"
+
+
+def test_a_lease_outlives_its_time_to_live_while_its_holder_does(shared: FakeDaemon) -> None:
+    with carlad.lease(ttl_s=0.6, endpoint=shared.endpoint) as server, Client(shared.endpoint) as client:
+        assert not server.lost.wait(1.5)
+        assert [lease.lease_id for lease in client.status().leases] == [server.lease_id]
+        server.check()
+
+
+def test_a_lease_is_released_also_when_the_block_raises(shared: FakeDaemon) -> None:
+    with pytest.raises(ZeroDivisionError), carlad.lease(endpoint=shared.endpoint):
+        raise ZeroDivisionError
+    with Client(shared.endpoint) as client:
+        assert client.status().leases == ()
+
+
+def test_a_holder_hears_at_once_that_its_server_is_lost_and_why(daemon: FakeDaemon) -> None:
+    with carlad.lease(ttl_s=60.0, endpoint=daemon.endpoint) as server:
+        with Client(daemon.endpoint) as client:
+            client.renew(server.lease_id)
+        time.sleep(0.2)  # for the subscription to arrive; without it the next renewal would tell
+        daemon.crash(server.slot)
+        assert server.lost.wait(5.0)
+        assert "killed by signal 9" in str(server.lost_reason)
+        with pytest.raises(LeaseLostError, match="killed by signal 9"):
+            server.check()
+
+
+def test_a_holder_hears_at_its_next_renewal_what_it_missed(daemon: FakeDaemon) -> None:
+    with carlad.lease(ttl_s=1.0, endpoint=daemon.endpoint) as server:
+        daemon.crash(server.slot)
+        assert server.lost.wait(5.0)
+        assert "killed by signal 9" in str(server.lost_reason)
+
+
+def test_a_lease_that_somebody_else_released_is_lost(shared: FakeDaemon) -> None:
+    with carlad.lease(ttl_s=1.0, endpoint=shared.endpoint) as server:
+        with Client(shared.endpoint) as client:
+            client.release(server.lease_id)
+        assert server.lost.wait(5.0)
+        assert "released" in str(server.lost_reason)
+
+
+def test_a_lease_whose_daemon_stays_away_is_lost_when_its_time_is_up_and_not_before(
+    daemon: FakeDaemon,
+) -> None:
+    with carlad.lease(ttl_s=1.5, endpoint=daemon.endpoint) as server:
+        daemon.kill()
+        killed_at = time.monotonic()
+        assert not server.lost.wait(0.8)
+        assert server.lost.wait(5.0)
+        assert time.monotonic() - killed_at < 2.5
+        assert "within its time to live" in str(server.lost_reason)
+
+
+def test_a_daemon_that_stands_still_for_a_while_costs_no_lease(daemon: FakeDaemon) -> None:
+    with carlad.lease(ttl_s=2.0, endpoint=daemon.endpoint) as server:
+        os.kill(daemon.pid, signal.SIGSTOP)
+        try:
+            assert not server.lost.wait(1.2)
+        finally:
+            os.kill(daemon.pid, signal.SIGCONT)
+        assert not server.lost.wait(1.5)
+
+
+def test_a_holder_that_is_killed_loses_its_lease_within_its_time_to_live(shared: FakeDaemon) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import carlad\nlease = carlad.lease()\nprint('held', flush=True)\ninput()"],
+        env={**os.environ, "CARLAD_ENDPOINT": shared.endpoint},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    with Client(shared.endpoint) as client:
+        assert f"[{holder.pid}]" in client.status().leases[0].holder
+        holder.kill()
+        holder.communicate()
+        _until(lambda: client.status().leases == (), 4.0)
+        assert "lease.expired" in [notice.event for notice in client.events().notices]
+
+
+def test_a_request_waits_for_a_server_and_is_told_how_it_stands(shared: FakeDaemon) -> None:
+    standings: list[Queued] = []
+    with carlad.lease(endpoint=shared.endpoint), carlad.lease(endpoint=shared.endpoint) as second:
+        threading.Timer(1.0, second.release).start()
+        with carlad.lease(wait_s=10.0, endpoint=shared.endpoint, on_queued=standings.append) as third:
+            assert third.token > second.token
+            assert third.rpc_port != second.rpc_port
+    assert standings[0] == Queued(position=1, waiting=1)
+
+
+def test_a_request_that_waits_in_vain_says_so(daemon: FakeDaemon) -> None:
+    with Client(daemon.endpoint) as client:
+        for _ in range(2):
+            client.acquire(ttl_s=30.0)
+        with pytest.raises(WaitedInVainError, match="2 LEASED"):
+            client.acquire(wait_s=0.0)
+        with pytest.raises(WaitedInVainError, match=r"within 0\.3 s"):
+            client.acquire(wait_s=0.3)
+
+
+def test_who_is_interrupted_while_waiting_leaves_the_queue(daemon: FakeDaemon) -> None:
+    with Client(daemon.endpoint) as client:
+        for _ in range(2):
+            client.acquire(ttl_s=30.0)
+        waiter = subprocess.Popen(
+            [sys.executable, "-c", "import carlad; carlad.lease(wait_s=60)"],
+            env={**os.environ, "CARLAD_ENDPOINT": daemon.endpoint},
+            stderr=subprocess.DEVNULL,
+        )
+        _until(lambda: client.status().waiting == 1, 5.0)
+        waiter.send_signal(signal.SIGINT)
+        waiter.wait(5.0)
+        _until(lambda: client.status().waiting == 0, 1.0)
+
+
+@pytest.mark.parametrize("lease", [{"map": "Town99"}, {"ttl_s": -1.0}, {"wait_s": -1.0}, {"map": ""}])
+def test_what_the_daemon_refuses_is_an_error_of_the_request(
+    shared: FakeDaemon, lease: dict[str, object]
+) -> None:
+    with pytest.raises(RequestError, match="cannot"):
+        carlad.lease(endpoint=shared.endpoint, **lease)  # type: ignore[arg-type]
+
+
+def test_a_stale_token_neither_renews_nor_releases(shared: FakeDaemon) -> None:
+    with carlad.lease(endpoint=shared.endpoint) as server, Client(shared.endpoint) as client:
+        for ask in (client.renew, client.release):
+            with pytest.raises(RequestError, match="stale") as refused:
+                ask(server.lease_id, server.token - 1)
+            assert refused.value.code == "stale-token"
+
+
+def test_without_a_daemon_the_error_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(NoDaemonError, match="start it with `carlad` or set CARLAD_ENDPOINT"):
+        carlad.lease(endpoint=f"{tmp_path}/none.sock")
+
+
+def test_a_client_finds_its_daemon_again_after_a_restart(daemon: FakeDaemon) -> None:
+    with Client(daemon.endpoint) as client:
+        before = client.acquire()
+        daemon.kill()
+        with pytest.raises(NoDaemonError):
+            client.status()
+        daemon.start()
+        assert client.status().leases == ()
+        assert client.acquire().token > before.token
+
+
+def test_a_daemon_that_stands_still_is_given_up_and_the_request_with_it(daemon: FakeDaemon) -> None:
+    with Link(daemon.endpoint, silence_max_s=0.5) as link, Client(daemon.endpoint) as client:
+        link.ask(StatusQuery())
+        os.kill(daemon.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(NoDaemonError, match="silent"):
+                link.ask(Acquire(holder=this_process(), ttl_s=60.0))
+        finally:
+            os.kill(daemon.pid, signal.SIGCONT)
+        _until(lambda: client.status().leases == (), 5.0)  # the withdrawal came behind the request
+
+
+def test_a_watcher_sees_every_notice_once_in_order(daemon: FakeDaemon) -> None:
+    with Client(daemon.endpoint) as client:
+        client.acquire(ttl_s=30.0)
+        seen = []
+        for notice in client.watch():
+            seen.append(notice.number)
+            if len(seen) >= 20:
+                break
+            if len(seen) % 2:
+                daemon.crash(1)
+                with Client(daemon.endpoint) as other, carlad.lease(wait_s=5.0, endpoint=other.endpoint):
+                    pass
+        assert seen == list(range(1, 21))
+
+
+def test_a_forked_child_leaves_its_parent_s_lease_alone(shared: FakeDaemon) -> None:
+    server = carlad.lease(endpoint=shared.endpoint)
+    child = os.fork()
+    if child == 0:
+        server.release()
+        with Client(shared.endpoint) as client:
+            is_held = [lease.lease_id for lease in client.status().leases] == [server.lease_id]
+        os._exit(0 if is_held else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not server.lost.is_set()
+    server.release()
+    server.release()
+
+
+def test_many_holders_never_hold_one_server(shared: FakeDaemon) -> None:
+    held: dict[int, str] = {}
+    clashes: list[str] = []
+
+    def hold(_number: int) -> None:
+        for _ in range(3):
+            with carlad.lease(wait_s=30.0, ttl_s=10.0, endpoint=shared.endpoint) as server:
+                if held.setdefault(server.rpc_port, server.lease_id) != server.lease_id:
+                    clashes.append(server.lease_id)
+                time.sleep(0.05)
+                del held[server.rpc_port]
+
+    threads = [threading.Thread(target=hold, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert clashes == []
+
+
+def test_importing_the_client_brings_no_async_library_and_no_simulator() -> None:
+    code = (
+        "import sys, carlad; carlad.lease; print([m for m in ('trio', 'carla', 'torch') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code]) == b"[]\n"
+
+
+def test_a_lease_says_what_it_is(shared: FakeDaemon) -> None:
+    with carlad.lease(endpoint=shared.endpoint) as server:
+        assert isinstance(server, Lease)
+        assert server.lease_id in repr(server)
