@@ -16,7 +16,8 @@ from typing import IO
 from carlad.session.environment import Server
 
 _READY_WITHIN_S = 30.0
-_ports = itertools.cycle(range(23000 + os.getpid() % 200 * 2, 23400, 4))
+_PORTS = range(23000, 23400, 4)
+_ports = itertools.cycle(_PORTS[(os.getpid() + turn) % len(_PORTS)] for turn in range(len(_PORTS)))
 
 
 def free_port() -> int:
