@@ -6,6 +6,8 @@ Sources: `CarlaServer.cpp`, `CarlaServerResponse.cpp` and `ActorSpawnResult.cpp`
 
 from __future__ import annotations
 
+from math import isfinite
+
 from carlad.wire.errors import CallError
 
 NOT_FOUND = "Actor could not be found in the registry"
@@ -30,3 +32,9 @@ class ActorError(CallError):
     def during(self, call: str) -> str:
         """The whole sentence, as the real server says it."""
         return f"Responding error from function {call}: {self._reason}.  Actor Id: {self._actor_id}"
+
+
+def require_finite(what: str, *numbers: float) -> None:
+    """Raises CallError for NaN and infinity: one of them would spread through the whole simulation."""
+    if not all(map(isfinite, numbers)):
+        raise CallError(f"cannot use {what}: {', '.join(map(str, numbers))} must be finite numbers")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from math import inf
 
 from carlad.standin.actors import Actor
+from carlad.standin.errors import INVALID_DESCRIPTION
 from carlad.standin.making import Maker
 from carlad.standin.sensing import Sensing
 from carlad.standin.streams import Streams
@@ -14,6 +16,7 @@ from carlad.standin.traffic_managers import TrafficManagers
 from carlad.standin.world import Tombstones, World
 from carlad.wire import sensors
 from carlad.wire import types as t
+from carlad.wire.errors import CallError
 from carlad.wire.sensors import SensorType, SimulationState
 from carlad.wire.streaming import WORLD_STREAM
 
@@ -57,7 +60,8 @@ class Simulation:
     @property
     def delta_s(self) -> float:
         """Simulated seconds of the next tick."""
-        return self.settings.fixed_delta_s or DELTA_S
+        fixed = self.settings.fixed_delta_s
+        return fixed if fixed is not None and 0.0 < fixed < inf else DELTA_S
 
     def token_of(self, actor: Actor) -> bytes:
         """The stream token of a sensor; empty for all other actors."""
@@ -68,9 +72,13 @@ class Simulation:
         return actor.wire(self.token_of(actor))
 
     def spawned(self, actor: Actor) -> Actor:
-        """Take note of a new actor; returns it."""
+        """Take note of a new actor; returns it. Raises CallError for a sensor whose attributes are unfit."""
         if actor.stream_id:
-            self.sensing.add(actor)
+            try:
+                self.sensing.add(actor)
+            except ValueError as error:
+                self.world.destroy(actor.id)
+                raise CallError(f"{INVALID_DESCRIPTION}: {error}") from error
         return actor
 
     def destroy(self, actor_id: int) -> None:

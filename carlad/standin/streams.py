@@ -115,6 +115,10 @@ class Streams:
         self._next_id += 1
         return self._next_id - 1
 
+    def has(self, stream_id: int) -> bool:
+        """Whether a stream of this id was ever given out."""
+        return WORLD_STREAM <= stream_id < self._next_id
+
     def token(self, stream_id: int) -> bytes:
         return Token(stream_id, self.port).encode()
 

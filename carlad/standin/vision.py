@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from carlad.standin.simulation import Simulation
     from carlad.standin.world import World
 
+IMAGE_SIDE_MAX = 8192  # pixels
+POINTS_PER_S_MAX = 50_000_000
 _PLAIN = (150, 140, 130)  # colour of walkers and props, whose blueprints state none
 
 
@@ -54,6 +56,8 @@ class Camera:
 
     def __init__(self, actor: Actor, eyes: Eyes, render: Callable[..., Image]) -> None:
         self._model = CameraModel.from_attributes(actor.values)
+        if max(self._model.width, self._model.height) > IMAGE_SIDE_MAX:
+            raise ValueError(f"cannot render an image of more than {IMAGE_SIDE_MAX} pixels a side")
         self._head = image_header(self._model.width, self._model.height, self._model.fov_deg)
         self._eyes = eyes
         self._render = render
@@ -76,6 +80,14 @@ class Scanner:
         return head, scan.points.tobytes()
 
 
+def _lidar_model(actor: Actor) -> LidarModel:
+    """Raises ValueError where the attributes make no LiDAR."""
+    model = LidarModel.from_attributes(actor.values)
+    if model.points_per_second > POINTS_PER_S_MAX:
+        raise ValueError(f"cannot scan more than {POINTS_PER_S_MAX} points a second")
+    return model
+
+
 def _rgb(eyes: Eyes, model: CameraModel, pose: t.Transform) -> Image:
     return render_rgb(eyes.frame(), model, pose, eyes.weather)
 
@@ -92,12 +104,8 @@ INSTRUMENTS: dict[str, Callable[[Actor, Eyes], Camera | Scanner]] = {
     "sensor.camera.rgb": lambda actor, eyes: Camera(actor, eyes, _rgb),
     "sensor.camera.depth": lambda actor, eyes: Camera(actor, eyes, _depth),
     "sensor.camera.semantic_segmentation": lambda actor, eyes: Camera(actor, eyes, _semantic),
-    "sensor.lidar.ray_cast": lambda actor, eyes: Scanner(
-        Lidar(LidarModel.from_attributes(actor.values)), eyes
-    ),
-    "sensor.lidar.ray_cast_semantic": lambda actor, eyes: Scanner(
-        SemanticLidar(LidarModel.from_attributes(actor.values)), eyes
-    ),
+    "sensor.lidar.ray_cast": lambda actor, eyes: Scanner(Lidar(_lidar_model(actor)), eyes),
+    "sensor.lidar.ray_cast_semantic": lambda actor, eyes: Scanner(SemanticLidar(_lidar_model(actor)), eyes),
 }
 
 

@@ -7,7 +7,7 @@ other way round. Names and shapes: methods of LibCarla `carla/client/detail/Clie
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -15,7 +15,8 @@ from carlad.wire import types as t
 from carlad.wire.errors import WireError
 from carlad.wire.msgpackrpc import decode
 
-Id = int
+Id = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 Flag = bool
 
 
@@ -106,10 +107,10 @@ _forgets("stop_replayer", Flag)
 _forgets("set_replayer_time_factor", float)
 _forgets("set_replayer_ignore_hero", Flag)
 _forgets("set_replayer_ignore_spectator", Flag)
-_waits("is_traffic_manager_running", int, result=bool)
-_waits("get_traffic_manager_running", int, result=tuple[str, int])
-_waits("add_traffic_manager_running", tuple[str, int], result=bool)
-_forgets("destroy_traffic_manager", int)
+_waits("is_traffic_manager_running", Port, result=bool)
+_waits("get_traffic_manager_running", Port, result=tuple[str, int])
+_waits("add_traffic_manager_running", tuple[str, Port], result=bool)
+_forgets("destroy_traffic_manager", Port)
 
 # Actors
 _waits("spawn_actor", t.ActorDescription, t.Transform, result=t.Actor)

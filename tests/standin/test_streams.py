@@ -20,7 +20,7 @@ from carlad.wire.errors import CallError
 from carlad.wire.sensors import read_world_snapshot
 from carlad.wire.streaming import WORLD_STREAM, MessageReader, Token, subscription
 from tests.standin.process import StandIn, eventually
-from tests.standin.raw import RawClient, RawSubscriber, connected, raw_client, raw_subscriber, reset_on_close
+from tests.standin.raw import RawClient, connected, raw_client, raw_subscriber, reset_on_close
 
 SYNCHRONOUS = t.EpisodeSettings(synchronous_mode=True, fixed_delta_seconds=(True, 0.05))
 ORIGIN = t.Transform(t.Vector3D(0.0, 0.0, 3.0), t.Rotation())
@@ -43,6 +43,10 @@ def sensor(client: RawClient, name: str = "sensor.other.imu", **attributes: str)
 
 def stream_of(actor: t.Actor) -> int:
     return Token.decode(actor.stream_token).stream_id
+
+
+def camera(width: str) -> t.ActorDescription:
+    return t.ActorDescription(0, "sensor.camera.rgb", [t.ActorAttributeValue("image_size_x", 2, width)])
 
 
 # --- answers -----------------------------------------------------------------------------------------
@@ -79,6 +83,8 @@ def test_fire_and_forget_calls_are_answered_too(server: StandIn) -> None:
         ("destroy_actor", (99999,), "unable to destroy actor: not found"),
         ("load_new_episode", ("Atlantis", True, 0), "Map 'Atlantis' not found"),
         ("copy_opendrive_to_file", ("<x/>", t.OpendriveGenerationParameters()), "opendrive could not be"),
+        ("get_sensor_token", (4242,), "unable to find a stream with id 4242"),
+        ("set_actor_location", (1, t.Vector3D(float("nan"))), "must be finite"),
         ("get_telemetry_data", (1,), "not supported by the stand-in yet: get_telemetry_data"),
         (
             "get_traffic_light_state",
@@ -86,6 +92,10 @@ def test_fire_and_forget_calls_are_answered_too(server: StandIn) -> None:
             "could not find function 'get_traffic_light_state' with argument count",
         ),
         ("destroy_actor", ("one",), "unfit arguments"),
+        ("destroy_actor", (-1,), "unfit arguments"),
+        ("spawn_actor", (t.ActorDescription(0, "vehicle.ufo", []), ORIGIN), "invalid actor description"),
+        ("spawn_actor", (camera("0"), ORIGIN), "invalid actor description: cannot make a camera of 0"),
+        ("spawn_actor", (camera("99999"), ORIGIN), "invalid actor description: cannot render"),
     ],
 )
 def test_refusals_say_why(server: StandIn, call: str, arguments: tuple[object, ...], words: str) -> None:
@@ -139,10 +149,12 @@ def test_a_tick_waits_for_a_subscription_that_was_asked_for(server: StandIn, syn
 
 
 def test_a_tick_does_not_wait_for_ever_for_a_subscription(server: StandIn, synchronous: RawClient) -> None:
-    synchronous.call("get_sensor_token", 4242)
+    imu = sensor(synchronous)
+    synchronous.call("get_sensor_token", stream_of(imu))
     started = time.monotonic()
     synchronous.call("tick_cue")
     assert 0.08 < time.monotonic() - started < 1.0
+    synchronous.call("destroy_actor", imu.id)
 
 
 def test_a_tick_is_answered_only_when_its_readers_have_read(server: StandIn, synchronous: RawClient) -> None:
@@ -161,16 +173,16 @@ def test_a_tick_is_answered_only_when_its_readers_have_read(server: StandIn, syn
 def test_readers_that_stall_or_are_always_late_soon_delay_no_tick(
     server: StandIn, synchronous: RawClient
 ) -> None:
-    with (
-        connected(server.streaming_port) as stalled,
-        raw_subscriber(server.streaming_port, WORLD_STREAM) as ok,
-    ):
-        stalled.sendall(struct.pack("<I", WORLD_STREAM))
-        synchronous.call("tick_cue")
+    with connected(server.streaming_port) as stalled, ExitStack() as stack:
+        late = [stack.enter_context(raw_subscriber(server.streaming_port, WORLD_STREAM)) for _ in range(2)]
+        stalled.sendall(subscription(WORLD_STREAM))
+        waiting = [stalled, *(reader.sock for reader in late)]
+        eventually(lambda: synchronous.call("tick_cue") > 0 and all(map(_has_data, waiting)))
         started = time.monotonic()
         for _ in range(50):
             synchronous.call("tick_cue")
-            ok.payload()
+            for reader in late:
+                reader.payload()
         assert time.monotonic() - started < 1.0
 
 
@@ -207,7 +219,9 @@ def test_subscribers_come_and_go_in_hundreds(server: StandIn, synchronous: RawCl
             stack.enter_context(raw_subscriber(server.streaming_port, WORLD_STREAM)) for _ in range(200)
         ]
         stack.enter_context(connected(server.streaming_port))
-        eventually(lambda: synchronous.call("tick_cue") > 0 and all(map(_has_data, readers)))
+        eventually(
+            lambda: synchronous.call("tick_cue") > 0 and all(_has_data(reader.sock) for reader in readers)
+        )
     assert synchronous.call("tick_cue") > 0
 
 
@@ -283,5 +297,5 @@ def loopback_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield one, stack.enter_context(listener.accept()[0])
 
 
-def _has_data(reader: RawSubscriber) -> bool:
-    return bool(select.select([reader.sock], [], [], 0)[0])
+def _has_data(sock: socket.socket) -> bool:
+    return bool(select.select([sock], [], [], 0)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from carlad.standin.actors import Actor
+from carlad.standin.errors import require_finite
 from carlad.standin.simulation import Simulation
 from carlad.standin.vehicles import Vehicle
 from carlad.wire import types as t
@@ -19,7 +20,7 @@ def get_actors_by_id(sim: Simulation, ids: list[int]) -> list[t.Actor]:
 
 
 def spawn_actor(sim: Simulation, description: t.ActorDescription, pose: t.Transform) -> t.Actor:
-    return sim.described(sim.spawned(sim.world.spawn(description, pose)))
+    return sim.described(spawn(sim, description, pose, None))
 
 
 def spawn_actor_with_parent(
@@ -27,7 +28,17 @@ def spawn_actor_with_parent(
     parent_id: int, attachment: int, socket_name: str,
 ) -> t.Actor:  # fmt: skip
     """Spring arms are carried rigidly: there is nothing here that they could smooth."""
-    return sim.described(sim.spawned(sim.world.spawn_attached(description, pose, parent_id)))
+    return sim.described(spawn(sim, description, pose, parent_id))
+
+
+def spawn(
+    sim: Simulation, description: t.ActorDescription, pose: t.Transform, parent_id: int | None
+) -> Actor:
+    """A new actor, attached where there is a parent. Raises CallError in CARLA's words."""
+    check_pose(pose)
+    if parent_id is None:
+        return sim.spawned(sim.world.spawn(description, pose))
+    return sim.spawned(sim.world.spawn_attached(description, pose, parent_id))
 
 
 def destroy_actor(sim: Simulation, actor_id: int) -> bool:
@@ -40,16 +51,19 @@ def get_actor_bounding_box(sim: Simulation, actor_id: int) -> t.BoundingBox:
 
 
 def set_actor_location(sim: Simulation, actor_id: int, location: t.Location) -> None:
+    _check(location)
     actor = sim.world.actor(actor_id)
     turn = actor.parent_from_actor.rotation if actor.parent_from_actor else actor.pose.rotation
     sim.world.relocate(actor, t.Transform(location, turn))
 
 
 def set_actor_transform(sim: Simulation, actor_id: int, pose: t.Transform) -> None:
+    check_pose(pose)
     sim.world.relocate(sim.world.actor(actor_id), pose)
 
 
 def set_actor_target_velocity(sim: Simulation, actor_id: int, velocity: t.Vector3D) -> None:
+    _check(velocity)
     actor = sim.world.actor(actor_id)
     if isinstance(actor, Vehicle):
         actor.push(velocity)
@@ -57,12 +71,14 @@ def set_actor_target_velocity(sim: Simulation, actor_id: int, velocity: t.Vector
 
 def set_actor_target_angular_velocity(sim: Simulation, actor_id: int, velocity: t.Vector3D) -> None:
     """Only the turn about the vertical axis: vehicles stay upright."""
+    _check(velocity)
     actor = sim.world.actor(actor_id)
     if isinstance(actor, Vehicle):
         actor.turn(velocity.z)
 
 
 def enable_actor_constant_velocity(sim: Simulation, actor_id: int, velocity: t.Vector3D) -> None:
+    _check(velocity)
     _hold(sim, sim.world.actor(actor_id), velocity)
 
 
@@ -72,6 +88,7 @@ def disable_actor_constant_velocity(sim: Simulation, actor_id: int) -> None:
 
 def add_actor_impulse(sim: Simulation, actor_id: int, impulse: t.Vector3D) -> None:
     """In the ground plane, at the vehicle's middle."""
+    _check(impulse)
     actor = sim.world.actor(actor_id)
     if isinstance(actor, Vehicle) and actor.simulated:
         now = actor.velocity
@@ -93,3 +110,13 @@ def set_actor_collisions(sim: Simulation, actor_id: int, enabled: bool) -> None:
 def _hold(sim: Simulation, actor: Actor, velocity: t.Vector3D | None) -> None:
     if isinstance(actor, Vehicle):
         sim.world.vehicles.hold_velocity(actor, velocity)
+
+
+def check_pose(pose: t.Transform) -> None:
+    """Raises CallError where a number of it is not finite."""
+    _check(pose.location)
+    require_finite("a rotation", pose.rotation.pitch, pose.rotation.yaw, pose.rotation.roll)
+
+
+def _check(vector: t.Vector3D) -> None:
+    require_finite("a vector", vector.x, vector.y, vector.z)

@@ -55,11 +55,7 @@ def _run(sim: Simulation, command: Any) -> int:
 
 
 def _spawn(sim: Simulation, command: c.SpawnActor) -> int:
-    if command.parent_id is None:
-        actor = sim.world.spawn(command.description, command.transform)
-    else:
-        actor = sim.world.spawn_attached(command.description, command.transform, command.parent_id)
-    sim.spawned(actor)
+    actor = actors.spawn(sim, command.description, command.transform, command.parent_id)
     for raw in command.do_after:
         after: Any = c.decode_command(raw)
         if isinstance(after, (c.SpawnActor, c.ConsoleCommand)):
@@ -71,6 +67,7 @@ def _spawn(sim: Simulation, command: c.SpawnActor) -> int:
 
 
 def _walker_state(sim: Simulation, command: c.ApplyWalkerState) -> None:
+    actors.check_pose(command.transform)
     vehicles.walker_of(sim, command.actor).stand_at(command.transform, command.speed)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from carlad.standin import towns
+from carlad.standin.errors import require_finite
 from carlad.standin.making import definitions
 from carlad.standin.simulation import Simulation
 from carlad.wire import CARLA_VERSION
@@ -32,6 +35,8 @@ def get_episode_info(sim: Simulation) -> t.EpisodeInfo:
 
 
 def get_sensor_token(sim: Simulation, stream_id: int) -> t.TokenBox:
+    if not sim.streams.has(stream_id):
+        raise CallError(f"unable to find a stream with id {stream_id}")
     sim.streams.expect(stream_id)
     return t.TokenBox(sim.streams.token(stream_id))
 
@@ -99,6 +104,7 @@ def get_weather_parameters(sim: Simulation) -> t.WeatherParameters:
 
 
 def set_weather_parameters(sim: Simulation, weather: t.WeatherParameters) -> None:
+    require_finite("a weather", *msgspec.structs.astuple(weather))
     sim.weather = weather
 
 
@@ -107,6 +113,7 @@ def get_imui_gravity(sim: Simulation) -> float:
 
 
 def set_imui_gravity(sim: Simulation, gravity_mps2: float) -> None:
+    require_finite("a gravity", gravity_mps2)
     sim.gravity_mps2 = gravity_mps2
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from carlad.standin.errors import NOT_A_VEHICLE, NOT_A_WALKER, ActorError
+from carlad.standin.errors import NOT_A_VEHICLE, NOT_A_WALKER, ActorError, require_finite
 from carlad.standin.geometry import point
 from carlad.standin.simulation import Simulation
 from carlad.standin.vehicles import STEER_MAX_DEG, Vehicle
@@ -31,10 +31,13 @@ def walker_of(sim: Simulation, actor_id: int) -> Walker:
 
 
 def apply_control_to_vehicle(sim: Simulation, actor_id: int, control: t.VehicleControl) -> None:
+    require_finite("a control", control.throttle, control.steer, control.brake)
     vehicle_of(sim, actor_id).obey(control)
 
 
 def apply_control_to_walker(sim: Simulation, actor_id: int, control: t.WalkerControl) -> None:
+    direction = control.direction
+    require_finite("a control", direction.x, direction.y, direction.z, control.speed)
     walker_of(sim, actor_id).obey(control)
 
 
