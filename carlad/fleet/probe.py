@@ -17,6 +17,7 @@ import trio
 
 from carlad.config import ProbeSection
 from carlad.errors import ServerError
+from carlad.fleet.effort import effort_of
 from carlad.fleet.ports import Ports, listener_among
 from carlad.rpc import RpcClient, connect, observe_world
 from carlad.wire import CARLA_VERSION
@@ -64,13 +65,23 @@ async def check_start(
     return Checked(pid, name, maps | {name})
 
 
-async def stay_alive(ports: Ports, config: ProbeSection) -> None:
-    """Asks for ever. Raises ServerError after `config.failures` questions in a row without an answer."""
-    failures = 0
-    while failures < config.failures:
-        answered = await _ask_until_silent(ports, config)
-        failures = 1 if answered else failures + 1
-    raise ServerError(f"hung: no answer to {failures} probes in a row, {config.timeout_s:g} s each")
+async def stay_alive(ports: Ports, tree: Callable[[], Iterable[int]], config: ProbeSection) -> None:
+    """Asks for ever. Raises ServerError where the server hangs.
+
+    That is: `config.failures` questions in a row without an answer, during which it stood still. One that
+    works all the while, as on a map that its holder loads, is given `config.load_max_s`.
+    """
+    silent, silent_since_s = 0, trio.current_time()
+    while silent < config.failures:
+        asked_at_s, before = trio.current_time(), effort_of(tree())
+        if await _ask_until_silent(ports, config):
+            silent, silent_since_s = 1, trio.current_time()
+            continue
+        now_s = trio.current_time()
+        if now_s - silent_since_s >= config.load_max_s:
+            raise ServerError(f"busy without an answer for {config.load_max_s:g} s")
+        silent = 0 if effort_of(tree()).is_busy_since(before, now_s - asked_at_s) else silent + 1
+    raise ServerError(f"hung: no answer to {silent} probes in a row, {config.timeout_s:g} s each")
 
 
 async def load_map(ports: Ports, name: str, load_max_s: float) -> str:

@@ -151,6 +151,7 @@ class Slot:
     def _load(self, wanted_map: str) -> bool:
         if self._lifecycle.state is not State.READY:
             return False
+        self._count_service()
         self._enter(Event.LOAD, map=None)
         self._wanted_map = wanted_map
         self._quiet_watch.cancel()
@@ -177,7 +178,7 @@ class Slot:
             self._failed = True
             self._change(reason=str(error))
         finally:
-            self._end("the daemon stops", failed=False)  # only where nothing else ended it
+            self._end("the slot stops", failed=False)  # only where nothing else ended it
             self._change(pid=None, rpc_port=None, streaming_port=None, traffic_manager_port=None, map=None)
 
     def _begin(self) -> None:
@@ -204,7 +205,7 @@ class Slot:
                 nursery.start_soon(self._watch_process, server)
                 nursery.start_soon(self._watch_answers, server, ports)
         finally:
-            self._end("the daemon stops", failed=False)
+            self._end("the slot stops", failed=False)
 
     async def _watch_process(self, server: Server) -> None:
         how = await server.ended()
@@ -220,7 +221,7 @@ class Slot:
             self._become_ready(map=checked.map, pid=checked.pid)
             while True:
                 with trio.CancelScope() as self._quiet_watch:
-                    await probe.stay_alive(ports, self._plan.probe)
+                    await probe.stay_alive(ports, server.tree, self._plan.probe)
                 loaded = await probe.load_map(ports, self._wanted_map, self._plan.probe.load_max_s)
                 self._become_ready(map=loaded)
         except ServerError as error:
@@ -237,12 +238,15 @@ class Slot:
         if self._lifecycle.state not in (State.STARTING, State.READY, State.LEASED):
             return
         if self._lifecycle.state is not State.STARTING:
-            self._restarts.ran(trio.current_time() - self._ready_at)
+            self._count_service()
         lease_id = self._status.lease_id
         self._failed = failed
         self._enter(Event.END, lease_id=None, reason=reason)
         self._tell("slot.lost" if failed else "slot.stopping", lease_id=lease_id, reason=reason)
         self._life.cancel()
+
+    def _count_service(self) -> None:
+        self._restarts.ran(trio.current_time() - self._ready_at)
 
     # --- between two incarnations
 

@@ -33,8 +33,8 @@ class World:
         self.loading_until = 0.0
 
     def result(self, name: str, arguments: tuple) -> object:
-        if time.monotonic() < self.loading_until and name not in ("version", "get_available_maps"):
-            time.sleep(self.loading_until - time.monotonic())  # the game thread is busy
+        while time.monotonic() < self.loading_until and name not in ("version", "get_available_maps"):
+            pass  # the game thread works
         token = Token(WORLD_STREAM, self.streaming_port).encode()
         results = {
             "version": self.options.version,

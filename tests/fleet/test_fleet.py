@@ -166,6 +166,29 @@ def test_a_hang_is_seen_by_the_probes(run, leased):
     run(scenario)
 
 
+def test_a_holder_that_loads_a_map_for_long_keeps_its_server(run):
+    async def scenario(world):
+        before = await world.ready()
+        await world.fleet.lease(0, "L1")
+        async with connect("127.0.0.1", before.rpc_port) as rpc:
+            await rpc.call("load_new_episode", "Town02", True, 0)
+            assert (await rpc.call("get_map_info")).name == "Carla/Maps/Town02"
+        assert (world.status().state, world.status().pid) == ("LEASED", before.pid)
+
+    run(scenario, "--load-s=1.5")  # the probes' patience is 0.6 s
+
+
+def test_a_server_that_is_busy_for_ever_is_given_up(run):
+    async def scenario(world):
+        before = await world.ready()
+        async with connect("127.0.0.1", before.rpc_port) as rpc:
+            await rpc.call("load_new_episode", "Town02", True, 0)
+        assert (await world.lost()).reason == "busy without an answer for 0.8 s"
+
+    patience = ProbeSection(period_s=0.1, timeout_s=0.2, failures=2, load_max_s=0.8)
+    run(scenario, "--load-s=20", probe=patience)
+
+
 def test_a_server_that_never_listens_is_given_up(run):
     async def scenario(world):
         status = await world.lost()
@@ -281,6 +304,22 @@ def test_a_shim_that_is_killed_costs_its_incarnation_only(run):
         assert not is_running(before.pid)
 
     run(scenario)
+
+
+def test_a_slot_that_fails_itself_is_restarted_and_keeps_no_server(run_fleet, monkeypatch):
+    async def scenario(world):
+        before = await world.ready()
+        await world.fleet.lease(0, "L1")
+        monkeypatch.setattr("carlad.fleet.probe.stay_alive", None)  # a fault of carlad's own
+        await world.fleet.end(0, "L1", "released")
+        await world.until(lambda now: now.state == "STOPPED")
+        assert not await world.fleet.lease(0, "L2")
+        monkeypatch.undo()
+        after = await world.ready(incarnation=3)
+        assert not is_running(before.pid)
+        assert after.reason == "the slot stops"
+
+    run_fleet(scenario, launch=fake(run_fleet.environ))
 
 
 # --- ports
