@@ -126,7 +126,7 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Config:
         state_dir=str(Path(daemon.state_dir or default_state_dir(environ)).expanduser().absolute()),
         log_dir=str(Path(daemon.log_dir or default_log_dir(environ)).expanduser().absolute()),
     )
-    _check_endpoint(daemon.endpoint)
+    _check_endpoint("daemon.endpoint", daemon.endpoint)
     return msgspec.structs.replace(config, daemon=daemon)
 
 
@@ -138,10 +138,12 @@ def endpoint_from(text: str) -> str:
 def client_endpoint(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
     """Where a client finds its daemon: the argument, else CARLAD_ENDPOINT, else the default socket.
 
-    The default is the user's own daemon if its socket is there, else the system service's.
+    The default is the user's own daemon if its socket is there, else the system service's. Raises
+    ConfigError where it is not an endpoint.
     """
     chosen = given or environ.get("CARLAD_ENDPOINT")
     if chosen:
+        _check_endpoint("endpoint", endpoint_from(chosen))
         return endpoint_from(chosen)
     own = default_endpoint(environ)
     system = "ipc:///run/carlad/control.sock"
@@ -198,13 +200,13 @@ def _check(config: Config) -> None:
         raise ConfigError("restart.backoff_s: exceeds restart.backoff_max_s")
 
 
-def _check_endpoint(endpoint: str) -> None:
+def _check_endpoint(key: str, endpoint: str) -> None:
     path = endpoint.removeprefix("ipc://")
     if path == endpoint:
-        raise ConfigError(f"daemon.endpoint: {endpoint!r} is not ipc://PATH")
+        raise ConfigError(f"{key}: {endpoint!r} is not ipc://PATH")
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
         raise ConfigError(
-            f"daemon.endpoint: {path} has {len(os.fsencode(path))} bytes; a socket's path may have "
+            f"{key}: {path} has {len(os.fsencode(path))} bytes; a socket's path may have "
             f"{SOCKET_PATH_BYTES_MAX}: choose a shorter one"
         )
 
