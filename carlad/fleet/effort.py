@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-# A map load keeps a core busy, on a crowded machine a part of one, or reads a disk; threads that idle beside a stuck game thread do neither.
+# A map load keeps a core busy, on a crowded machine a part of one, or reads a disk; threads that idle
+# beside a stuck game thread do neither.
 _BUSY_CPU_SHARE = 0.2
 _BUSY_READ_BYTES_PER_S = 4 << 20
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
