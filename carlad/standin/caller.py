@@ -60,20 +60,12 @@ class Caller(Connection):
             self.close()
             return
         self._serve()
+        if self._parked is not None:
+            self._server.park(self)
 
     def resume(self) -> bool:
-        """Go on with the parked call; False while it still has to wait."""
-        assert self._parked is not None
-        request, steps = self._parked
-        try:
-            next(steps)
-        except StopIteration as finished:
-            self._answer(request, succeeded(request, finished.value))
-        except Exception as error:
-            self._answer(request, failed(request, error))
-        else:
-            return False
-        self._parked = None
+        """Go on with the parked call and those behind it; False while one has to wait."""
+        self._go_on()
         self._serve()
         return self._parked is None
 
@@ -115,10 +107,23 @@ class Caller(Connection):
             return
         if isinstance(result, GeneratorType):
             self._parked = request, result
-            if not self.resume():
-                self._server.park(self)
+            self._go_on()
         else:
             self._answer(request, succeeded(request, result))
+
+    def _go_on(self) -> None:
+        assert self._parked is not None
+        request, steps = self._parked
+        try:
+            next(steps)
+        except StopIteration as finished:
+            answer = succeeded(request, finished.value)
+        except Exception as error:
+            answer = failed(request, error)
+        else:
+            return
+        self._parked = None
+        self._answer(request, answer)
 
     def _answer(self, request: Request, answer: bytes) -> None:
         if request.msgid is not None:

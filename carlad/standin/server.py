@@ -42,7 +42,7 @@ class Server:
         self.simulation = Simulation(town, self._streams, seed)
         self._faults = faults or Faults()
         self._callers: dict[int, Caller] = {}
-        self._parked: list[Caller] = []
+        self._parked: dict[Caller, None] = {}  # in the order in which they began to wait
         self._identities = count(1)
         self._next_tick_s = 0.0
         self._spins = 0
@@ -86,7 +86,7 @@ class Server:
 
     def park(self, caller: Caller) -> None:
         """A call of this caller has to wait."""
-        self._parked.append(caller)
+        self._parked[caller] = None
         self._spins = 0
 
     def answered(self) -> None:
@@ -97,8 +97,7 @@ class Server:
     def caller_gone(self, caller: Caller) -> None:
         self._callers.pop(caller.identity, None)
         self.simulation.traffic_managers.remove_owner(caller.identity)
-        if caller in self._parked:
-            self._parked.remove(caller)
+        self._parked.pop(caller, None)
 
     def plays_dead(self, call: str) -> bool:
         """Whether a fault forbids to answer this call; a crash does not return."""
@@ -123,7 +122,9 @@ class Server:
     def _resume(self) -> None:
         if not self._parked:
             return
-        self._parked = [caller for caller in self._parked if not caller.resume()]
+        for caller in tuple(self._parked):
+            if caller.resume():
+                self._parked.pop(caller, None)
         self._spins += 1
         if self._spins > SPINS:
             time.sleep(NAP_S)

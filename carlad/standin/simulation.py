@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from math import inf
 
 from carlad.standin.actors import Actor
@@ -97,11 +97,12 @@ class Simulation:
         self.sensing.publish(self.world.collisions, self.frame, self.time_s, delta_s)
         return self.frame
 
-    def ticked(self) -> Iterator[None]:
+    def ticked(self) -> Generator[None, None, int]:
         """Tick as synchronous mode must: with all readers there, and gone on when all have read."""
         yield from self.streams.arrived()
-        self.tick()
+        frame = self.tick()
         yield from self.streams.drained()
+        return frame
 
     def change_town(self, town: Town, reset_settings: bool) -> None:
         """Have a new episode begin in `town` as soon as the present call is answered."""

@@ -60,6 +60,19 @@ def test_pipelined_calls_are_answered_in_order(server: StandIn, synchronous: Raw
     assert [response.error is not None for response in received] == [name == "no_such_call" for name in names]
 
 
+def test_thousands_of_pipelined_ticks_are_all_carried_out(server: StandIn, synchronous: RawClient) -> None:
+    first = synchronous.call("tick_cue")
+    with raw_subscriber(server.streaming_port, WORLD_STREAM) as observer:
+        for _ in range(3000):
+            synchronous.send("tick_cue")
+        frames = []
+        for _ in range(3000):
+            while _has_data(observer.sock):
+                observer.payload()
+            frames.append(msgpackrpc.result_of(synchronous.receive(), int))
+    assert frames == list(range(first + 1, first + 3001))
+
+
 def test_fire_and_forget_calls_are_answered_too(server: StandIn) -> None:
     with raw_client(server.rpc_port) as client:
         for name, arguments in (

@@ -54,9 +54,9 @@ def set_episode_settings(sim: Simulation, settings: t.EpisodeSettings) -> Genera
 def tick_cue(sim: Simulation, caller: Caller) -> Generator[None, None, int]:
     if sim.settings.synchronous_mode:
         yield from caller.step_settled()
-        yield from sim.ticked()
+        frame = yield from sim.ticked()
         caller.ticked()
-        return sim.frame
+        return frame
     return sim.frame + 1
 
 
