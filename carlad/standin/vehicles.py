@@ -24,8 +24,8 @@ from carlad.wire import types as t
 from carlad.wire.sensors import STATE_OFFSET
 
 SPEED_LIMIT_KMH = 30.0  # where the road states none, as in CARLA
-# Of the front wheels. 35 is a passenger car's lock, and the Traffic Manager keeps closest to its lane with it: in
-# curves at most 0.5 m off, against 0.6 with 45 and 0.9 with 30 or 60 degrees.
+# Of the front wheels: a passenger car's lock. The Traffic Manager keeps closest to its lane with it, in curves
+# at most 0.5 m off, against 0.6 with 45 and 0.9 with 30 or 60 degrees.
 STEER_MAX_DEG = 35.0
 _GEAR_LENGTH_MPS = 8.0  # speed range of one forward gear of the automatic gearbox
 _GEARS = 5
