@@ -141,8 +141,9 @@ class Server:
         now_s = time.monotonic()
         if self._next_tick_s == float("-inf"):
             self._next_tick_s = now_s + self.simulation.delta_s
-        if now_s >= self._next_tick_s and not self._game_hangs():
-            self.simulation.tick()
+        if now_s >= self._next_tick_s:
+            if not self._game_hangs():
+                self.simulation.tick()
             self._next_tick_s = max(self._next_tick_s + self.simulation.delta_s, now_s)
 
     def _heal(self) -> None:
