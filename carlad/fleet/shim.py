@@ -28,6 +28,7 @@ from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _KILL_AGAIN_S = 0.02  # a process may fork between being listed and being killed
 _PIPE_BYTES = 64 << 10
 # A flood beyond this is dropped and counted: a disk is not filled with one sentence a million times.
@@ -54,7 +55,10 @@ class Order:
 
 
 class RotatedLog:
-    """`path`, `path.1`, ... of at most `bytes_max` each, `files_max` in all, cut at line ends."""
+    """`path`, `path.1`, ... of at most `bytes_max` each, `files_max` (2 or more) in all, cut at line ends.
+
+    Never raises: what is over the rate, or cannot be written, is counted. The server must not suffer.
+    """
 
     def __init__(self, path: str, bytes_max: int, files_max: int) -> None:
         self._path = path
@@ -64,10 +68,12 @@ class RotatedLog:
         self._allowed_at = time.monotonic()
         self._dropped_since = 0
         self.dropped_bytes = 0
-        self._open()
+        self._fd: int | None = None
+        self._size = 0
+        with suppress(OSError):
+            self._open()
 
     def write(self, data: bytes) -> None:
-        """Never blocks for long and never raises: what is over the rate, or finds no space, is counted."""
         if not self._allow(len(data)):
             self._drop(len(data))
             return
@@ -94,8 +100,8 @@ class RotatedLog:
 
     def _append(self, data: bytes) -> None:
         try:
-            written = os.write(self._fd, data)
-        except OSError:  # most likely no space: the server must not suffer from it
+            written = os.write(self._open() if self._fd is None else self._fd, data)
+        except OSError:  # no space, or no folder any more
             written = 0
         self._size += written
         if written < len(data):
@@ -106,19 +112,20 @@ class RotatedLog:
         self.dropped_bytes += size
 
     def _rotate(self) -> None:
-        os.close(self._fd)
+        if self._fd is not None:
+            os.close(self._fd)
+        self._fd, self._size = None, 0
         for number in range(self._files_max - 1, 0, -1):
-            older = self._path if number == 1 else f"{self._path}.{number - 1}"
-            if os.path.exists(older):
-                os.replace(older, f"{self._path}.{number}")
-        self._open()
+            with suppress(OSError):  # there are fewer yet
+                os.replace(self._numbered(number - 1), self._numbered(number))
 
-    def _open(self) -> None:
+    def _numbered(self, number: int) -> str:
+        return f"{self._path}.{number}" if number else self._path
+
+    def _open(self) -> int:
         self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         self._size = os.fstat(self._fd).st_size
-        if self._files_max == 1 and self._size >= self._bytes_max:
-            os.ftruncate(self._fd, 0)
-            self._size = 0
+        return self._fd
 
 
 class Shim:
@@ -130,7 +137,7 @@ class Shim:
         self._told: list[bytes] = []
         self._log = RotatedLog(order.log_path, order.log_bytes_max, order.log_files_max)
         self._signals, signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
+        for number in (signal.SIGCHLD, *_END_SIGNALS):
             signal.signal(number, lambda _number, _frame: None)
         signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
         self._output, self._servers_output = os.pipe2(os.O_CLOEXEC)
@@ -223,7 +230,7 @@ class Shim:
             self._pump()
         elif fd == self._signals:
             numbers = os.read(self._signals, 512)
-            if signal.SIGTERM in numbers:
+            if any(number in numbers for number in _END_SIGNALS):
                 self._stop(self._order.stop_grace_s)
             self._reap()
         elif fd == self._listener.fileno():

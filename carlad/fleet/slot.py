@@ -100,20 +100,7 @@ class Slot:
         self._life = trio.CancelScope()
         self._quiet_watch = trio.CancelScope()
         self._wanted_map = ""
-        self._status = SlotStatus(
-            slot=number,
-            state=State.STOPPED.value,
-            incarnation=0,
-            pid=None,
-            host=plan.host,
-            rpc_port=None,
-            streaming_port=None,
-            traffic_manager_port=None,
-            map=None,
-            lease_id=None,
-            restarts=0,
-            reason=None,
-        )
+        self._status = _stopped(number, plan.host)
 
     @property
     def status(self) -> SlotStatus:
@@ -274,5 +261,31 @@ class Slot:
 
     def _tell(self, event: str, lease_id: str | None = None, reason: str | None = None) -> None:
         level = {"slot.lost": log.warning, "slot.quarantined": log.error}.get(event, log.info)
-        level(event, slot=self._number, lease_id=lease_id, reason=reason)
+        now = self._status
+        level(
+            event,
+            slot=now.slot,
+            incarnation=now.incarnation,
+            rpc_port=now.rpc_port,
+            lease_id=lease_id,
+            reason=reason,
+        )
         self._notify(event, slot=self._number, lease_id=lease_id, reason=reason)
+
+
+def _stopped(number: int, host: str) -> SlotStatus:
+    """Of a slot that has never run."""
+    return SlotStatus(
+        slot=number,
+        state=State.STOPPED.value,
+        incarnation=0,
+        pid=None,
+        host=host,
+        rpc_port=None,
+        streaming_port=None,
+        traffic_manager_port=None,
+        map=None,
+        lease_id=None,
+        restarts=0,
+        reason=None,
+    )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 from carlad.fleet.logs import log_path, tail
 from carlad.fleet.shim import RotatedLog
 
@@ -65,3 +67,22 @@ def test_a_flood_is_dropped_and_counted(tmp_path):
         log.write(chunk * (1 << 14))  # 1 MiB each
     assert 10 << 20 <= log.dropped_bytes <= 12 << 20
     assert path.stat().st_size == (20 << 20) - log.dropped_bytes
+
+
+def test_a_folder_that_vanishes_costs_lines_and_no_more(tmp_path):
+    path = tmp_path / "logs" / "server.log"
+    path.parent.mkdir()
+    log = RotatedLog(str(path), bytes_max=100, files_max=3)
+    shutil.rmtree(path.parent)
+    for _ in range(10):
+        log.write(b"x" * 59 + b"\n")
+    assert log.dropped_bytes >= 480
+    path.parent.mkdir()
+    log.write(b"again\n")
+    assert tail(path, 1) == ("again",)
+
+
+def test_a_folder_that_cannot_be_written_is_no_obstacle_to_a_start(tmp_path):
+    log = RotatedLog(str(tmp_path / "nowhere" / "server.log"), bytes_max=100, files_max=2)
+    log.write(b"lost\n")
+    assert log.dropped_bytes == 5

@@ -144,10 +144,11 @@ def test_a_later_stop_brings_the_kill_forward(start):
     assert list(shim.events(b'{"stop": 1000}\n{"stop": 0}\n'))[1]["status"] == -signal.SIGKILL
 
 
-def test_sigterm_to_the_shim_ends_the_tree(start, environ):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_shim_ends_the_tree(start, environ, number):
     shim = start("/bin/sh", "-c", DEAF_TREE)
     eventually(lambda: "growing" in shim.last_lines())
-    shim.process.terminate()
+    shim.process.send_signal(number)
     assert shim.process.wait(5) == 0
     assert marks(environ) == []
 
