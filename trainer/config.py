@@ -14,8 +14,6 @@ import msgspec
 
 from carlad.errors import ConfigError
 from trainer.env.config import RouteConfig
-from trainer.policy import PolicyConfig
-from trainer.ppo import PPOConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,6 +22,8 @@ else:
 
 _PACKAGED = Path(__file__).parent / "configs"
 
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 Address = Annotated[str, msgspec.Meta(pattern=r"^[^:\s]+:[0-9]{1,5}$")]
 
 
@@ -35,7 +35,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     seconds_max: Annotated[float, msgspec.Meta(gt=0)] = math.inf  # of training, evaluations not counted
     eval_episodes: Annotated[int, msgspec.Meta(ge=0)] = 50  # before and after the training; 0: none
     checkpoint_every_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0  # what a crash of the trainer costs
-    torch_threads: Annotated[int, msgspec.Meta(ge=1)] = 1  # small networks gain nothing from more
+    torch_threads: Count = 1  # small networks gain nothing from more
 
 
 class ServersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,6 +45,29 @@ class ServersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     endpoint: str = ""  # the daemon's; empty: CARLAD_ENDPOINT, else the default socket
     map: str = ""  # leased servers run it; empty: any
     addresses: tuple[Address, ...] = ()  # servers without a daemon, one for each session
+
+
+class PolicyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The networks' shape and the first exploration."""
+
+    hidden: tuple[Count, ...] = (64, 64)  # actor and critic each
+    log_std: float = -0.5  # of the actions at the start, which are in [-1, 1]
+
+
+class PPOConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """PPO's parameters by the paper's names."""
+
+    learning_rate: Annotated[float, msgspec.Meta(ge=0)] = 1e-3
+    batch_steps: Count = 1024  # environment steps between two updates, of all environments together
+    minibatch_steps: Count = 256
+    epochs: Count = 8
+    gamma: Share = 0.97  # half a value's weight is within 23 steps, 2.3 s
+    gae_lambda: Share = 0.95
+    clip: Share = 0.2
+    entropy_weight: float = 0.0
+    value_weight: float = 0.5
+    gradient_norm_max: float = 0.5
+    kl_max: float = 0.03  # an update's epochs end early beyond it
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
 
-import msgspec
 import torch
 from torch import Tensor, nn
 
+from trainer.config import PolicyConfig
+
 _CLIP = 10.0  # of normalised observations, in standard deviations
 _LOG_STD_MIN, _LOG_STD_MAX = -4.0, 1.0
-
-
-class PolicyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The networks' shape and the first exploration."""
-
-    hidden: tuple[Annotated[int, msgspec.Meta(ge=1)], ...] = (64, 64)  # actor and critic each
-    log_std: float = -0.5  # of the actions at the start, which are in [-1, 1]
 
 
 class RunningNorm(nn.Module):

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import torch
 from torch import Tensor, nn
 
+from trainer.config import PPOConfig
 from trainer.policy import GaussianPolicy
-
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-
-
-class PPOConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """PPO's parameters by the paper's names."""
-
-    learning_rate: Annotated[float, msgspec.Meta(ge=0)] = 1e-3
-    batch_steps: Count = 1024  # environment steps between two updates, of all environments together
-    minibatch_steps: Count = 256
-    epochs: Count = 8
-    gamma: Share = 0.97  # half a value's weight is within 23 steps, 2.3 s
-    gae_lambda: Share = 0.95
-    clip: Share = 0.2
-    entropy_weight: float = 0.0
-    value_weight: float = 0.5
-    gradient_norm_max: float = 0.5
-    kl_max: float = 0.03  # an update's epochs end early beyond it
 
 
 class Batch(NamedTuple):

@@ -11,8 +11,9 @@ import torch
 
 from carlad.session.protocol import Array
 from trainer import gae
+from trainer.config import PPOConfig
 from trainer.policy import GaussianPolicy
-from trainer.ppo import Batch, PPOConfig
+from trainer.ppo import Batch
 from trainer.vector import Began, Moved, Phase, SessionVector
 
 _POLL_S = 0.2  # how soon `stop` is looked at while no environment answers

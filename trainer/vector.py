@@ -160,6 +160,8 @@ class SessionVector:
         for member in self._members:
             if member.opening is not None:
                 member.opening.cancel()
+            if member.opened is not None:
+                member.opened.session.leave()
         for member in self._members:
             if member.opened is not None:
                 member.opened.close()

@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from carlad.session.protocol import (
     Stepped,
 )
 
-_CLOSE_GRACE_S = 5.0  # for the environment to put its server in order; then SIGKILL
+_CLOSE_GRACE_S = 3.0  # for the environment to put its server in order; then SIGKILL
 _RECONNECT_MS = 10  # until the host, which takes about half a second to start, has bound its socket
 
 StepResult = tuple[Any, float, bool, bool, dict[str, Any]]
@@ -64,6 +65,7 @@ class RemoteEnv:
         self.observation_space: gymnasium.Space[Any] | None = None
         self.action_space: gymnasium.Space[Any] | None = None
         self._observation: protocol.Space | None = None
+        self._left_s: float | None = None
         command = [sys.executable, "-m", "carlad.session", "--env", env, "--endpoint", self._endpoint]
         command += ["--telemetry", self.telemetry, "--name", name, "--owner-pid", str(os.getpid())]
         self._process = _start(command, log)
@@ -136,13 +138,20 @@ class RemoteEnv:
         """End the host at once, also from another thread; `close` is still due."""
         self._process.kill()
 
+    def leave(self) -> None:
+        """Ask the host to end, without waiting; `close` is still due."""
+        if self._left_s is None:
+            self._left_s = time.monotonic()
+            self.send(Close())
+
     def close(self, kill: bool = False) -> None:
         """End the host and remove its sockets; `kill` does not give it time. May be called again."""
         if self.pidfd < 0:
             return
         if not kill:
-            self.send(Close())
-            kill = not _readable(self.pidfd, _CLOSE_GRACE_S)
+            self.leave()
+            assert self._left_s is not None
+            kill = not _readable(self.pidfd, max(0.0, self._left_s + _CLOSE_GRACE_S - time.monotonic()))
         if kill:
             self._process.kill()
         self._process.wait()

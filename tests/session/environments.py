@@ -35,7 +35,12 @@ class Quiet(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._steps += 1
         self._sum = self._sum + action
         ended = self._steps == self._length
-        return self._sum, float(action[0]), False, ended, {"steps": np.int64(self._steps), "success": ended}
+        info = {
+            "steps": np.int64(self._steps),
+            "success": ended,
+            "route_completion": self._steps / self._length,
+        }
+        return self._sum, float(action[0]), False, ended, info
 
 
 class Failing(Quiet):
@@ -76,6 +81,30 @@ class Unclosable(Quiet):
     def close(self) -> None:
         while True:
             time.sleep(1)
+
+
+class OnceOnly(Quiet):
+    """Aborts, hangs or fails in its second step, but only in the process that first creates `marker`."""
+
+    def __init__(self, marker: str, fault: str, length: int = 3) -> None:
+        super().__init__(length)
+        self._marker, self._fault = marker, fault
+
+    def step(self, action: NDArray[np.float32]) -> Any:
+        if self._steps == 1 and self._is_first():
+            if self._fault == "abort":
+                os.abort()
+            if self._fault == "hang":
+                time.sleep(3600)
+            raise KeyError("lane 7")
+        return super().step(action)
+
+    def _is_first(self) -> bool:
+        try:
+            os.close(os.open(self._marker, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        return True
 
 
 class Watched(Quiet):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.policy import GaussianPolicy, PolicyConfig, RunningNorm
+from trainer.config import PolicyConfig
+from trainer.policy import GaussianPolicy, RunningNorm
 
 
 def policy(seed: int = 0) -> GaussianPolicy:

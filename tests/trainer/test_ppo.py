@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from trainer.policy import GaussianPolicy, PolicyConfig
-from trainer.ppo import PPO, Batch, PPOConfig
+from trainer.config import PolicyConfig, PPOConfig
+from trainer.policy import GaussianPolicy
+from trainer.ppo import PPO, Batch
 
 
 def learner(**config: float) -> PPO:

@@ -1,0 +1,127 @@
+"""Batches from real host processes, and evaluations on them."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.trainer.sessions import sessions
+from trainer.config import PolicyConfig, PPOConfig
+from trainer.evaluate import evaluate, evaluation_seeds
+from trainer.policy import GaussianPolicy
+from trainer.rollout import Collector
+from trainer.vector import SessionVector
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+CONFIG = PPOConfig(batch_steps=12, minibatch_steps=12, gamma=0.9, gae_lambda=1.0)
+
+
+def policy() -> GaussianPolicy:
+    torch.manual_seed(0)
+    return GaussianPolicy(2, 2, PolicyConfig(hidden=(8,)))
+
+
+def collector(vector: SessionVector, count: int, learner: GaussianPolicy) -> Collector:
+    return Collector(vector, count, learner, itertools.count(), torch.Generator().manual_seed(0))
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_batch_holds_what_was_seen_done_and_earned(tmp_path: Path) -> None:
+    learner = policy()
+    with sessions(1, tmp_path, length=4) as vector:
+        batch = collector(vector, 1, learner).collect(CONFIG, never)
+    assert batch is not None
+    assert batch.observations.shape == (12, 2)
+    assert {part.dtype for part in batch} == {torch.float32}
+    for t in range(3):  # the environment adds the actions up
+        torch.testing.assert_close(batch.observations[t] + batch.actions[t], batch.observations[t + 1])
+    again, _, values = learner.evaluate(batch.observations, batch.actions)
+    torch.testing.assert_close(again.detach(), batch.log_probabilities)
+    torch.testing.assert_close(batch.returns, batch.advantages + values.detach())
+
+
+def test_a_truncated_episode_is_bootstrapped_from_its_last_observation(tmp_path: Path) -> None:
+    learner = policy()
+    with sessions(1, tmp_path, length=4) as vector:
+        batch = collector(vector, 1, learner).collect(CONFIG, never)
+    assert batch is not None
+    last = learner.values(batch.observations[3:4] + batch.actions[3:4])[0]
+    rewards = batch.actions[:4, 0]  # this environment does not clip
+    expected = sum(0.9**t * rewards[t] for t in range(4)) + 0.9**4 * last
+    torch.testing.assert_close(batch.returns[0], expected)
+
+
+def test_batches_follow_each_other_without_losing_a_step(tmp_path: Path) -> None:
+    with sessions(1, tmp_path, length=1000) as vector:
+        steps = collector(vector, 1, policy())
+        first, second = steps.collect(CONFIG, never), steps.collect(CONFIG, never)
+    assert first is not None
+    assert second is not None
+    torch.testing.assert_close(first.observations[-1] + first.actions[-1], second.observations[0])
+
+
+def test_finished_episodes_are_reported_with_return_and_length(tmp_path: Path) -> None:
+    with sessions(1, tmp_path, length=4) as vector:
+        steps = collector(vector, 1, policy())
+        batch = steps.collect(CONFIG, never)
+        assert batch is not None
+        assert [episode.length for episode in steps.episodes] == [4, 4, 4]
+        assert steps.episodes[0].episodic_return == pytest.approx(float(batch.actions[:4, 0].sum()), rel=1e-5)
+        assert steps.episodes[0].info["success"] is True
+
+
+def test_a_lost_step_is_left_out_and_its_episode_not_reported(tmp_path: Path) -> None:
+    config = {"marker": str(tmp_path / "marker"), "fault": "abort"}
+    with sessions(1, tmp_path, "OnceOnly", length=4, **config) as vector:
+        steps = collector(vector, 1, policy())
+        batch = steps.collect(CONFIG, never)
+        assert batch is not None
+        assert len(batch.actions) == 11
+        assert np.isfinite(batch.returns.numpy()).all()
+        assert [episode.length for episode in steps.episodes] == [4, 4]
+        assert vector.losses == 1
+
+
+def test_several_environments_fill_one_batch(tmp_path: Path) -> None:
+    with sessions(3, tmp_path, length=5) as vector:
+        batch = collector(vector, 3, policy()).collect(CONFIG, never)
+    assert batch is not None
+    assert 12 <= len(batch.actions) < 15
+
+
+def test_stop_ends_the_collecting(tmp_path: Path) -> None:
+    answers = iter([False, False, False])
+    with sessions(1, tmp_path) as vector:
+        assert collector(vector, 1, policy()).collect(CONFIG, lambda: next(answers, True)) is None
+
+
+def test_an_evaluation_drives_each_seed_once_also_after_a_loss(tmp_path: Path) -> None:
+    config = {"marker": str(tmp_path / "marker"), "fault": "abort"}
+    with sessions(2, tmp_path, "OnceOnly", **config) as vector:
+        vector.spaces()
+        evaluation = evaluate(vector, policy(), evaluation_seeds(1, 7), never)
+        assert vector.losses == 1
+    assert evaluation is not None
+    assert (evaluation.success_rate, evaluation.episodes) == (1.0, 7)
+
+
+def test_an_evaluation_begins_in_the_middle_of_training_episodes(tmp_path: Path) -> None:
+    with sessions(2, tmp_path, length=5) as vector:
+        assert collector(vector, 2, policy()).collect(CONFIG, never) is not None
+        evaluation = evaluate(vector, policy(), [1, 2, 3], never)
+    assert evaluation is not None
+    assert evaluation.episodes == 3
+
+
+def test_evaluation_seeds_are_the_runs_own() -> None:
+    assert evaluation_seeds(1, 5) == evaluation_seeds(1, 5)
+    assert evaluation_seeds(1, 3) == evaluation_seeds(1, 5)[:3]
+    assert not set(evaluation_seeds(1, 50)) & set(evaluation_seeds(2, 50))

@@ -1,0 +1,187 @@
+"""Trainings as a user starts them, on stand-in servers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from carlad.errors import ConfigError
+from carlad.session.environment import Server
+from carlad.telemetry import Subscriber
+from tests.session.leaks import wait_until
+from tests.trainer.standins import free_port, standin, start_standin
+from trainer import checkpoint, train
+from trainer.checkpoint import CheckpointError
+from trainer.config import override
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+SMALL = ("ppo.batch_steps=256", "ppo.minibatch_steps=128", "policy.hidden=[16]", "env.client_timeout_s=2")
+WITHIN_S = 60.0
+
+
+def command(*arguments: str, overrides: tuple[str, ...] = ()) -> list[str]:
+    given = [part for override in overrides for part in ("-o", override)]
+    return [sys.executable, "-m", "trainer", "train", *arguments, *given]
+
+
+def on(*servers: Server) -> tuple[str, str]:
+    """The overrides that put one session on each server."""
+    addresses = [f"{server.host}:{server.rpc_port}" for server in servers]
+    return f"servers.addresses={json.dumps(addresses)}", f"servers.sessions={len(servers)}"
+
+
+@contextmanager
+def training(out: Path, *overrides: str) -> Iterator[subprocess.Popen[str]]:
+    arguments = command("--config", "demo", "--out", str(out), overrides=(*SMALL, *overrides))
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def entries(out: Path) -> list[dict[str, Any]]:
+    path = out / "progress.jsonl"
+    complete = path.read_text().rpartition("\n")[0] if path.exists() else ""
+    return [json.loads(line) for line in complete.splitlines()]
+
+
+def updates(out: Path) -> list[dict[str, Any]]:
+    return [entry for entry in entries(out) if "evaluation" not in entry]
+
+
+def endpoints(out: Path) -> dict[str, str]:
+    sessions = json.loads((out / "sessions.json").read_text())["sessions"]
+    return {session["session"]: session["telemetry"] for session in sessions}
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_stopped_training_leaves_what_it_promises_and_goes_on_when_resumed(
+    server: Server, tmp_path: Path
+) -> None:
+    first, second = train.folders(tmp_path / "first", ""), train.folders(tmp_path / "second", "")
+    with training(first.run, *on(server), "train.eval_episodes=2", "env.blocked_after_s=1") as process:
+        wait_until(lambda: len(updates(first.run)) >= 2 or process.poll() is not None, WITHIN_S)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WITHIN_S) == 0
+    start, *stopped = entries(first.run)
+    assert (start["evaluation"], start["episodes"], start["env_steps"]) == ("start", 2, 0)
+    assert [entry["updates"] for entry in stopped] == list(range(1, len(stopped) + 1))
+    promised = {
+        "env_steps",
+        "env_steps_total",
+        "seconds",
+        "sps",
+        "sim_lost",
+        "success_rate",
+        "route_completion",
+    }
+    assert promised <= stopped[-1].keys()
+    assert endpoints(first.run).keys() == {"env-0"}
+    _check_tags(first.tensorboard)
+
+    saved = checkpoint.load(first.checkpoint)
+    assert saved.counters.updates == stopped[-1]["updates"]
+    total = stopped[-1]["env_steps"] + 200
+    config = override(saved.config, [f"train.total_steps={total}"])
+    train.train(config, second, saved, never, Console())
+    went_on, *_, end = entries(second.run)
+    assert went_on["updates"] == stopped[-1]["updates"] + 1
+    assert went_on["env_steps"] > stopped[-1]["env_steps"]
+    assert (end["evaluation"], end["episodes"]) == ("end", 2)
+    assert end["env_steps"] >= total
+    _check_refusals(config, first, second, tmp_path)
+
+
+def test_a_training_survives_its_servers_and_its_hosts_do_not_survive_it(
+    server: Server, tmp_path: Path
+) -> None:
+    port = free_port()
+    fragile = Server("127.0.0.1", port, 8000)
+    with (
+        start_standin(port) as victim,
+        training(tmp_path, *on(server, fragile), "train.eval_episodes=0") as process,
+    ):
+        wait_until(lambda: len(updates(tmp_path)) >= 1, WITHIN_S)
+        victim.kill()
+        victim.wait()
+        reached = updates(tmp_path)[-1]["env_steps"]
+        wait_until(lambda: updates(tmp_path)[-1]["sim_lost"] == 1, WITHIN_S)
+        assert updates(tmp_path)[-1]["env_steps"] > reached
+        with standin(port):
+            assert process.stderr is not None
+            assert any("session.recovered" in line for line in process.stderr)
+            _watch(tmp_path, "env-1")
+            sockets = [
+                Path(endpoint.removeprefix("ipc://")).parent for endpoint in endpoints(tmp_path).values()
+            ]
+            assert all(path.exists() for path in sockets)
+            process.kill()
+            wait_until(lambda: not any(path.exists() for path in sockets))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides", "code", "reason"),
+    [
+        (["--config", "nothing"], (), 2, "there is no such file; packaged are demo, training"),
+        (["--config", "demo"], ("ppo.learning_rat=1",), 2, "did you mean ppo.learning_rate?"),
+        (["--config", "demo"], ("servers.endpoint='ipc:///nowhere.sock'",), 1, "nowhere.sock"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_line(
+    tmp_path: Path, arguments: list[str], overrides: tuple[str, ...], code: int, reason: str
+) -> None:
+    result = subprocess.run(
+        command(*arguments, "--out", str(tmp_path / "run"), overrides=overrides),
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    last = result.stderr.splitlines()[-1]
+    assert (result.returncode, last.startswith("trainer: ")) == (code, True), result.stderr
+    assert reason in last
+    assert "Traceback" not in result.stderr
+
+
+def _check_tags(tensorboard: Path) -> None:
+    events = EventAccumulator(str(tensorboard)).Reload()
+    charts = ("sps", "success_rate", "episodic_return", "route_completion", "sim_lost")
+    promised = {*(f"charts/{name}" for name in charts), "losses/policy", "losses/value"}
+    assert promised <= set(events.Tags()["scalars"])
+
+
+def _check_refusals(
+    config: train.Config, first: train.Folders, second: train.Folders, tmp_path: Path
+) -> None:
+    saved, unused = checkpoint.load(second.checkpoint), train.folders(tmp_path / "third", "")
+    with pytest.raises(CheckpointError, match=r"ppo.gamma \(checkpoint 0.97, now 0.5\)"):
+        train.train(override(config, ["ppo.gamma=0.5"]), unused, saved, never, Console())
+    with pytest.raises(ConfigError, match="it holds a training"):
+        train.train(config, first, None, never, Console())
+    assert not unused.run.exists()
+
+
+def _watch(out: Path, session: str) -> None:
+    """A viewer sees the session's car."""
+    viewer = Subscriber(endpoints(out)[session])
+    try:
+        news = viewer.newest(20.0)
+        assert news is not None
+        assert (news[0].session, news[0].ego is not None) == (session, True)
+    finally:
+        viewer.close()
