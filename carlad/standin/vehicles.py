@@ -24,8 +24,8 @@ from carlad.wire import types as t
 from carlad.wire.sensors import STATE_OFFSET
 
 SPEED_LIMIT_KMH = 30.0  # where the road states none, as in CARLA
-# Of the front wheels: a passenger car's lock. The Traffic Manager keeps closest to its lane with it, in curves
-# at most 0.5 m off, against 0.6 with 45 and 0.9 with 30 or 60 degrees.
+# Of the front wheels: a passenger car's lock. The Traffic Manager keeps closest to its lane with it: in
+# curves at most 0.5 m off, against 0.6 with 45 and 0.9 with 30 or 60 degrees.
 STEER_MAX_DEG = 35.0
 _GEAR_LENGTH_MPS = 8.0  # speed range of one forward gear of the automatic gearbox
 _GEARS = 5
@@ -158,7 +158,7 @@ class Vehicles:
         vehicle.stand_on(ground_m)
         vehicle.simulate(True)
         self.limit_speed(vehicle, SPEED_LIMIT_KMH)
-        self._publish()
+        self.publish()
 
     def remove(self, vehicle: Vehicle) -> None:
         row, last = vehicle.row, self.records.count - 1
@@ -198,15 +198,14 @@ class Vehicles:
         self.state[_CONTROLS, vehicle.row] = (drive, resistance, curvature)
 
     def step(self, delta_s: float) -> None:
-        """Move all vehicles on."""
+        """Move all vehicles on; `publish` brings the records up to date."""
         for vehicle in self._held.values():
             held = vehicle.constant_velocity
             if held is not None and vehicle.simulated:
                 self.columns.forward[vehicle.row], self.columns.sideways[vehicle.row] = held.x, held.y
         advance(self.columns, delta_s)
-        self._publish()
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
         """Copy into the records what a tick changes."""
         n, records = self.records.count, self.records.records
         records["kinematics"][:n] = self.state[:KINEMATICS_COLUMNS, :n].T

@@ -208,13 +208,15 @@ class World:
             self.vehicles.step(delta_s)
         for walker in self.walkers:
             walker.step(delta_s)
-            self._walkers.place(walker)
         self.collisions = self._collide()
+        for walker in self.walkers:
+            self._walkers.place(walker)
         for actor in self._attached:
             actor.follow()
             if not isinstance(actor, Vehicle):
                 self._segment(actor).place(actor)
         if len(self.vehicles):
+            self.vehicles.publish()
             self._look_around()
 
     def _collide(self) -> list[Collision]:

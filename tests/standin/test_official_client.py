@@ -440,6 +440,31 @@ def test_collision_tells_both_sides_and_the_impulse(world: carla.World) -> None:
         assert other.get_location().distance(pose.location) > 0.5
 
 
+def test_a_walker_is_pushed_by_the_car_that_hits_it(world: carla.World) -> None:
+    vehicle = car(world)
+    pose = ahead(vehicle.get_transform(), AHEAD)
+    pose.location.z += 1.0
+    walker = world.spawn_actor(blueprint(world, "walker.pedestrian.0002"), pose)
+    with listening(world, "sensor.other.collision", vehicle) as messages:
+        vehicle.apply_control(carla.VehicleControl(throttle=1.0))
+        ticks(world, 60)
+        assert messages.get(timeout=2.0).other_actor.id == walker.id
+    assert walker.get_location().distance(pose.location) > 1.0
+
+
+def test_a_vehicle_with_collisions_switched_off_drives_through(world: carla.World) -> None:
+    vehicle = car(world)
+    pose = ahead(vehicle.get_transform(), AHEAD)
+    pose.location.z += 0.1
+    other = world.spawn_actor(blueprint(world, "vehicle.audi.tt"), pose)
+    other.set_collisions(False)
+    with listening(world, "sensor.other.collision", vehicle) as messages:
+        vehicle.apply_control(carla.VehicleControl(throttle=1.0))
+        ticks(world, 80)
+        assert messages.empty()
+    assert other.get_location().distance(pose.location) < 0.2
+
+
 def test_lane_invasion_is_found_by_the_client(world: carla.World) -> None:
     vehicle = car(world)
     sensor = world.spawn_actor(
