@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py,$(wildcard tests/bench/*.py)))
 
-.PHONY: demo test test-system lint bench install clean
+.PHONY: demo test test-system lint bench docs install clean
 
 demo: install
 	$(BIN)/python -m carlad.demo $(ARGS)
@@ -29,6 +29,9 @@ lint: install
 
 bench: install
 	@for name in $(or $(NAME),$(BENCHES)); do $(BIN)/python -m tests.bench.$$name || exit 1; done
+
+docs: install
+	$(BIN)/python docs/generate.py
 
 install: $(VENV)/installed
 

@@ -1,0 +1,63 @@
+"""Write what the docs take from the code, between their markers: `python docs/generate.py [--check]`.
+
+`<!-- NAME:begin -->` and `<!-- NAME:end -->` enclose each generated part; everything else is a person's.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from carlad.fleet.lifecycle import TRANSITIONS, State
+from carlad.standin.coverage import COVERAGE, Coverage
+from carlad.wire.calls import CALLS
+
+DOCS = Path(__file__).resolve().parent
+
+
+def main(arguments: list[str]) -> int:
+    stale = [path for path in sorted(DOCS.glob("*.md")) if generated(path.read_text()) != path.read_text()]
+    if "--check" in arguments:
+        for path in stale:
+            print(f"docs/{path.name} is not what the code says: run python docs/generate.py", file=sys.stderr)
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(generated(path.read_text()))
+    return 0
+
+
+def generated(text: str) -> str:
+    """`text` with every generated part as the code has it now."""
+    for name, lines in PARTS.items():
+        marked = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+        content = "".join(f"{line}\n" for line in lines())
+        text = marked.sub(lambda found, content=content: found[1] + content + found[2], text)
+    return text
+
+
+def lifecycle() -> Iterator[str]:
+    """The slots' transition table as a Mermaid diagram."""
+    yield "```mermaid"
+    yield "stateDiagram-v2"
+    yield f"    [*] --> {State.STOPPED.value}"
+    for (state, event), following in TRANSITIONS.items():
+        yield f"    {state.value} --> {following.value}: {event.value}"
+    yield "```"
+
+
+def coverage() -> Iterator[str]:
+    """Every call of the 0.9.16 client and how far the stand-in serves it."""
+    yield "| state | calls |"
+    yield "| --- | --- |"
+    for state in Coverage:
+        names = [f"`{name}`" for name in CALLS if COVERAGE[name] is state]
+        yield f"| {state.value} ({len(names)}) | {', '.join(names) or '–'} |"
+
+
+PARTS: dict[str, Callable[[], Iterator[str]]] = {"lifecycle": lifecycle, "coverage": coverage}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
