@@ -6,7 +6,7 @@ import struct
 from math import atan2, degrees
 
 from carlad.standin.actors import Actor
-from carlad.standin.geometry import length
+from carlad.standin.geometry import forward, length
 from carlad.standin.records import Segment
 from carlad.wire import types as t
 from carlad.wire.sensors import STATE_OFFSET, WALKER_FIELDS
@@ -18,23 +18,32 @@ _control = struct.Struct("<3ff?")
 
 
 class Walker(Actor):
-    """One pedestrian. The pose is that of the middle of the body; `ground` is the height below it, m."""
+    """One pedestrian. The pose is that of the middle of the body; `ground` is the height below it, m.
+
+    It walks as its control says, or is led by a client's crowd simulation, which tells it where to stand.
+    """
 
     ground = 0.0
     control = t.WalkerControl(t.Vector3D())
+    _led_from: t.Vector3D | None = None  # where the last step left a walker that is led
 
     def obey(self, control: t.WalkerControl) -> None:
         """Walk from the next tick on in `control.direction` (world) with `control.speed` (m/s)."""
         self.control = control
+        self._led_from = None
 
     def stand_at(self, feet: t.Transform, speed_mps: float) -> None:
         """Be where the client's crowd simulation wants the feet."""
         place = feet.location
         self.move(t.Transform(t.Vector3D(place.x, place.y, place.z + MIDDLE_M), feet.rotation))
         self.ground = place.z
-        self.control = t.WalkerControl(t.Vector3D(), speed_mps)
+        self.control = t.WalkerControl(forward(feet.rotation), speed_mps)
+        self._led_from = self._led_from or self.pose.location
 
     def step(self, delta_s: float) -> None:
+        if self._led_from is not None:
+            self._follow(self._led_from, delta_s)
+            return
         direction, speed = self.control.direction, self.control.speed
         size = length(direction)
         pose, height = self.pose, self.ground + MIDDLE_M
@@ -48,6 +57,15 @@ class Walker(Actor):
         )
         yaw = degrees(atan2(velocity.y, velocity.x))
         self.move(t.Transform(place, t.Rotation(0.0, yaw, 0.0)), velocity)
+
+    def _follow(self, before: t.Vector3D, delta_s: float) -> None:
+        """Stay where the crowd simulation has put it. The yaw that comes with it lags behind the motion."""
+        now = self.pose.location
+        velocity = t.Vector3D(
+            (now.x - before.x) / delta_s, (now.y - before.y) / delta_s, (now.z - before.z) / delta_s
+        )
+        self.move(self.pose, velocity)
+        self._led_from = now
 
 
 class WalkerSegment(Segment):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from carlad.standin.handlers import actors, batch, episode, lights, traffic, vehicles
+from carlad.standin.handlers import actors, batch, episode, files, lights, traffic, vehicles
 
 Handler = Callable[..., Any]
 
@@ -28,7 +28,6 @@ HANDLERS: dict[str, Handler] = _named(
     episode.set_episode_settings,
     episode.get_map_info,
     episode.get_map_data,
-    episode.get_required_files,
     episode.copy_opendrive_to_file,
     episode.load_new_episode,
     episode.get_actor_definitions,
@@ -37,6 +36,9 @@ HANDLERS: dict[str, Handler] = _named(
     episode.get_imui_gravity,
     episode.set_imui_gravity,
     episode.query_lights_state,
+    files.get_required_files,
+    files.request_file,
+    files.get_navigation_mesh,
     actors.get_spectator,
     actors.get_actors_by_id,
     actors.spawn_actor,

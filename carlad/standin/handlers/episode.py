@@ -68,10 +68,6 @@ def get_map_data(sim: Simulation) -> str:
     return sim.town.xodr
 
 
-def get_required_files(sim: Simulation, folder: str) -> list[str]:
-    return []  # so the client asks for get_map_data and writes nothing to its disk
-
-
 def copy_opendrive_to_file(sim: Simulation, xodr: str, parameters: t.OpendriveGenerationParameters) -> None:
     """Keep the text; the client asks to load it right afterwards."""
     try:
