@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from carlad.standin.rendering.cameras import CameraModel, Image, render_depth, r
 from carlad.standin.rendering.lidar import Lidar, LidarModel, SemanticLidar
 from carlad.standin.rendering.objects import Objects
 from carlad.standin.rendering.scene import Frame, Scene
+from carlad.standin.towns import Town
 from carlad.standin.vehicles import Vehicle
 from carlad.wire import types as t
 from carlad.wire.sensors import image_header, lidar_header
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 IMAGE_SIDE_MAX = 8192  # pixels
 POINTS_PER_S_MAX = 50_000_000
+SCENES_MAX = 3  # towns whose triangles are kept, about 20 MB each
+_scenes: OrderedDict[str, Scene] = OrderedDict()  # by OpenDRIVE text, the latest last
 _PLAIN = (150, 140, 130)  # colour of walkers and props, whose blueprints state none
 
 
@@ -31,11 +35,9 @@ class Eyes:
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
-        self._scene = Scene(simulation.town)
+        self._scene = _scene_of(simulation.town)
         self._frame: Frame | None = None
         self._frame_number = -1
-        # Half of the first image's time is importing and building, which need not wait for the first tick.
-        threading.Thread(target=self._scene.warm, name="scene-warm", daemon=True).start()
 
     @property
     def weather(self) -> t.WeatherParameters:
@@ -49,6 +51,19 @@ class Eyes:
             self._frame = self._scene.frame(objects(simulation.world), lights)
             self._frame_number = simulation.frame
         return self._frame
+
+
+def _scene_of(town: Town) -> Scene:
+    """The scene of a town, built once for all its episodes: they follow each other quickly in training."""
+    scene = _scenes.pop(town.xodr, None)
+    if scene is None:
+        scene = Scene(town)
+        # Importing the renderer and building the town need not wait for the first tick.
+        threading.Thread(target=scene.warm, name="scene-warm", daemon=True).start()
+    _scenes[town.xodr] = scene
+    while len(_scenes) > SCENES_MAX:
+        _scenes.popitem(last=False)
+    return scene
 
 
 class Camera:
