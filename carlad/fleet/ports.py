@@ -19,17 +19,16 @@ _LISTEN = "0A"  # the kernel's TCP_LISTEN, include/net/tcp_states.h
 
 
 class Ports(msgspec.Struct, frozen=True):
-    """The block that begins at `rpc`. CARLA fixes the next two; the last is for the holder's client."""
+    """The block that begins at `rpc`: then streams, secondary servers, and the holder's Traffic Manager.
+
+    CARLA fixes the first three; the last is opened by the client that holds the server.
+    """
 
     rpc: int
 
     @property
     def streaming(self) -> int:
         return self.rpc + 1
-
-    @property
-    def secondary(self) -> int:
-        return self.rpc + 2
 
     @property
     def traffic_manager(self) -> int:

@@ -20,7 +20,7 @@ def free_range(blocks: int) -> tuple[int, int]:
 
 def test_a_block_names_the_ports_that_carla_derives():
     ports = Ports(2000)
-    assert (ports.rpc, ports.streaming, ports.secondary, ports.traffic_manager) == (2000, 2001, 2002, 2003)
+    assert (ports.rpc, ports.streaming, ports.traffic_manager) == (2000, 2001, 2003)
 
 
 def test_blocks_are_handed_out_in_turn_and_rest_before_they_come_again():
