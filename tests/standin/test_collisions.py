@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carlad.standin.collisions import Box, box_at, close_pairs, touching
@@ -47,6 +47,7 @@ def test_contact_points_the_shortest_way_out() -> None:
     assert contact.depth == pytest.approx(0.5)
 
 
+@settings(deadline=None)
 @given(st.floats(-6, 6), st.floats(-6, 6), st.floats(-180, 180), st.floats(-180, 180))
 def test_moving_out_by_the_depth_ends_the_contact(x: float, y: float, yaw: float, other: float) -> None:
     contact = touching(box(0.0, 0.0, yaw), box(x, y, other))

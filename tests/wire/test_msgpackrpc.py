@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carlad.wire.errors import CallError, WireError
@@ -77,6 +77,7 @@ def test_messages_that_arrive_together_are_read_in_order() -> None:
     assert [item.name for item in received] == [f"call_{k}" for k in range(50)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=6), st.lists(st.integers(1, 40), min_size=1, max_size=8))
 def test_any_cutting_of_a_stream_gives_the_same_requests(sizes: list[int], cuts: list[int]) -> None:
     stream = b"".join(request(k, "call", (b"\xff" * size,)) for k, size in enumerate(sizes))
