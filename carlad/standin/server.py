@@ -149,9 +149,10 @@ class Server:
     def _heal(self) -> None:
         now_s = time.monotonic()
         for caller in self._callers.values():
-            if caller.step.hangs(now_s):
+            ports = self.simulation.traffic_managers.ports_of(caller.identity)
+            if ports and caller.step.hangs(now_s):
                 log.warning("a Traffic Manager missed its wake-up: waking it")
-                heal(caller.peer_host, self.simulation.traffic_managers.ports_of(caller.identity))
+                heal(caller.peer_host, ports)
 
     def _game_hangs(self) -> bool:
         return self._faults.timed and self._faults.game_hangs(time.monotonic())

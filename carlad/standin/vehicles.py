@@ -58,7 +58,6 @@ class Vehicle(Actor):
         self.color = color
         self.lights = 0
         self.control = t.VehicleControl()
-        self.ackermann = t.AckermannControllerSettings()
         self.constant_velocity: t.Vector3D | None = None
         self.simulated = True  # whether physics move it
         self.cell: tuple[int, int] | None = None  # of the ground, where it was last looked at
