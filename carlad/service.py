@@ -27,6 +27,8 @@ class ServiceManager:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._notifier = sdnotify.SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
+        if self._notifier is not None and self._notifier.socket is not None:
+            self._notifier.socket.setblocking(False)  # a manager that stands still must not hold us up
         self._period_s = min(_STATUS_PERIOD_S, _watchdog_s(environ) / 2)
 
     def ready(self) -> None:

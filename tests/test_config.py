@@ -1,0 +1,117 @@
+"""Configuration: strict, with defaults that work, and errors that name the key."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from carlad import config
+from carlad.config import Config
+from carlad.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_commented_example_is_exactly_the_defaults() -> None:
+    assert config.decode((ROOT / "carlad.toml").read_text()) == Config()
+
+
+def test_the_commented_example_names_every_key() -> None:
+    text = (ROOT / "carlad.toml").read_text()
+    for section in Config.__struct_fields__:
+        keys = text.partition(f"[{section}]\n")[2].partition("\n[")[0]
+        for key in getattr(Config(), section).__struct_fields__:
+            assert f"\n{key} = " in f"\n{keys}", f"{section}.{key}"
+
+
+def test_an_empty_file_is_a_fleet_of_two_stand_ins(tmp_path: Path) -> None:
+    (tmp_path / "carlad.toml").touch()
+    fleet = config.load(tmp_path / "carlad.toml", {}).fleet
+    assert (fleet.size, fleet.backend) == (2, "standin")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[fleet\n", "not TOML"),
+        ("[flet]\nsize = 1", "flet: no such key; did you mean fleet?"),
+        ("[fleet]\nsise = 1", "fleet.sise: no such key; did you mean fleet.size?"),
+        ("[lease]\nzzz = 1", "lease.zzz: no such key; known are ttl_s, ttl_max_s"),
+        ('[fleet]\nsize = "2"', "fleet.size: expected `int`, got `str`"),
+        ("[fleet]\nsize = -1", "fleet.size: expected `int` >= 0"),
+        ("fleet = 3", "fleet: expected `object`, got `int`"),
+        ('[fleet]\nbackend = "podman"', "fleet.backend: invalid enum value 'podman'"),
+        ('[fleet]\nresolution = "big"', "fleet.resolution: expected `str` matching regex"),
+        ("[fleet]\nports = [2000]", "fleet.ports: expected `array` of length 2"),
+        ("[fleet]\nports = [2000, 70000]", "fleet.ports[1]: expected `int` <= 65535"),
+        ("[fleet]\nports = [2000, 2010]", "2000 to 2010 holds 2 blocks of 4 ports; fleet.size, 2, takes 3"),
+        ("[fleet]\nports = [3000, 2000]", "holds 0 blocks"),
+        ("[fleet]\nspares = 3", "fleet.spares: 3 of 2 slots"),
+        ("[lease]\nttl_s = 0", "lease.ttl_s: expected `float` > 0"),
+        ("[lease]\nttl_s = 9999", "lease.ttl_s: 9999.0 exceeds lease.ttl_max_s, 3600.0"),
+        ("[restart]\nbackoff_s = 99", "restart.backoff_s: exceeds restart.backoff_max_s"),
+    ],
+)
+def test_a_bad_key_is_named_with_what_is_wrong(text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        config.decode(text)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [
+        ("tcp://0.0.0.0:5555", "is not ipc://PATH"),
+        ("/" + "x" * 100, "101 bytes; a socket's path may have 99"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_bound_is_refused(endpoint: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "carlad.toml"
+    file.write_text(f'[daemon]\nendpoint = "{endpoint}"')
+    with pytest.raises(ConfigError, match=r"daemon\.endpoint") as error:
+        config.load(file, {})
+    assert says in str(error.value)
+    assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_file_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "carlad.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"cannot read configuration .*carlad\.toml"):
+        config.load(file, {})
+
+
+def test_under_systemd_its_directories_are_taken() -> None:
+    environ = {"RUNTIME_DIRECTORY": "/run/carlad", "STATE_DIRECTORY": "/s", "LOGS_DIRECTORY": "/l"}
+    daemon = config.load(None, {**environ, "XDG_RUNTIME_DIR": "/run/user/0"}).daemon
+    assert (daemon.endpoint, daemon.state_dir, daemon.log_dir) == (
+        "ipc:///run/carlad/control.sock",
+        "/s",
+        "/l",
+    )
+
+
+def test_a_user_s_daemon_lives_in_the_user_s_directories() -> None:
+    daemon = config.load(None, {"XDG_RUNTIME_DIR": "/run/user/7", "XDG_STATE_HOME": "/home/ann/state"}).daemon
+    assert daemon.endpoint == "ipc:///run/user/7/carlad/control.sock"
+    assert (daemon.state_dir, daemon.log_dir) == ("/home/ann/state/carlad", "/home/ann/state/carlad/logs")
+
+
+def test_a_plain_path_is_an_endpoint(tmp_path: Path) -> None:
+    assert config.endpoint_from("/a/b.sock") == "ipc:///a/b.sock"
+    assert config.endpoint_from("b.sock") == f"ipc://{os.getcwd()}/b.sock"
+
+
+def test_a_client_takes_the_argument_then_the_environment_then_the_default() -> None:
+    environ = {"CARLAD_ENDPOINT": "/from/environment.sock", "XDG_RUNTIME_DIR": "/run/user/7"}
+    assert config.client_endpoint("/given.sock", environ) == "ipc:///given.sock"
+    assert config.client_endpoint(None, environ) == "ipc:///from/environment.sock"
+    del environ["CARLAD_ENDPOINT"]
+    assert config.client_endpoint(None, environ) in (
+        "ipc:///run/user/7/carlad/control.sock",
+        "ipc:///run/carlad/control.sock",  # where this machine has a system service
+    )
