@@ -15,7 +15,9 @@ from carlad.fleet.leftovers import state_directory
 from carlad.messages import SlotStatus
 from tests.fleet.processes import FAKE_SERVER, REPOSITORY, free_ports, is_free, pids_with
 
-PROBE = ProbeSection(period_s=0.1, timeout_s=0.3, failures=2, start_max_s=10.0, load_max_s=10.0)
+# Patient enough for a machine that is busy with other tests.
+PROBE = ProbeSection(period_s=0.1, timeout_s=0.5, failures=3, start_max_s=20.0, load_max_s=10.0)
+NO_PROBE = ProbeSection(period_s=600.0)
 RESTART = RestartSection(backoff_s=0.05, backoff_max_s=0.1, restarts_max=2, period_s=60.0)
 
 
@@ -38,7 +40,14 @@ class World:
         return self.status(slot)
 
     async def ready(self, slot: int = 0, incarnation: int = 1) -> SlotStatus:
-        return await self.until(lambda now: now.state == "READY" and now.incarnation >= incarnation, slot)
+        status = await self.until(
+            lambda now: (
+                (now.state == "READY" and now.incarnation >= incarnation) or now.state == "QUARANTINED"
+            ),
+            slot,
+        )
+        assert status.state == "READY", status.reason
+        return status
 
     async def lost(self) -> SlotStatus:
         return await self.until(lambda now: now.state == "STOPPING")

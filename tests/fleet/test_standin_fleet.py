@@ -7,11 +7,8 @@ import signal
 
 import pytest
 
-from carlad.config import ProbeSection
 from carlad.rpc import connect, observe_world
 from tests.fleet.processes import is_running, parent_of
-
-PROBE = ProbeSection(period_s=0.1, timeout_s=0.5, failures=2, start_max_s=30.0)
 
 
 def test_a_stand_in_is_leased_used_loaded_and_replaced(run_fleet):
@@ -31,7 +28,7 @@ def test_a_stand_in_is_leased_used_loaded_and_replaced(run_fleet):
         assert (after.incarnation, after.map) == (2, "Town02")
         assert after.rpc_port != ready.rpc_port
 
-    run_fleet(scenario, probe=PROBE, map="Town02")
+    run_fleet(scenario, map="Town02")
 
 
 @pytest.mark.parametrize(
@@ -39,8 +36,8 @@ def test_a_stand_in_is_leased_used_loaded_and_replaced(run_fleet):
     [
         ("crash-at-start", "was killed by SIGSEGV while it started"),
         ("crash-after=0.3", "was killed by SIGSEGV"),
-        ("hang-after=0.3", "hung: no answer to 2 probes"),
-        ("hang-game-after=0.3", "hung: no answer to 2 probes"),  # `version` still answers
+        ("hang-after=0.3", "hung: no answer to 3 probes"),
+        ("hang-game-after=0.3", "hung: no answer to 3 probes"),  # `version` still answers
     ],
 )
 def test_a_fault_is_seen_for_what_it_is(run_fleet, fault, reason):
@@ -48,7 +45,7 @@ def test_a_fault_is_seen_for_what_it_is(run_fleet, fault, reason):
         status = await world.lost()
         assert status.reason.startswith(reason)
 
-    run_fleet(scenario, probe=PROBE, extra_args=("--fault", fault))
+    run_fleet(scenario, extra_args=("--fault", fault))
 
 
 def test_a_stand_in_that_forks_and_ignores_sigterm_is_seen_through_and_ended(run_fleet):
@@ -64,4 +61,4 @@ def test_a_stand_in_that_forks_and_ignores_sigterm_is_seen_through_and_ended(run
         status = await world.lost()
         assert "SIGKILL" in status.reason
 
-    run_fleet(scenario, probe=PROBE, extra_args=("--fault", "fork", "--fault", "ignore-sigterm"))
+    run_fleet(scenario, extra_args=("--fault", "fork", "--fault", "ignore-sigterm"))
