@@ -118,6 +118,7 @@ def traffic(client: carla.Client, cars: list[carla.Vehicle]) -> Iterator[None]:
     port = free_ports()[0]
     manager = client.get_trafficmanager(port)
     manager.set_synchronous_mode(True)
+    client.get_world().tick()  # the manager forgets vehicles that no snapshot has shown yet
     for car in cars:
         car.set_autopilot(True, port)
     try:
