@@ -22,7 +22,8 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 MessageT = TypeVar("MessageT")
 
-_DTYPES = frozenset({"bool", "uint8", "int32", "int64", "float32", "float64"})
+_DTYPES = {name: np.dtype(name) for name in ("bool", "uint8", "int32", "int64", "float32", "float64")}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}  # in this machine's byte order only
 
 
 class ProtocolError(ValueError):
@@ -128,7 +129,7 @@ Reply = Union[Attached, ResetDone, Stepped, Failed]  # noqa: UP007
 class _ArrayHeader(msgspec.Struct, frozen=True, array_like=True):
     name: str
     dtype: str
-    shape: list[int]
+    shape: tuple[int, ...]
 
 
 class _Head(msgspec.Struct, Generic[MessageT], frozen=True, array_like=True):
@@ -139,13 +140,10 @@ class _Head(msgspec.Struct, Generic[MessageT], frozen=True, array_like=True):
 def encode(message: Request | Reply, arrays: Arrays | None = None) -> list[bytes]:
     """The frames of a message. Raises ProtocolError for a value or dtype that cannot travel."""
     contents = {name: np.asarray(array) for name, array in (arrays or {}).items()}
-    if wrong := [
-        f"{name!r} ({array.dtype})" for name, array in contents.items() if array.dtype.name not in _DTYPES
-    ]:
-        raise ProtocolError(
-            f"cannot send array {', '.join(wrong)}: the dtypes are {', '.join(sorted(_DTYPES))}"
-        )
-    headers = [_ArrayHeader(name, array.dtype.name, list(array.shape)) for name, array in contents.items()]
+    try:
+        headers = [_ArrayHeader(name, _NAMES[array.dtype], array.shape) for name, array in contents.items()]
+    except KeyError as error:
+        raise ProtocolError(f"cannot send an array of {error}: known are {', '.join(_DTYPES)}") from error
     try:
         head = _encode(_Head(message, headers))
     except (NotImplementedError, TypeError, ValueError, OverflowError) as error:
@@ -178,12 +176,13 @@ def _decode(
 
 
 def _array(header: _ArrayHeader, frame: bytes) -> Array:
-    if header.dtype not in _DTYPES or min(header.shape, default=0) < 0:
+    dtype = _DTYPES.get(header.dtype)
+    if dtype is None or min(header.shape, default=0) < 0:
         raise ProtocolError(f"cannot read array {header.name!r}: {header.dtype} {header.shape}")
-    expected = math.prod(header.shape) * np.dtype(header.dtype).itemsize
+    expected = math.prod(header.shape) * dtype.itemsize
     if len(frame) != expected:
         raise ProtocolError(f"cannot read array {header.name!r}: {len(frame)} bytes, {expected} expected")
-    return np.frombuffer(frame, header.dtype).reshape(header.shape)
+    return np.frombuffer(frame, dtype).reshape(header.shape)
 
 
 def _plain(value: object) -> object:

@@ -1,0 +1,147 @@
+"""`make bench NAME=trainer`: what a step costs, layer by layer, on stand-in servers.
+
+Own Python of a layer is its time per step less that of the layer below, one environment, nothing in parallel.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from carlad.session import protocol
+from carlad.session.environment import Server
+from carlad.session.protocol import Step, Stepped
+from carlad.session.remote import RemoteEnv
+from tests.bench.harness import Report, rate
+from tests.trainer.standins import standin
+from trainer.config import PolicyConfig, PPOConfig
+from trainer.env.observation import SIZE
+from trainer.env.route_env import RouteEnv
+from trainer.opening import SessionConfig
+from trainer.policy import GaussianPolicy
+from trainer.rollout import Collector
+from trainer.servers import Addresses
+from trainer.train import ENVIRONMENT
+from trainer.vector import SessionVector
+
+SECONDS = 2.0
+ACTION = np.array([0.0, 0.3], np.float32)
+SESSIONS = (1, 2, 4)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    report = Report("trainer")
+    with ExitStack() as stack:
+        servers = [stack.enter_context(standin()) for _ in range(max(SESSIONS))]
+        _layers(report, servers[0])
+        _sessions(report, servers)
+    report.write()
+
+
+def _layers(report: Report, server: Server) -> None:
+    ticks = _ticks_per_s(server)
+    local = _local_steps_per_s(server)
+    remote = _remote_steps_per_s(server)
+    report.add("control and tick", ticks, "1/s")
+    report.add("environment in process", local, "1/s", "control and tick")
+    report.add("environment in its host", remote, "1/s", "environment in process")
+    report.add("environment's own Python", 1e6 / local - 1e6 / ticks, "us/step")
+    report.add("session's round trip", 1e6 / remote - 1e6 / local, "us/step")
+    report.add("messages of a step", 1e6 / rate(_messages, SECONDS / 4), "us/step")
+    report.add("policy of one observation", 1e6 / rate(_policy_step(), SECONDS / 4), "us/step")
+
+
+def _sessions(report: Report, servers: list[Server]) -> None:
+    """Steps that a learner collects, its policy included and its updates not."""
+    for count in SESSIONS:
+        report.add(f"collected from {count}", _collected_per_s(servers[:count]), "1/s", _first(report))
+
+
+def _first(report: Report) -> str | None:
+    name = f"collected from {SESSIONS[0]}"
+    return name if any(case.case == name for case in report.cases) else None
+
+
+def _ticks_per_s(server: Server) -> float:
+    env = RouteEnv()
+    env.attach(server)
+    env.reset(seed=1)
+    try:
+        return rate(lambda: env._connected().drive(0.0, 0.0, 1.0), SECONDS)
+    finally:
+        env.close()
+
+
+def _local_steps_per_s(server: Server) -> float:
+    env = RouteEnv()
+    env.attach(server)
+    env.reset(seed=1)
+
+    def step() -> None:
+        *_, terminated, truncated, _ = env.step(ACTION)
+        if terminated or truncated:
+            env.reset(seed=1)
+
+    try:
+        return rate(step, SECONDS)
+    finally:
+        env.close()
+
+
+def _remote_steps_per_s(server: Server) -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        env = RemoteEnv(ENVIRONMENT, Path(directory))
+        env.attach(server, {}, 60.0)
+        env.reset(1, 60.0)
+
+        def step() -> None:
+            *_, terminated, truncated, _ = env.step(ACTION, 60.0)
+            if terminated or truncated:
+                env.reset(1, 60.0)
+
+        try:
+            return rate(step, SECONDS)
+        finally:
+            env.close()
+
+
+def _messages() -> None:
+    """Both sides' encoding and decoding of one step."""
+    observation = np.zeros(SIZE, np.float32)
+    terms = dict.fromkeys(("progress", "speeding", "deviation", "comfort", "arrival"), 0.1)
+    protocol.decode_request(protocol.encode(Step(), {"": ACTION}))
+    protocol.decode_reply(
+        protocol.encode(Stepped(0.1, False, False, {"reward_terms": terms}), {"": observation})
+    )
+
+
+def _policy_step() -> Callable[[], object]:
+    policy = GaussianPolicy(SIZE, 2, PolicyConfig())
+    observations, generator = torch.zeros(1, SIZE), torch.Generator()
+    return lambda: policy.act(observations, generator)
+
+
+def _collected_per_s(servers: list[Server]) -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        addresses = Addresses([f"{server.host}:{server.rpc_port}" for server in servers])
+        vector = SessionVector(len(servers), addresses, SessionConfig(ENVIRONMENT, {}, 60.0, Path(directory)))
+        try:
+            vector.spaces()
+            policy = GaussianPolicy(SIZE, 2, PolicyConfig())
+            collector = Collector(vector, len(servers), policy, itertools.count(), torch.Generator())
+            config = PPOConfig(batch_steps=256)
+            collector.collect(config, lambda: False)
+            return 256 * rate(lambda: collector.collect(config, lambda: False), SECONDS)
+        finally:
+            vector.close()
+
+
+if __name__ == "__main__":
+    main()
