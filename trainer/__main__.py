@@ -21,7 +21,7 @@ log = get_logger("carlad.trainer")
 
 
 def main() -> int:
-    """Exit codes: 0 done or stopped by a signal, 1 failed, 2 usage or configuration."""
+    """Exit codes: 0 done or stopped by a signal, 1 failed, 2 usage or configuration, 130 interrupted."""
     arguments = _parser().parse_args()
     console = Console(stderr=True)
     configure(stream=cast(TextIO, _Lines(console)))
@@ -33,6 +33,9 @@ def main() -> int:
     except (CarladError, OSError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("trainer: interrupted; what was learned since the last checkpoint is lost", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -74,7 +74,10 @@ def train(
     torch.set_num_threads(config.train.torch_threads)
     with ExitStack() as stack:
         vector = _start_sessions(config, where.run, stack)
-        learner = Learner(config, *vector.spaces())
+        spaces = vector.spaces(config.servers.wait_s, stop)
+        if spaces is None:
+            return
+        learner = Learner(config, *spaces)
         if resume is not None:
             learner.restore(resume)
         report = Report(where.run, where.tensorboard, config, console)

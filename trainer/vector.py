@@ -8,6 +8,7 @@ import os
 import queue
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import zmq
 
+from carlad.errors import WaitedInVainError
 from carlad.log import get_logger
 from carlad.session.protocol import Array, Reply, Reset, ResetDone, Step, Stepped
 from carlad.session.remote import EnvironmentFailedError, SessionLostError
@@ -23,6 +25,7 @@ from trainer.servers import Servers
 
 log = get_logger("carlad.trainer")
 
+_POLL_S = 0.2  # how soon `stop` is looked at
 _DEFECTS_MAX = 3  # errors raised by a member's environment since its last finished episode
 
 
@@ -113,15 +116,22 @@ class SessionVector:
         """What each member is doing."""
         return [member.phase for member in self._members]
 
-    def spaces(self) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
-        """Observation and action space, waiting for the first session.
+    def spaces(
+        self, wait_s: float, stop: Callable[[], bool]
+    ) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]] | None:
+        """Observation and action space, as soon as there is a session; None if `stop` said so first.
 
-        Raises what kept all members from getting one: CarladError, ProtocolError or OSError.
+        Raises what kept all members from getting one: CarladError, ProtocolError or OSError. That no server
+        is free is borne for `wait_s`.
         """
+        deadline_s = time.monotonic() + wait_s
         while not (sessions := [member.opened.session for member in self._members if member.opened]):
-            index, report = self._reports.get()
-            self._take(self._members[index], report)
-            if isinstance(report, Exception) and all(member.last_error for member in self._members):
+            if stop():
+                return None
+            if (report := self._next_report(_POLL_S)) is None or isinstance(report, Opened):
+                continue
+            is_final = not isinstance(report, WaitedInVainError) or time.monotonic() > deadline_s
+            if is_final and all(member.last_error for member in self._members):
                 raise report
         observation, action = sessions[0].observation_space, sessions[0].action_space
         assert observation is not None
@@ -137,9 +147,8 @@ class SessionVector:
         ready = {fd for fd, _ in self._poller.poll(0 if self._news else round(wait_s * 1000))}
         if self._wake in ready:
             os.eventfd_read(self._wake)
-        while not self._reports.empty():
-            index, report = self._reports.get()
-            self._take(self._members[index], report)
+        while self._next_report(0.0) is not None:
+            pass
         now_s = time.monotonic()
         for member in self._members:
             if member.opened is not None:
@@ -242,6 +251,15 @@ class SessionVector:
         """Called by the opening's thread."""
         self._reports.put((index, report))
         os.eventfd_write(self._wake, 1)
+
+    def _next_report(self, wait_s: float) -> Opened | Exception | None:
+        """Take in the next report of an opening, and return it; None if none comes in time."""
+        try:
+            index, report = self._reports.get(timeout=wait_s)
+        except queue.Empty:
+            return None
+        self._take(self._members[index], report)
+        return report
 
     def _take(self, member: _Member, report: Opened | Exception) -> None:
         """Take in how the member's opening goes."""

@@ -133,7 +133,7 @@ def _collected_per_s(servers: list[Server]) -> float:
         addresses = Addresses([f"{server.host}:{server.rpc_port}" for server in servers])
         vector = SessionVector(len(servers), addresses, SessionConfig(ENVIRONMENT, {}, 60.0, Path(directory)))
         try:
-            vector.spaces()
+            vector.spaces(30.0, lambda: False)
             policy = GaussianPolicy(SIZE, 2, PolicyConfig())
             collector = Collector(vector, len(servers), policy, itertools.count(), torch.Generator())
             config = PPOConfig(batch_steps=256)

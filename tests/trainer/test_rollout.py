@@ -106,7 +106,7 @@ def test_stop_ends_the_collecting(tmp_path: Path) -> None:
 def test_an_evaluation_drives_each_seed_once_also_after_a_loss(tmp_path: Path) -> None:
     config = {"marker": str(tmp_path / "marker"), "fault": "abort"}
     with sessions(2, tmp_path, "OnceOnly", **config) as vector:
-        vector.spaces()
+        vector.spaces(30.0, lambda: False)
         evaluation = evaluate(vector, policy(), evaluation_seeds(1, 7), never)
         assert vector.losses == 1
     assert evaluation is not None

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
+from carlad.errors import WaitedInVainError
 from carlad.session.protocol import ProtocolError
 from carlad.session.remote import EnvironmentFailedError
 from carlad.telemetry import Subscriber
@@ -31,7 +32,9 @@ def begin(vector: SessionVector, *members: int) -> None:
 
 def test_members_are_stepped_to_the_end_of_their_episodes(tmp_path: Path) -> None:
     with sessions(2, tmp_path) as vector:
-        observation_space, action_space = vector.spaces()
+        spaces = vector.spaces(30.0, lambda: False)
+        assert spaces is not None
+        observation_space, action_space = spaces
         assert (observation_space.shape, action_space.shape) == ((2,), (2,))
         begin(vector, 0, 1)
         assert vector.phases() == [Phase.READY, Phase.READY]
@@ -121,7 +124,7 @@ def test_a_member_that_is_lost_between_episodes_needs_no_truncation(tmp_path: Pa
 def test_a_member_without_a_server_waits_while_the_other_works(tmp_path: Path) -> None:
     lender = Lendable()
     with sessions(2, tmp_path, servers=lender) as vector:
-        vector.spaces()
+        vector.spaces(30.0, lambda: False)
         wait_until(lambda: [*vector.events(0.05), vector.phases()][-1].count(Phase.IDLE) == 1)
         working = vector.phases().index(Phase.IDLE)
         begin(vector, working)
@@ -143,7 +146,16 @@ def test_what_keeps_all_members_from_starting_is_raised(tmp_path: Path) -> None:
         sessions(2, tmp_path, lenght=3) as vector,
         pytest.raises(EnvironmentFailedError, match="unexpected keyword argument 'lenght'"),
     ):
-        vector.spaces()
+        vector.spaces(30.0, lambda: False)
+
+
+def test_a_fleet_without_a_free_server_is_waited_for_and_then_named(tmp_path: Path) -> None:
+    lender = Lendable()
+    lender.acquire(0)
+    with sessions(2, tmp_path, servers=lender) as vector:
+        assert vector.spaces(30.0, lambda: vector.phases() == [Phase.OPENING, Phase.OPENING]) is None
+        with pytest.raises(WaitedInVainError, match="no server came free"):
+            vector.spaces(0.5, lambda: False)
 
 
 def test_an_action_that_is_none_is_the_callers_error(tmp_path: Path) -> None:
