@@ -6,6 +6,7 @@ import enum
 import math
 import os
 import queue
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -96,15 +97,13 @@ class SessionVector:
     def __init__(self, count: int, servers: Servers, config: SessionConfig) -> None:
         self.losses = 0  # of servers and hosts so far, replaced or not yet
         self._servers, self._config = servers, config
-        self._directory = tempfile.TemporaryDirectory(prefix="carlad-")
         self._reports: queue.SimpleQueue[tuple[int, Opened | Exception]] = queue.SimpleQueue()
         self._news: list[Event] = []
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._poller = zmq.Poller()
         self._poller.register(self._wake, zmq.POLLIN)
-        self._members = [_Member(i, Path(self._directory.name) / str(i)) for i in range(count)]
+        self._members = [_Member(i, Path(tempfile.mkdtemp(prefix="carlad-session-"))) for i in range(count)]
         for member in self._members:
-            member.directory.mkdir()
             self._open(member, None)
 
     @property
@@ -180,7 +179,8 @@ class SessionVector:
             if isinstance(report := self._reports.get()[1], Opened):
                 report.close()
         os.close(self._wake)
-        self._directory.cleanup()
+        for member in self._members:
+            shutil.rmtree(member.directory, ignore_errors=True)
 
     def _request(
         self, member: _Member, request: Reset | Step, arrays: dict[str, Array] | None, to: Phase
