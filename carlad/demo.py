@@ -244,7 +244,9 @@ def _until(
     with console.status(f"waiting until {what}"):
         while not condition():
             if process is not None and process.poll() is not None and not condition():
-                raise DemoFailedError(f"{process.args[2]} ended ({process.returncode}) before {what}")  # type: ignore[index]
+                raise DemoFailedError(
+                    f"its process ended with {process.returncode} before {what}: see its log"
+                )
             if time.monotonic() > deadline:
                 raise DemoFailedError(f"waited {within_s:.0f} s in vain until {what}")
             time.sleep(0.1)
@@ -296,7 +298,8 @@ def _check_nothing_left() -> None:
 def _is_ours(process: psutil.Process) -> bool:
     """Whether `process` descends from this demo: its environment says so."""
     try:
-        return process.pid != os.getpid() and process.environ().get(OWNER) == str(os.getpid())
+        owner: str | None = process.environ().get(OWNER)
+        return process.pid != os.getpid() and owner == str(os.getpid())
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
