@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carlad.standin import towns
-from carlad.standin.towns import Town, grid, opendrive
+from carlad.standin.towns import Town
+from carlad.standin.towns.design import grid, opendrive
+from carlad.standin.towns.design.plan import plan
 from carlad.wire.types import Transform
 
-NAMES = ("Town01", "Town02")
+NAMES = ("Town01", "Town02", "Town03", "Town04", "Town05", "Town10HD")
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -27,20 +29,6 @@ def town(request: pytest.FixtureRequest) -> Town:
 def test_bundled_files_are_what_the_generator_writes() -> None:
     command = [sys.executable, "-m", "carlad.standin.towns.generate", "--check"]
     subprocess.run(command, check=True, timeout=30)
-
-
-def test_towns_are_listed_by_carla_s_names() -> None:
-    assert towns.available() == tuple(f"/Game/Carla/Maps/{name}" for name in NAMES)
-
-
-@pytest.mark.parametrize("name", ["Town01", "Carla/Maps/Town01", "/Game/Carla/Maps/Town01"])
-def test_a_path_before_the_name_is_accepted(name: str) -> None:
-    assert towns.load(name).name == "Carla/Maps/Town01"
-
-
-def test_an_unknown_town_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(towns.UnknownTownError, match=r"'Town99'.*Town01, Town02"):
-        towns.load("Town99")
 
 
 def test_loading_a_town_imports_nothing_heavy() -> None:
@@ -70,20 +58,18 @@ def test_every_lane_is_entered_and_left_by_another(town: Town) -> None:
 
 
 def test_from_any_spawn_point_every_lane_can_be_reached(town: Town) -> None:
-    onward: dict[tuple[int, int], set[tuple[int, int]]] = {}
+    onward: dict[LaneKey, set[LaneKey]] = {}
     for a, b in town.map.get_topology():
         onward.setdefault(_lane(a), set()).add(_lane(b))
+    for waypoint in town.map.generate_waypoints(4.0):
+        for neighbour in _lanes_to_change_to(waypoint):
+            onward.setdefault(_lane(waypoint), set()).add(_lane(neighbour))
+    backward: dict[LaneKey, set[LaneKey]] = {}
+    for lane, others in onward.items():
+        for other in others:
+            backward.setdefault(other, set()).add(lane)
     start = _lane(_waypoint(town, town.spawn_points[0]))
-    reached, waiting = {start}, [start]
-    while waiting:
-        fresh = onward[waiting.pop()] - reached
-        reached |= fresh
-        waiting.extend(fresh)
-    # The inner lane of a wide street that ends at a T is reached from the other lane by changing over.
-    changeable = {
-        _lane(w) for w in town.map.generate_waypoints(5.0) if w.lane_change != carla.LaneChange.NONE
-    }
-    assert set(onward) - reached <= changeable
+    assert _reached(onward, start) == _reached(backward, start) == set(onward)
 
 
 def test_driving_on_is_smooth(town: Town) -> None:
@@ -101,13 +87,16 @@ def test_driving_on_is_smooth(town: Town) -> None:
 def test_traffic_keeps_to_the_right(town: Town) -> None:
     for spawn_point in town.spawn_points:
         waypoint = _waypoint(town, spawn_point)
-        while waypoint.get_left_lane().lane_id * waypoint.lane_id > 0:
-            waypoint = waypoint.get_left_lane()
-        oncoming = waypoint.get_left_lane().transform
-        assert abs(_turn(waypoint.transform.rotation.yaw, oncoming.rotation.yaw)) == pytest.approx(180, abs=1)
-        to_left = oncoming.location - waypoint.transform.location
-        right = waypoint.transform.get_right_vector()
-        assert to_left.x * right.x + to_left.y * right.y == pytest.approx(-grid.LANE_WIDTH_M, abs=0.01)
+        while waypoint is not None and waypoint.lane_id * _waypoint(town, spawn_point).lane_id > 0:
+            right = waypoint.transform.get_right_vector()
+            last, waypoint = waypoint, waypoint.get_left_lane()
+        if waypoint is None or waypoint.lane_type not in (carla.LaneType.Driving, carla.LaneType.Median):
+            continue  # a one-way street
+        assert abs(_turn(last.transform.rotation.yaw, waypoint.transform.rotation.yaw)) == pytest.approx(
+            180, abs=1
+        )
+        to_left = waypoint.transform.location - last.transform.location
+        assert to_left.x * right.x + to_left.y * right.y < 0.0
 
 
 def test_a_four_way_junction_lets_each_approach_turn_left_right_and_go_straight() -> None:
@@ -118,19 +107,17 @@ def test_a_four_way_junction_lets_each_approach_turn_left_right_and_go_straight(
         for phase in group.phases:
             turns = set()
             for stop in town.lights[phase[0]].stop_lines:
-                entry = town.map.get_waypoint_xodr(stop.road_id, stop.lane_id, _station(town, stop))
-                for first in entry.next(3.0):
+                for first in _at(town, stop).next(3.0):
                     last = first.next_until_lane_end(1.0)[-1]
                     turns.add(round(_turn(stop.yaw, last.transform.rotation.yaw) / 90.0))
             assert turns == {-1, 0, 1}
 
 
-def test_pavements_line_the_streets(town: Town) -> None:
+@pytest.mark.parametrize("name", ["Town01", "Town02", "Town05", "Town10HD"])
+def test_pavements_line_the_streets(name: str) -> None:
+    town = towns.load(name)
     for spawn_point in town.spawn_points:
-        waypoint = _waypoint(town, spawn_point)
-        while waypoint.lane_type == carla.LaneType.Driving:
-            waypoint = waypoint.get_right_lane()
-        assert waypoint.lane_type == carla.LaneType.Sidewalk
+        assert _outermost(_waypoint(town, spawn_point)).lane_type == carla.LaneType.Sidewalk
 
 
 def test_lanes_may_be_changed_on_wide_streets_only() -> None:
@@ -145,7 +132,7 @@ def test_lanes_may_be_changed_on_wide_streets_only() -> None:
 def test_every_road_states_a_speed_limit(town: Town) -> None:
     roads = {waypoint.road_id for waypoint in town.map.generate_waypoints(2.0)}
     assert set(town.speed_limits_kmh) == roads
-    assert set(town.speed_limits_kmh.values()) == {30.0, 40.0, 50.0}
+    assert set(town.speed_limits_kmh.values()) <= {30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0}
 
 
 def test_the_geo_reference_is_read() -> None:
@@ -157,26 +144,26 @@ def test_the_geo_reference_is_read() -> None:
 
 
 def test_spawn_points_stand_over_driving_lanes_outside_junctions(town: Town) -> None:
-    assert 24 <= len(town.spawn_points) <= 200
+    assert 50 <= len(town.spawn_points) <= 300
     for spawn_point in town.spawn_points:
         waypoint = _waypoint(town, spawn_point)
         here = waypoint.transform
         assert not waypoint.is_junction
-        assert (
-            math.hypot(spawn_point.location.x - here.location.x, spawn_point.location.y - here.location.y)
-            < 0.1
-        )
-        assert 0.3 <= spawn_point.location.z - here.location.z <= 0.5
-        assert abs(_turn(spawn_point.rotation.yaw, here.rotation.yaw)) < 0.5
+        # In curves the map library is up to half a metre off along the lane.
+        along, across = _apart(here, spawn_point)
+        assert abs(along) < 0.5
+        assert abs(across) < 0.02
+        assert 0.3 <= spawn_point.location.z - here.location.z <= 0.55
+        assert abs(_turn(spawn_point.rotation.yaw, here.rotation.yaw)) < 1.0
 
 
 def test_spawn_points_are_eight_metres_apart_along_a_lane(town: Town) -> None:
     for spawn_point in town.spawn_points:
-        yaw = math.radians(spawn_point.rotation.yaw)
         for other in town.spawn_points:
-            dx, dy = other.location.x - spawn_point.location.x, other.location.y - spawn_point.location.y
-            along, across = dx * math.cos(yaw) + dy * math.sin(yaw), dy * math.cos(yaw) - dx * math.sin(yaw)
-            assert other is spawn_point or abs(across) > 3.0 or abs(along) >= 8.0
+            if other is spawn_point or abs(other.location.z - spawn_point.location.z) > 4.0:
+                continue
+            along, across = _apart(spawn_point, other)
+            assert abs(across) > 3.0 or abs(along) >= 8.0
 
 
 # --- traffic lights --------------------------------------------------------------------------------
@@ -188,7 +175,8 @@ def test_every_signal_is_a_light_with_lanes_to_stop(town: Town) -> None:
     for light in town.lights:
         assert light.stop_lines
         for stop in light.stop_lines:
-            ahead = town.map.get_waypoint_xodr(stop.road_id, stop.lane_id, _station(town, stop)).next(2.0)
+            assert not _at(town, stop).is_junction
+            ahead = _at(town, stop).next(6.0)
             assert ahead
             assert all(waypoint.is_junction for waypoint in ahead)
 
@@ -219,7 +207,7 @@ def test_posts_stand_beside_the_road_at_their_stop_line(town: Town) -> None:
         outermost = light.stop_lines[-1]
         assert 1.5 < min(math.hypot(foot.x - s.x, foot.y - s.y) for s in light.stop_lines) < 5.0
         nearest = town.map.get_waypoint(carla.Location(foot.x, foot.y, foot.z), True, carla.LaneType.Any)
-        assert nearest.lane_type == carla.LaneType.Sidewalk
+        assert nearest.lane_type in (carla.LaneType.Sidewalk, carla.LaneType.Shoulder)
         assert abs(_turn(outermost.yaw + 90.0, light.pose.rotation.yaw)) < 0.1
 
 
@@ -242,7 +230,7 @@ def test_a_light_stops_the_lanes_that_its_validities_name() -> None:
 @pytest.mark.parametrize("columns", [(90.0,), (90.0, 20.0)])
 def test_a_plan_with_too_few_or_too_short_blocks_is_refused(columns: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="cannot plan small"):
-        grid.plan(grid.GridSpec("small", columns, (90.0, 90.0)))
+        plan(grid.network(grid.GridSpec("small", columns, (90.0, 90.0))))
 
 
 _blocks = st.lists(st.floats(60.0, 150.0), min_size=2, max_size=4).map(tuple)
@@ -258,21 +246,54 @@ def test_any_grid_is_drivable(
     wide_rows: frozenset[int],
 ) -> None:
     spec = grid.GridSpec("any", columns, rows, wide_columns, wide_rows)
-    town = towns.from_opendrive("any", opendrive.write(grid.plan(spec)))
+    town = towns.from_opendrive("any", opendrive.write(plan(grid.network(spec))))
     assert all(w.next(2.0) and w.previous(2.0) for w in town.map.generate_waypoints(4.0))
     assert len(town.lights) >= 4
 
 
-def _lane(waypoint: carla.Waypoint) -> tuple[int, int]:
+LaneKey = tuple[int, int]
+
+
+def _lane(waypoint: carla.Waypoint) -> LaneKey:
     return waypoint.road_id, waypoint.lane_id
+
+
+def _lanes_to_change_to(waypoint: carla.Waypoint) -> list[carla.Waypoint]:
+    change = waypoint.lane_change
+    left = waypoint.get_left_lane() if change in (carla.LaneChange.Left, carla.LaneChange.Both) else None
+    right = waypoint.get_right_lane() if change in (carla.LaneChange.Right, carla.LaneChange.Both) else None
+    return [lane for lane in (left, right) if lane is not None and lane.lane_type == carla.LaneType.Driving]
+
+
+def _reached(onward: dict[LaneKey, set[LaneKey]], start: LaneKey) -> set[LaneKey]:
+    reached, waiting = {start}, [start]
+    while waiting:
+        fresh = onward[waiting.pop()] - reached
+        reached |= fresh
+        waiting.extend(fresh)
+    return reached
+
+
+def _outermost(waypoint: carla.Waypoint) -> carla.Waypoint:
+    """The outermost lane on the right."""
+    while (onward := waypoint.get_right_lane()) is not None:
+        waypoint = onward
+    return waypoint
 
 
 def _waypoint(town: Town, pose: Transform) -> carla.Waypoint:
     return town.map.get_waypoint(carla.Location(pose.location.x, pose.location.y, pose.location.z))
 
 
-def _station(town: Town, stop: towns.StopLine) -> float:
-    return float(town.map.get_waypoint(carla.Location(stop.x, stop.y, stop.z)).s)
+def _at(town: Town, stop: towns.StopLine) -> carla.Waypoint:
+    return town.map.get_waypoint(carla.Location(stop.x, stop.y, stop.z))
+
+
+def _apart(origin: carla.Transform | Transform, other: Transform) -> tuple[float, float]:
+    """How far ahead and how far to the right of `origin` another pose is, m."""
+    yaw = math.radians(origin.rotation.yaw)
+    dx, dy = other.location.x - origin.location.x, other.location.y - origin.location.y
+    return dx * math.cos(yaw) + dy * math.sin(yaw), dy * math.cos(yaw) - dx * math.sin(yaw)
 
 
 def _turn(from_deg: float, to_deg: float) -> float:

@@ -2,13 +2,16 @@
 
 available()                      # ("/Game/Carla/Maps/Town01", ...), as get_available_maps answers
 load("Town01")                   # a Town; a path before the name is accepted; raises UnknownTownError
+load("Town01", [Path("maps")])   # files found there take the place of bundled ones of their name
 from_opendrive(name, xodr)       # a Town of any OpenDRIVE text; raises OpenDriveError
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from carlad.standin.towns import files
 from carlad.standin.towns.lights import LightGroup, StopLine, TrafficLight
 from carlad.standin.towns.town import OpenDriveError, Town, from_opendrive
 
@@ -24,21 +27,24 @@ __all__ = [
     "load",
 ]
 
-_FILES = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.xodr"))}
-
 
 class UnknownTownError(LookupError):
     """There is no town of that name."""
 
 
-def available() -> tuple[str, ...]:
-    """Names in the form in which a CARLA server lists its maps."""
-    return tuple(f"/Game/Carla/Maps/{name}" for name in _FILES)
+def available(directories: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Names in the form in which a CARLA server lists its maps. Raises NotADirectoryError."""
+    return tuple(f"/Game/Carla/Maps/{name}" for name in files.names(directories))
 
 
-def load(name: str) -> Town:
-    """A bundled town, by its plain name or with CARLA's path before it."""
+def load(name: str, directories: Sequence[Path] = ()) -> Town:
+    """A town, by its plain name or with CARLA's path before it.
+
+    `directories` hold OpenDRIVE files, or CARLA installations. Raises UnknownTownError, OpenDriveError for a
+    file that is none, NotADirectoryError.
+    """
     plain = name.rpartition("/")[2]
-    if plain not in _FILES:
-        raise UnknownTownError(f"cannot load map {name!r}: there are {', '.join(_FILES)}")
-    return from_opendrive(f"Carla/Maps/{plain}", _FILES[plain].read_text(encoding="utf-8"))
+    path = files.path_of(plain, directories)
+    if path is None:
+        raise UnknownTownError(f"cannot load map {name!r}: there are {', '.join(files.names(directories))}")
+    return from_opendrive(f"Carla/Maps/{plain}", path.read_text(encoding="utf-8-sig", errors="replace"))

@@ -7,29 +7,28 @@ from __future__ import annotations
 
 import argparse
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from carlad.standin.towns import grid, opendrive
+import carla
+
+from carlad.standin.towns.design import opendrive
+from carlad.standin.towns.design.designs import DESIGNS
+from carlad.standin.towns.design.network import Network
+from carlad.standin.towns.design.plan import plan
+from carlad.standin.towns.furnish import furnish
 
 HERE = Path(__file__).parent
 
-SPECS = (
-    grid.GridSpec(
-        name="Town01",
-        columns_m=(95.0, 110.0, 100.0, 85.0),
-        rows_m=(90.0, 105.0, 80.0),
-        arterial_columns=frozenset({2}),
-        arterial_rows=frozenset({1}),
-    ),
-    grid.GridSpec(
-        name="Town02",
-        columns_m=(80.0, 95.0),
-        rows_m=(85.0, 75.0),
-        arterial_rows=frozenset({1}),
-        latitude_deg=48.1,
-        longitude_deg=11.6,
-    ),
-)
+
+def text_of(network: Network) -> str:
+    """The whole OpenDRIVE text of a town, with the lights, signs and crosswalks of its junctions."""
+    bare = opendrive.write(plan(network))
+    document = ET.fromstring(bare.encode())
+    furnish(carla.Map(network.name, bare), document, network.stop_line_m)
+    ET.indent(document, " ")
+    text: bytes = ET.tostring(document, encoding="utf-8", xml_declaration=True)
+    return text.decode() + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,13 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is not current")
     options = parser.parse_args(arguments)
     stale = 0
-    for spec in SPECS:
-        path = HERE / f"{spec.name}.xodr"
-        text = opendrive.write(grid.plan(spec))
+    for design in DESIGNS:
+        network = design()
+        path = HERE / f"{network.name}.xodr"
+        text = text_of(network)
         if not options.check:
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            print(f"{path.name} differs from what its plan gives: run this without --check", file=sys.stderr)
+            print(
+                f"{path.name} differs from what its design gives: run this without --check", file=sys.stderr
+            )
             stale += 1
     return 1 if stale else 0
 

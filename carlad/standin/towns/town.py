@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import carla
 
+from carlad.standin.towns.furnish import furnish
 from carlad.standin.towns.lights import LightGroup, TrafficLight, light_plan
 from carlad.standin.towns.spawn import spawn_points
+from carlad.standin.towns.speeds import speed_limits_kmh
 from carlad.wire.types import Transform
-
-_KMH_PER = {"km/h": 1.0, "mph": 1.609344, "m/s": 3.6, "": 3.6}
 
 
 class OpenDriveError(ValueError):
@@ -39,12 +39,10 @@ class Town:
 def from_opendrive(name: str, xodr: str) -> Town:
     """The town that an OpenDRIVE text describes. Raises OpenDriveError."""
     document = _parse(name, xodr)
-    try:
-        town_map = carla.Map(name, xodr)
-    except RuntimeError as failure:
-        raise OpenDriveError(f"cannot make a map of {name!r}: {failure}") from failure
-    if not town_map.get_topology():
-        raise OpenDriveError(f"cannot make a map of {name!r}: it has no driving lane")
+    town_map = _map(name, xodr)
+    if furnish(town_map, document):
+        xodr = ET.tostring(document, encoding="utf-8", xml_declaration=True).decode()
+        town_map = _map(name, xodr)
     lights, groups = light_plan(town_map, document)
     return Town(
         name=name,
@@ -53,8 +51,18 @@ def from_opendrive(name: str, xodr: str) -> Town:
         spawn_points=spawn_points(town_map),
         lights=lights,
         light_groups=groups,
-        speed_limits_kmh=dict(_speed_limits(document)),
+        speed_limits_kmh=speed_limits_kmh(document),
     )
+
+
+def _map(name: str, xodr: str) -> carla.Map:
+    try:
+        town_map = carla.Map(name, xodr)
+    except RuntimeError as failure:
+        raise OpenDriveError(f"cannot make a map of {name!r}: {failure}") from failure
+    if not town_map.get_topology():
+        raise OpenDriveError(f"cannot make a map of {name!r}: it has no driving lane")
+    return town_map
 
 
 def _parse(name: str, xodr: str) -> ET.Element:
@@ -65,15 +73,3 @@ def _parse(name: str, xodr: str) -> ET.Element:
     if document.tag != "OpenDRIVE":
         raise OpenDriveError(f"cannot read the OpenDRIVE text of {name!r}: its root is <{document.tag}>")
     return document
-
-
-def _speed_limits(document: ET.Element) -> Iterator[tuple[int, float]]:
-    """The first limit of each road: `<type><speed max unit>`; m/s where the unit is left out."""
-    for road in document.iterfind("road"):
-        speed = road.find("type/speed")
-        if speed is None:
-            continue
-        try:
-            yield int(road.get("id", "")), float(speed.get("max", "")) * _KMH_PER[speed.get("unit", "")]
-        except (ValueError, KeyError):
-            continue  # "no limit", or a unit that OpenDRIVE does not have
