@@ -13,10 +13,10 @@ from pathlib import Path
 class FakeDaemon:
     """Started anew it has the same endpoint and journal. See tests/gateway/fake_daemon.py."""
 
-    def __init__(self, folder: Path, size: int, ttl_s: float) -> None:
+    def __init__(self, folder: Path, size: int, ttl_s: float, restart_s: float) -> None:
         self.endpoint = f"ipc://{folder}/run/control.sock"
         self._command = [sys.executable, "-m", "tests.gateway.fake_daemon", self.endpoint, str(folder)]
-        self._command += [str(size), str(ttl_s)]
+        self._command += [str(size), str(ttl_s), str(restart_s)]
         self.start()
 
     def start(self) -> None:
@@ -46,10 +46,10 @@ class FakeDaemon:
 
 
 @contextmanager
-def fake_daemon(size: int = 2, ttl_s: float = 30.0) -> Iterator[FakeDaemon]:
+def fake_daemon(size: int = 2, ttl_s: float = 30.0, restart_s: float = 0.2) -> Iterator[FakeDaemon]:
     """In a short folder, as socket paths must be."""
     with tempfile.TemporaryDirectory(prefix="carlad-") as folder:
-        daemon = FakeDaemon(Path(folder), size, ttl_s)
+        daemon = FakeDaemon(Path(folder), size, ttl_s, restart_s)
         try:
             yield daemon
         finally:

@@ -1,5 +1,8 @@
-"""`python -m tests.gateway.fake_daemon ENDPOINT STATE_DIR SIZE TTL_S`: a real broker and gateway, and a
-fleet without processes. It prints `ready`, ends with its stdin, and takes commands there: `crash SLOT`."""
+"""A real broker and gateway over a fleet without processes.
+
+`python -m tests.gateway.fake_daemon ENDPOINT STATE_DIR SIZE TTL_S RESTART_S` prints `ready`, ends with its
+stdin, and takes commands there: `crash SLOT`.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ from carlad.messages import notices_endpoint
 from tests.broker.fake_servers import FakeServers
 
 
-async def serve(endpoint: str, state_dir: Path, size: int, ttl_s: float) -> None:
+async def serve(endpoint: str, state_dir: Path, size: int, ttl_s: float, restart_s: float) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     requests, published = router_socket(context), context.socket(zmq.PUB)
     journal = Journal(state_dir / "journal.sqlite")
-    servers = FakeServers(size, load_s=0.8, restart_s=0.2)
+    servers = FakeServers(size, load_s=0.8, restart_s=restart_s)
     with listening(requests, endpoint), listening(published, notices_endpoint(endpoint)):
         notices = Notices(published)
         broker = Broker(servers, journal, Terms(ttl_s, 3600.0, size), notices.publish)
@@ -48,4 +51,5 @@ async def _obey(servers: FakeServers) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(serve, sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    _, given_endpoint, given_dir, given_size, given_ttl, given_restart = sys.argv
+    trio.run(serve, given_endpoint, Path(given_dir), int(given_size), float(given_ttl), float(given_restart))
