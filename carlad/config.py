@@ -6,23 +6,16 @@ reads the environment.
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from carlad import toml
 from carlad.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -93,10 +86,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     """The configuration in `path`, or the defaults for None. Raises ConfigError naming file and key."""
     if path is None:
         return resolve(Config(), environ)
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read configuration {path}: {error}") from error
+    text = toml.read(path)
     try:
         return resolve(decode(text), environ)
     except ConfigError as error:
@@ -105,15 +95,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
 
 def decode(text: str) -> Config:
     """Raises ConfigError with the key, and the likely one for a key that does not exist."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"not TOML: {error}") from error
-    _refuse_unknown_keys(table, Config, prefix="")
-    try:
-        config = msgspec.convert(table, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_in_words(error)) from error
+    config = toml.decode(toml.parse(text), Config)
     _check(config)
     return config
 
@@ -209,22 +191,3 @@ def _check_endpoint(key: str, endpoint: str) -> None:
             f"{key}: {path} has {len(os.fsencode(path))} bytes; a socket's path may have "
             f"{SOCKET_PATH_BYTES_MAX}: choose a shorter one"
         )
-
-
-def _refuse_unknown_keys(table: dict[str, Any], section: type[msgspec.Struct], prefix: str) -> None:
-    fields = {field.name: field.type for field in msgspec.structs.fields(section)}
-    for key, value in table.items():
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
-            hint = f"; did you mean {prefix}{near[0]}?" if near else f"; known are {', '.join(fields)}"
-            raise ConfigError(f"{prefix}{key}: no such key{hint}")
-        inner = fields[key]
-        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            _refuse_unknown_keys(value, inner, f"{prefix}{key}.")
-
-
-def _in_words(error: msgspec.ValidationError) -> str:
-    """`Expected int, got str - at $.fleet.size` as `fleet.size: expected int, got str`."""
-    what, _, where = str(error).partition(" - at `$")
-    key = re.sub(r"`$", "", where).lstrip(".")
-    return f"{key}: {what[:1].lower()}{what[1:]}" if key else what

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
+from carlad import toml
 from carlad.errors import ConfigError
 from trainer.env.config import RouteConfig
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _PACKAGED = Path(__file__).parent / "configs"
 
@@ -87,12 +81,9 @@ def load(name: str, overrides: Sequence[str] = (), environ: Mapping[str, str] = 
     CARLA_HOST and CARLA_PORT name the server where the file names none. Raises ConfigError with file and key.
     """
     path = _find(name)
+    text = toml.read(path)
     try:
-        table = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read configuration {path}: {error}") from error
-    try:
-        return decode(table, overrides, environ)
+        return decode(toml.parse(text), overrides, environ)
     except ConfigError as error:
         raise ConfigError(f"cannot use configuration {path}: {error}") from error
 
@@ -111,11 +102,7 @@ def decode(
     if environ and ("CARLA_HOST" in environ or "CARLA_PORT" in environ):
         address = f"{environ.get('CARLA_HOST', '127.0.0.1')}:{environ.get('CARLA_PORT', '2000')}"
         table["servers"] = {"addresses": [address], "sessions": 1, **table.get("servers", {})}
-    _refuse_unknown_keys(table, Config, "")
-    try:
-        config = msgspec.convert(table, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_in_words(error)) from error
+    config = toml.decode(table, Config)
     _check(config)
     return config
 
@@ -142,32 +129,14 @@ def _apply(table: dict[str, Any], assignment: str) -> None:
     if not equals or not last:
         raise ConfigError(f"cannot use override {assignment!r}: write section.key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = toml.parse(f"value = {text}")["value"]
+    except ConfigError:
         value = text
     for section in sections:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
             raise ConfigError(f"cannot use override {assignment!r}: {section} is no section")
     table[last] = value
-
-
-def _refuse_unknown_keys(table: dict[str, Any], struct: type[msgspec.Struct], prefix: str) -> None:
-    fields = {field.name: field.type for field in msgspec.structs.fields(struct)}
-    for key, value in table.items():
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f"did you mean {prefix}{close[0]}?" if close else f"known are {', '.join(sorted(fields))}"
-            raise ConfigError(f"unknown key {prefix}{key}: {hint}")
-        section = fields[key]
-        if isinstance(section, type) and issubclass(section, msgspec.Struct) and isinstance(value, dict):
-            _refuse_unknown_keys(value, section, f"{prefix}{key}.")
-
-
-def _in_words(error: msgspec.ValidationError) -> str:
-    """msgspec's "Expected `float` - at `$.ppo.clip`" with the key first."""
-    what, _, where = str(error).partition(" - at `$.")
-    return f"{where.rstrip('`')}: {what}" if where else what
 
 
 def _check(config: Config) -> None:

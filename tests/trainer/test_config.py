@@ -37,22 +37,22 @@ def test_overrides_win_and_are_toml() -> None:
 @pytest.mark.parametrize(
     ("table", "overrides", "reason"),
     [
-        ({"ppo": {"learning_rat": 1}}, [], r"unknown key ppo.learning_rat: did you mean ppo.learning_rate\?"),
+        ({"ppo": {"learning_rat": 1}}, [], r"ppo.learning_rat: no such key; did you mean ppo.learning_rate\?"),
         ({"env": {"reward": {"progres": 1}}}, [], r"did you mean env.reward.progress\?"),
-        ({"pop": {}}, [], r"unknown key pop: did you mean ppo\?"),
-        ({"xyz": 1}, [], "unknown key xyz: known are env, policy, ppo, servers, train"),
-        ({}, ["ppo.lr=1"], "unknown key ppo.lr: "),
+        ({"pop": {}}, [], r"pop: no such key; did you mean ppo\?"),
+        ({"xyz": 1}, [], "xyz: no such key; known are train, servers, env, policy, ppo"),
+        ({}, ["ppo.lr=1"], "ppo.lr: no such key"),
         ({}, ["ppo"], "cannot use override 'ppo': write section.key=value"),
         ({"train": {"seed": 1}}, ["train.seed.x=1"], "train.seed.x=1'?: seed is no section"),
-        ({"ppo": {"clip": "high"}}, [], "^ppo.clip: Expected `float`, got `str`"),
-        ({"ppo": {"clip": 2.0}}, [], "^ppo.clip: Expected `float` <= 1"),
-        ({"train": {"total_steps": -1}}, [], "^train.total_steps: Expected `int` >= 0"),
+        ({"ppo": {"clip": "high"}}, [], "^ppo.clip: expected `float`, got `str`"),
+        ({"ppo": {"clip": 2.0}}, [], "^ppo.clip: expected `float` <= 1"),
+        ({"train": {"total_steps": -1}}, [], "^train.total_steps: expected `int` >= 0"),
         ({"env": {"delta_s": 0.5}}, [], "^env.delta_s: "),
         ({"env": {"route_max_m": 10.0}}, [], "^env: route_max_m 10 is below route_min_m 60"),
         ({"servers": {"addresses": ["h:1"]}}, [], "servers.addresses: 1 given, but servers.sessions is 2"),
         ({"servers": {"addresses": ["nowhere", "h:1"]}}, [], r"^servers.addresses\[0\]: "),
         ({"ppo": {"batch_steps": 8}}, [], "^ppo.minibatch_steps: 256 is more than ppo.batch_steps, 8"),
-        ({"ppo": 3}, [], "^ppo: Expected `object`"),
+        ({"ppo": 3}, [], "^ppo: expected `object`"),
     ],
 )
 def test_what_cannot_be_used_is_named(table: dict[str, Any], overrides: list[str], reason: str) -> None:
@@ -64,7 +64,7 @@ def test_what_cannot_be_used_is_named(table: dict[str, Any], overrides: list[str
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: str | bytes) -> None:
     path = tmp_path / "bad.toml"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(ConfigError, match=f"cannot read configuration {path}"):
+    with pytest.raises(ConfigError, match=f"cannot (read|use) configuration {path}"):
         load(str(path))
 
 
