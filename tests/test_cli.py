@@ -15,6 +15,8 @@ import pytest
 from carlad import cli
 from carlad.cli.commands import new_lines
 from carlad.cli.tables import duration
+from carlad.client import Client
+from tests.daemon_process import until_status
 from tests.gateway.daemons import FakeDaemon, fake_daemon
 
 EXAMPLES_OF = ["status", "lease", "renew", "release", "logs", "events"]
@@ -174,6 +176,20 @@ def test_following_ends_with_an_interrupt_and_without_a_traceback(
     assert follower.returncode == 130
     assert said == b""
     carlactl(daemon.endpoint, "release", lease_id)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_is_interrupted_while_waiting_leaves_the_queue(daemon: FakeDaemon, number: int) -> None:
+    with Client(daemon.endpoint) as client:
+        held = [client.acquire(wait_s=5.0).lease_id for _ in "ab"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "carlad.cli", "--endpoint", daemon.endpoint, "lease", "--wait", "60"]
+        ) as waiter:
+            until_status(client, lambda status: status.waiting == 1)
+            waiter.send_signal(number)
+        until_status(client, lambda status: status.waiting == 0, 2.0)
+        for lease_id in held:
+            client.release(lease_id)
 
 
 def test_output_into_a_closed_pipe_is_no_error(daemon: FakeDaemon) -> None:

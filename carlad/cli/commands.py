@@ -20,6 +20,7 @@ from carlad.messages import LOG_LINES_MAX, Message, Notice, Queued
 
 _STATUS_PERIOD_S = 1.0
 _LOG_PERIOD_S = 0.5
+_WIDTH_OF_FILES = 160
 
 
 def status(client: Client, arguments: argparse.Namespace) -> None:
@@ -109,7 +110,8 @@ def _print_notice(notice: Notice) -> None:
 
 
 def _console() -> Console:
-    return Console(highlight=False)
+    """As wide as the terminal; in a file or a pipe wide enough for one line a slot."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
 
 
 @contextmanager

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from carlad import __version__
@@ -18,6 +20,7 @@ from carlad.messages import LOG_LINES_MAX
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+_INTERRUPTS = (signal.SIGTERM, signal.SIGHUP)
 _EXIT_CODES = """\
 Exit codes: 0 done, 1 refused or failed, 2 bad usage or configuration, 3 no daemon, 4 waited in vain.
 """
@@ -37,7 +40,7 @@ def carlactl(argv: Sequence[str] | None = None) -> int:
     """Does one command. Returns the exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        with Client(getattr(arguments, "endpoint", None)) as client:
+        with _signals_interrupt(), Client(getattr(arguments, "endpoint", None)) as client:
             run: Callable[[Client, argparse.Namespace], None] = arguments.run
             run(client, arguments)
             sys.stdout.flush()
@@ -50,6 +53,17 @@ def carlactl(argv: Sequence[str] | None = None) -> int:
         print(f"carlactl: {error}", file=sys.stderr)
         return exit_code(error)
     return 0
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """SIGTERM, and SIGHUP of a terminal that was closed, too: a request that waits is then withdrawn."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def exit_code(error: CarladError) -> int:

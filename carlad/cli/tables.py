@@ -35,7 +35,7 @@ def status(shown: Status) -> Group:
 def _slots(slots: tuple[SlotStatus, ...]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("SLOT", "STATE", "SERVER", "MAP", "LEASE", "PID", "RUN", "RESTARTS", "REASON"):
-        table.add_column(name, overflow="fold" if name == "REASON" else "ellipsis")
+        table.add_column(name, no_wrap=name != "REASON")
     for slot in slots:
         table.add_row(
             str(slot.slot),
