@@ -1,7 +1,7 @@
 """carlad.toml, decoded once into frozen structs; every default carries its unit and its reason.
 
-An empty file is a working configuration: a fleet of two stand-ins. This is the only module that
-reads the environment.
+An empty file is a working configuration: a fleet of two stand-ins. No other module looks
+for settings in the environment.
 """
 
 from __future__ import annotations

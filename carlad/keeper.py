@@ -72,7 +72,10 @@ class Keeper:
         return True
 
     def _hear(self, frames: list[bytes]) -> None:
-        notice = msgspec.msgpack.decode(frames[-1], type=Notice)
+        try:
+            notice = msgspec.msgpack.decode(frames[-1], type=Notice)
+        except msgspec.MsgspecError:  # of a daemon of another version: the next renewal tells how it stands
+            return
         if notice.lease_id == self._granted.lease_id and notice.event != "lease.granted":
             self._lose(notice.reason or notice.event)
 

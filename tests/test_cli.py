@@ -1,13 +1,15 @@
-"""carlactl and carlad as their users call them: as processes, judged by output and exit code."""
+"""carlactl and carlad as their users call them, judged by output and exit code."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -30,20 +32,17 @@ def daemon() -> Iterator[FakeDaemon]:
 
 def carlactl(endpoint: str, *arguments: str, code: int = 0) -> str:
     """What it printed on stdout; on stderr where it failed, which is then one line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "carlad.cli", *arguments],
-        env={**os.environ, "CARLAD_ENDPOINT": endpoint},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == code, done
-    if code not in (0, 2):
-        assert done.stdout == ""
-        assert done.stderr.count("\n") == 1
-        assert done.stderr.startswith("carlactl: ")
-    return done.stdout if code == 0 else done.stderr
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        returned = cli.carlactl(["--endpoint", endpoint, *arguments])
+    assert returned == code, err.getvalue()
+    if code == 0:
+        assert err.getvalue() == ""
+        return out.getvalue()
+    assert out.getvalue() == ""
+    assert err.getvalue().count("\n") == 1
+    assert err.getvalue().startswith("carlactl: ")
+    return err.getvalue()
 
 
 def test_a_lease_is_taken_renewed_and_released(daemon: FakeDaemon) -> None:
@@ -139,7 +138,8 @@ def test_an_endpoint_that_cannot_be_one_has_exit_code_2(
 def test_the_endpoint_may_come_before_or_after_the_command(daemon: FakeDaemon, before: bool) -> None:
     option = ("--endpoint", daemon.endpoint.removeprefix("ipc://"))
     arguments = (*option, "status") if before else ("status", *option)
-    assert str(daemon.pid) in carlactl("/nowhere", *arguments)
+    command = [sys.executable, "-m", "carlad.cli", *arguments]
+    assert str(daemon.pid) in subprocess.check_output(command, text=True, timeout=20)
 
 
 def test_logs_are_the_last_lines_and_a_slot_that_is_not_there_is_refused(daemon: FakeDaemon) -> None:
@@ -207,8 +207,19 @@ def test_help_has_examples_and_exit_codes(command: str, capsys: pytest.CaptureFi
     assert "4 waited in vain" in shown
 
 
-def test_versions_are_told() -> None:
-    assert carlactl("/nowhere", "--version").startswith("carlactl 0.")
+def test_the_endpoint_may_come_from_the_environment(daemon: FakeDaemon) -> None:
+    shown = subprocess.check_output(
+        [sys.executable, "-m", "carlad.cli", "status", "--json"],
+        env={**os.environ, "CARLAD_ENDPOINT": daemon.endpoint},
+        timeout=20,
+    )
+    assert json.loads(shown)["daemon"]["pid"] == daemon.pid
+
+
+def test_versions_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.carlactl(["--version"])
+    assert capsys.readouterr().out.startswith("carlactl 0.")
     told = subprocess.check_output([sys.executable, "-m", "carlad", "--version"], text=True)
     assert told.startswith("carlad 0.")
 
