@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.rendering.lanes import Lane
-from carlad.standin.rendering.mesh import Color, Mesh, box, quads, uniform, up, yaw_matrix
+from carlad.standin.rendering.mesh import Color, Mesh, box, join, quads, uniform, up, yaw_matrix
 from carlad.wire.types import CityObjectLabel as Tag
 
 _FACADES: tuple[Color, ...] = (
@@ -69,8 +69,8 @@ class _Ground:
         self._discs = np.concatenate((self._discs, discs))
 
 
-def neighbourhood(map_name: str, lanes: Sequence[Lane]) -> Iterator[Mesh]:
-    """Houses and trees along the outer border of every road outside junctions."""
+def neighbourhood(map_name: str, lanes: Sequence[Lane]) -> Iterator[tuple[Mesh, float]]:
+    """Houses and trees along the outer border of every road outside junctions, and their yaws in degrees."""
     chance = random.Random(zlib.crc32(map_name.encode()))
     ground = _Ground(lanes)
     borders = list(_outer_borders(lanes))
@@ -79,11 +79,11 @@ def neighbourhood(map_name: str, lanes: Sequence[Lane]) -> Iterator[Mesh]:
         for lot in _lots(lane, chance):
             if ground.is_free(lot):
                 ground.take(lot)
-                yield from _house(lot, bottom, chance)
+                yield join(_house(lot, bottom, chance)), lot.yaw_deg
     for lane in borders:
         for place in _tree_places(lane, chance):
             if ground.is_free(place):
-                yield from _tree(place, bottom, chance)
+                yield join(_tree(place, bottom, chance)), 0.0
 
 
 def _lane_discs(lane: Lane) -> npt.NDArray[np.float64]:

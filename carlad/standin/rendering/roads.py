@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.rendering.lanes import Lane
-from carlad.standin.rendering.mesh import Color, Mesh, quads, strip, uniform, up
+from carlad.standin.rendering.mesh import Color, Mesh, join, quads, strip, uniform, up
 from carlad.standin.towns import Town
 from carlad.wire.types import CityObjectLabel as Tag
 
@@ -44,7 +44,7 @@ def surfaces(lanes: Sequence[Lane]) -> Iterator[Mesh]:
     """Asphalt, verges, pavements with their kerbs, the insides of junctions and the country around."""
     for lane in lanes:
         if lane.is_sidewalk:
-            yield from _pavement(lane)
+            yield join(_pavement(lane))
         elif lane.kind in (
             "driving",
             "bidirectional",

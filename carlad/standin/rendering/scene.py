@@ -7,27 +7,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.rendering import signals
-from carlad.standin.rendering.buildings import neighbourhood
 from carlad.standin.rendering.daylight import daylight, pack, shade
-from carlad.standin.rendering.lanes import lanes_of
-from carlad.standin.rendering.mesh import Mesh, join
+from carlad.standin.rendering.mesh import Mesh
 from carlad.standin.rendering.objects import Objects
-from carlad.standin.rendering.roads import markings, stop_lines, surfaces
 from carlad.standin.rendering.shapes import ObjectMesh, mesh_of
+from carlad.standin.rendering.statics import Static, cast, caster_of
+from carlad.standin.rendering.street_lights import TRIANGLES_PER_BULB
+from carlad.standin.rendering.structures import Structure, structures_of
 from carlad.standin.towns import Town
 from carlad.wire.types import CityObjectLabel, TrafficLightState, WeatherParameters
 
 T = TypeVar("T")
+
+NOTHING_HIDDEN: frozenset[int] = frozenset()
+INSTANCE_MAX = 0xFFFF  # instance images have 16 bits for an object
 
 _SKIP_M = 1e-3  # past a surface that is seen from behind
 _BACK_FACES_MAX = 6  # surfaces that a ray may leave from inside before it counts as lost
@@ -50,37 +51,65 @@ class Scene:
 
     def __init__(self, town: Town) -> None:
         self.town = town
-        self._building = threading.Lock()
-        self._static: _Static | None = None
+        self._building = threading.RLock()
+        self._static: Static | None = None
+        self._altered: tuple[frozenset[int], Static] | None = None
 
     def warm(self) -> None:
         """Import Open3D and build the town now; safe in any thread. Takes about a second."""
         self.static()
 
-    def static(self) -> _Static:
+    @cached_property
+    def structures(self) -> tuple[Structure, ...]:
+        """What stands still; found without Open3D."""
+        with self._building:
+            return structures_of(self.town)
+
+    def static(self, hidden: frozenset[int] = NOTHING_HIDDEN) -> Static:
+        """The town without the structures of these indices. Of altered towns the latest one is kept."""
         with self._building:
             if self._static is None:
-                self._static = _Static(self.town)
-            return self._static
+                self._static = Static.of(self.town, self.structures)
+            if not hidden:
+                return self._static
+            if self._altered is None or self._altered[0] != hidden:
+                self._altered = hidden, self._static.without(hidden)
+            return self._altered[1]
 
-    def frame(self, objects: Objects, lights: Sequence[int] | None = None) -> Frame:
+    def frame(
+        self,
+        objects: Objects,
+        lights: Sequence[int] | None = None,
+        burning: Sequence[tuple[int, int, int] | None] = (),
+        hidden: frozenset[int] = NOTHING_HIDDEN,
+    ) -> Frame:
         """The town at one moment: `objects` as they stand, `lights` in the order of `town.lights`.
 
-        Costs nothing until a sensor looks. Without `lights` all lamps are off.
+        `burning` are the colours of the street lights that are lit, `hidden` the structures that are not
+        there. Costs nothing until a sensor looks. Without `lights` all lamps are off.
         """
         states = tuple(lights) if lights is not None else (TrafficLightState.OFF,) * len(self.town.lights)
         if len(states) != len(self.town.lights):
             raise ValueError(f"cannot show {len(states)} light states: the town has {len(self.town.lights)}")
-        return Frame(self, objects, states)
+        return Frame(self, objects, states, tuple(burning), hidden)
 
 
 class Frame:
     """One moment of a scene. Tables have a row for each static triangle, then the sky, then the objects'."""
 
-    def __init__(self, scene: Scene, objects: Objects, lights: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        objects: Objects,
+        lights: tuple[int, ...],
+        burning: tuple[tuple[int, int, int] | None, ...],
+        hidden: frozenset[int],
+    ) -> None:
         self.objects = objects
         self.lights = lights
         self._scene = scene
+        self._burning = burning
+        self._hidden = hidden
         self._kept: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
@@ -91,8 +120,8 @@ class Frame:
         return kept
 
     @cached_property
-    def static(self) -> _Static:
-        return self._scene.static()
+    def static(self) -> Static:
+        return self._scene.static(self._hidden)
 
     @property
     def sky(self) -> int:
@@ -115,6 +144,13 @@ class Frame:
         return np.concatenate((np.zeros(self.sky + 1, np.uint32), self._moving.object_id))
 
     @cached_property
+    def instances(self) -> npt.NDArray[np.uint32]:
+        """uint32 (rows,), what each surface is part of: an actor's id, or counted down from the highest
+        number of 16 bits for the town's structures; 0 for the sky"""
+        town = INSTANCE_MAX - self.static.owner.astype(np.uint32) % INSTANCE_MAX
+        return np.concatenate((town, np.zeros(1, np.uint32), self._moving.object_id))
+
+    @cached_property
     def normals(self) -> npt.NDArray[np.float32]:
         """float32 (rows, 3), outwards"""
         return np.concatenate((self.static.normals, np.zeros((1, 3), np.float32), self.moving.normals))
@@ -126,6 +162,9 @@ class Frame:
         words = np.concatenate((self.static.palette(weather), np.zeros(1, np.uint32), moving))
         lamps = pack(signals.lamp_colors(self.lights))
         words[self.sky - len(lamps) : self.sky] = lamps
+        for row, color in zip(self.static.bulb_rows, self._burning, strict=False):
+            if color is not None:
+                words[row : row + TRIANGLES_PER_BULB] = pack(np.array(color))
         return words
 
     def cast(self, rays: npt.NDArray[np.float32], candidates: npt.NDArray[np.intp] | None = None) -> Hits:
@@ -136,7 +175,7 @@ class Frame:
         """
         if not len(rays):
             return Hits(np.empty(0, np.float32), np.empty(0, np.int64))
-        distance, triangle = _cast(self.static.caster, rays)
+        distance, triangle = cast(self.static.caster, rays)
         np.minimum(triangle, self.sky, out=triangle)
         if not len(self.objects) or (candidates is not None and not len(candidates)):
             return Hits(distance, triangle)
@@ -151,8 +190,8 @@ class Frame:
     def _cast_moving(
         self, rays: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Like `_cast`, but a surface seen from behind is looked through: sensors sit inside vehicles."""
-        distance, triangle = _cast(self._caster, rays)
+        """Like `cast`, but a surface seen from behind is looked through: sensors sit inside vehicles."""
+        distance, triangle = cast(self._caster, rays)
         normals = self.moving.normals
         for _ in range(_BACK_FACES_MAX):
             hit = np.flatnonzero(np.isfinite(distance))
@@ -163,7 +202,7 @@ class Frame:
             onward = rays[behind].copy()
             passed = distance[behind] + _SKIP_M / np.linalg.norm(onward[:, 3:], axis=1)
             onward[:, :3] += onward[:, 3:] * passed[:, None]
-            rest, triangle[behind] = _cast(self._caster, onward)
+            rest, triangle[behind] = cast(self._caster, onward)
             distance[behind] = passed + rest
         distance[behind] = np.inf
         return distance, triangle
@@ -174,53 +213,4 @@ class Frame:
 
     @cached_property
     def _caster(self) -> Any:
-        return _caster(self.moving)
-
-
-class _Static:
-    """What stands still in a town. The lamps' triangles come last."""
-
-    def __init__(self, town: Town) -> None:
-        lanes = list(lanes_of(town.map, town.xodr))
-        self.mesh = join(
-            (
-                *surfaces(lanes),
-                *markings(lanes),
-                *stop_lines(town),
-                *neighbourhood(town.name, lanes),
-                *signals.posts(town),
-                *signals.lamps(town),
-            )
-        )
-        self.normals = self.mesh.normals
-        self.caster = _caster(self.mesh)
-        self._lit_by: WeatherParameters | None = None
-        self._palette = np.empty(0, np.uint32)
-
-    def palette(self, weather: WeatherParameters) -> npt.NDArray[np.uint32]:
-        """uint32 (T,), as in `Frame.palette`; kept until the weather changes."""
-        if weather != self._lit_by:
-            self._lit_by = copy(weather)
-            self._palette = shade(self.mesh.color, self.normals, daylight(weather))
-        return self._palette
-
-
-def _caster(mesh: Mesh) -> Any:
-    """An Open3D scene of `mesh`; its primitive ids are the mesh's rows."""
-    o3d = _open3d()
-    scene = o3d.t.geometry.RaycastingScene()
-    corners = np.ascontiguousarray(mesh.corners.reshape(-1, 3))
-    order = np.arange(len(corners), dtype=np.uint32).reshape(-1, 3)
-    scene.add_triangles(o3d.core.Tensor(corners), o3d.core.Tensor(order))
-    return scene
-
-
-def _cast(
-    caster: Any, rays: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    answer = caster.cast_rays(_open3d().core.Tensor(rays))
-    return answer["t_hit"].numpy(), answer["primitive_ids"].numpy().astype(np.int64)
-
-
-def _open3d() -> Any:
-    return import_module("open3d")
+        return caster_of(self.moving)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from carlad.standin.rendering.mesh import Color, Mesh, box, quads, up, yaw_matrix
+from carlad.standin.rendering.mesh import Color, Mesh, box, join, quads, up, yaw_matrix
 from carlad.standin.towns import Town, TrafficLight
 from carlad.wire.types import CityObjectLabel as Tag
 from carlad.wire.types import TrafficLightState
@@ -30,16 +30,20 @@ _DARK = 0.22  # of its colour is left of a lamp that is off
 TRIANGLES_PER_LIGHT = 2 * len(_LAMPS) * len(_HEAD_HEIGHTS_M)
 
 
-def posts(town: Town) -> Iterator[Mesh]:
-    """A post with two heads for each light."""
+def posts(town: Town) -> Iterator[tuple[Mesh, float]]:
+    """A post for each light, and its yaw in degrees."""
     for light in town.lights:
-        place = light.pose.location
-        foot, yaw = np.array((place.x, place.y, place.z)), _facing(light)
         top = _HEAD_HEIGHTS_M[-1] + _HEAD_EXTENT_M[2]
-        yield box(foot + up(top / 2), (0.07, 0.07, top / 2), yaw, Tag.POLES, _POST)
-        for height in _HEAD_HEIGHTS_M:
-            center = foot + up(height) + yaw_matrix(yaw) @ (_ARM_M, 0, 0)
-            yield box(center, _HEAD_EXTENT_M, yaw, Tag.TRAFFIC_LIGHT, _HEAD)
+        yaw = _facing(light)
+        yield box(_foot(light) + up(top / 2), (0.07, 0.07, top / 2), yaw, Tag.POLES, _POST), yaw
+
+
+def heads(town: Town) -> Iterator[tuple[Mesh, float]]:
+    """The two heads of each light, and their yaw in degrees."""
+    for light in town.lights:
+        foot, yaw = _foot(light), _facing(light)
+        centers = [foot + up(height) + yaw_matrix(yaw) @ (_ARM_M, 0, 0) for height in _HEAD_HEIGHTS_M]
+        yield join(box(center, _HEAD_EXTENT_M, yaw, Tag.TRAFFIC_LIGHT, _HEAD) for center in centers), yaw
 
 
 def lamps(town: Town) -> Iterator[Mesh]:
@@ -61,6 +65,12 @@ def lamp_colors(states: tuple[int, ...]) -> npt.NDArray[np.uint8]:
         for lamp in _LAMPS
     ]
     return np.repeat(np.array(rows, np.uint8).reshape(-1, 3), 2, axis=0)
+
+
+def _foot(light: TrafficLight) -> npt.NDArray[np.float64]:
+    """(3,), metres, world frame"""
+    place = light.pose.location
+    return np.array((place.x, place.y, place.z))
 
 
 def _facing(light: TrafficLight) -> float:

@@ -1,0 +1,87 @@
+"""A town's still part as one soup of triangles that rays can be cast at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from carlad.standin.rendering import signals
+from carlad.standin.rendering.daylight import daylight, shade
+from carlad.standin.rendering.mesh import Mesh, join
+from carlad.standin.rendering.street_lights import TRIANGLES_PER_BULB, bulbs
+from carlad.standin.rendering.structures import Structure
+from carlad.standin.towns import Town
+from carlad.wire.types import WeatherParameters
+
+
+class Static:
+    """The triangles of all structures; those of the street lights' bulbs and of the lamps come last.
+
+    owner: int64 (T,), index of the structure to which a triangle belongs
+    bulb_rows: the first row of each street light's bulb
+    """
+
+    def __init__(self, mesh: Mesh, owner: npt.NDArray[np.int64], bulb_rows: range) -> None:
+        self.mesh = mesh
+        self.owner = owner
+        self.bulb_rows = bulb_rows
+        self.normals = mesh.normals
+        self.caster = caster_of(mesh)
+        self._lit_by: WeatherParameters | None = None
+        self._palette = np.empty(0, np.uint32)
+
+    @classmethod
+    def of(cls, town: Town, structures: Sequence[Structure]) -> Static:
+        lamps, shining = list(signals.lamps(town)), list(bulbs(town))
+        count = len(structures)
+        heads = np.arange(count - len(lamps), count)
+        masts = np.arange(count - len(lamps) - len(shining), count - len(lamps))
+        sizes = [len(structure.mesh) for structure in structures]
+        owner = np.concatenate(
+            (
+                np.repeat(np.arange(count), sizes),
+                np.repeat(masts, TRIANGLES_PER_BULB),
+                np.repeat(heads, signals.TRIANGLES_PER_LIGHT),
+            )
+        )
+        mesh = join([*(structure.mesh for structure in structures), *shining, *lamps])
+        first, behind = sum(sizes), sum(sizes) + len(shining) * TRIANGLES_PER_BULB
+        return cls(mesh, owner, range(first, behind, TRIANGLES_PER_BULB))
+
+    def without(self, hidden: frozenset[int]) -> Static:
+        """The same tables, in which the triangles of hidden structures are mere points that no ray meets."""
+        corners = self.mesh.corners.copy()
+        corners[np.isin(self.owner, list(hidden))] = 0.0
+        return Static(Mesh(corners, self.mesh.tag, self.mesh.color), self.owner, self.bulb_rows)
+
+    def palette(self, weather: WeatherParameters) -> npt.NDArray[np.uint32]:
+        """uint32 (T,), as in `Frame.palette`; kept until the weather changes."""
+        if weather != self._lit_by:
+            self._lit_by = copy(weather)
+            self._palette = shade(self.mesh.color, self.normals, daylight(weather))
+        return self._palette
+
+
+def caster_of(mesh: Mesh) -> Any:
+    """An Open3D scene of `mesh`; its primitive ids are the mesh's rows."""
+    o3d = _open3d()
+    scene = o3d.t.geometry.RaycastingScene()
+    corners = np.ascontiguousarray(mesh.corners.reshape(-1, 3))
+    order = np.arange(len(corners), dtype=np.uint32).reshape(-1, 3)
+    scene.add_triangles(o3d.core.Tensor(corners), o3d.core.Tensor(order))
+    return scene
+
+
+def cast(caster: Any, rays: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Distance of the first triangle that each ray (N, 6) meets, in lengths of its direction, and its row."""
+    answer = caster.cast_rays(_open3d().core.Tensor(rays))
+    return answer["t_hit"].numpy(), answer["primitive_ids"].numpy().astype(np.int64)
+
+
+def _open3d() -> Any:
+    return import_module("open3d")
