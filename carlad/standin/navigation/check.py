@@ -180,6 +180,7 @@ def _check_tree(tile: TileContent, data: bytes, cell: float) -> None:
     for place, (low, high, index) in enumerate(nodes):
         while open_nodes and open_nodes[-1][0] <= place:
             _demand(open_nodes.pop()[0] == place, "a subtree ends inside another")
+        _demand(place == 0 or bool(open_nodes), f"node {place} is not below the root")
         for _, outer_low, outer_high in open_nodes[-1:]:
             fits = all(map(int.__le__, outer_low, low)) and all(map(int.__ge__, outer_high, high))
             _demand(fits, f"node {place} reaches out of the one above")

@@ -15,6 +15,7 @@ Polygon = tuple[Point, ...]
 EPSILON_M = 0.02  # nearer to a line than this is on it
 _SLIVER_M2 = 0.02
 _SLIVER_WIDTH_M = 0.05
+_PARALLEL = 1e-6
 
 
 def area(polygon: Sequence[Point]) -> float:
@@ -124,17 +125,17 @@ def between(a: Point, b: Point, share: float) -> Point:
 def ray_enters(polygon: Polygon, origin: Point, direction: tuple[float, float]) -> float | None:
     """How far along `direction` (unit) a ray from `origin` meets the polygon, m; 0 where it starts inside."""
     enters, leaves = 0.0, float("inf")
+    further = (origin[0] + direction[0], origin[1] + direction[1], origin[2])
     for a, b in edges(polygon):
-        normal_x, normal_y = a[1] - b[1], b[0] - a[0]  # outwards
-        depth = (a[0] - origin[0]) * normal_x + (a[1] - origin[1]) * normal_y
-        speed = direction[0] * normal_x + direction[1] * normal_y
-        if speed == 0.0:
-            if depth < 0.0:
+        outside = _outside(origin, a, b)
+        leaving = _outside(further, a, b) - outside  # m outwards for each metre of the ray
+        if abs(leaving) < _PARALLEL:
+            if outside > EPSILON_M:
                 return None
-        elif speed < 0.0:
-            enters = max(enters, depth / speed)
+        elif leaving < 0.0:
+            enters = max(enters, outside / -leaving)
         else:
-            leaves = min(leaves, depth / speed)
+            leaves = min(leaves, -outside / leaving)
     return enters if enters < leaves else None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from carlad.standin.navigation.convex import Point, Polygon, edges, hull
+from carlad.standin.navigation.convex import Point, Polygon, between, edges, hull
 from carlad.standin.navigation.patchwork import Area, Patchwork
 from carlad.standin.navigation.pavements import Points, Section, Strip
 
@@ -60,37 +60,35 @@ def _across(roadway: Strip) -> Polygon:
 def reaching_pavements(crosswalk: Polygon, patchwork: Patchwork) -> Polygon:
     """The crosswalk made longer at the two opposite ends from which pavements are nearest."""
     ends = list(edges(crosswalk))
-    depths = [_depths(a, b, patchwork) for a, b in ends]
+    depths = [_depth(between(a, b, 0.5), _outwards(a, b), patchwork) for a, b in ends]
     pairs = [
-        (max(depths[i]) + max(depths[j]), i, j)
+        (depths[i] + depths[j], i, j)
         for i in range(len(ends))
         for j in range(i)
-        if _cosine(ends[i], ends[j]) < _OPPOSITE and min(*depths[i], *depths[j]) < _LIMIT_M
+        if _cosine(ends[i], ends[j]) < _OPPOSITE and min(depths[i], depths[j]) < _LIMIT_M
     ]
     if not pairs:
         return crosswalk
     _, i, j = min(pairs)
-    return hull([*crosswalk, *_moved_out(*ends[i], depths[i]), *_moved_out(*ends[j], depths[j])])
+    return hull([*crosswalk, *_moved_out(*ends[i], patchwork), *_moved_out(*ends[j], patchwork)])
 
 
-def _depths(a: Point, b: Point, patchwork: Patchwork) -> tuple[float, float]:
-    """How far the pavement is from both corners of an end, outwards, m; the limit where there is none."""
-    outwards = _outwards(a, b)
-    one, other = (patchwork.reach(corner, outwards, _LIMIT_M, Area.SIDEWALK) for corner in (a, b))
-    if one is None and other is None:
-        return _LIMIT_M, _LIMIT_M
-    known = one if one is not None else other
-    assert known is not None
-    return (known if one is None else one), (known if other is None else other)
+def _depth(origin: Point, outwards: tuple[float, float], patchwork: Patchwork) -> float:
+    """How far the pavement is from a place, m; the limit where there is none."""
+    depth = patchwork.reach(origin, outwards, _LIMIT_M, Area.SIDEWALK)
+    return _LIMIT_M if depth is None else depth
 
 
-def _moved_out(a: Point, b: Point, depths: tuple[float, float]) -> list[Point]:
-    """The corners of an end where they are just inside the pavement; where it has none, where they were."""
+def _moved_out(a: Point, b: Point, patchwork: Patchwork) -> list[Point]:
+    """The corners of an end where they are just inside the pavement; where only one meets it, as far out."""
     x, y = _outwards(a, b)
+    depths = [_depth(corner, (x, y), patchwork) for corner in (a, b)]
+    known = [depth for depth in depths if depth < _LIMIT_M]
     return [
         (corner[0] + x * far, corner[1] + y * far, corner[2])
-        for corner, depth in ((a, depths[0]), (b, depths[1]))
-        if (far := depth + _INTO_PAVEMENT_M) < _LIMIT_M
+        for corner, depth in zip((a, b), depths, strict=True)
+        if known
+        for far in [min(depth, max(known)) + _INTO_PAVEMENT_M]
     ]
 
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 from math import floor
 from typing import NamedTuple
 
-from carlad.standin.navigation.convex import Polygon, is_sliver, ray_enters, subtract
+from carlad.standin.navigation.convex import EPSILON_M, Polygon, is_sliver, ray_enters, subtract
 
 _CELL_M = 12.0
 _HEADROOM_M = 1.0  # layers further apart than this are different storeys
@@ -49,10 +49,16 @@ class Patchwork:
         self, origin: tuple[float, float, float], direction: tuple[float, float], limit_m: float, area: Area
     ) -> float | None:
         """How far from `origin` along `direction` (unit) the first patch of `area` begins, m."""
-        end = (origin[0] + direction[0] * limit_m, origin[1] + direction[1] * limit_m, origin[2])
+        x, y, z = origin
+        far_x, far_y = x + direction[0] * limit_m, y + direction[1] * limit_m
+        beside = EPSILON_M  # so that a ray along a seam meets one of the patches there
+        corners = (
+            (min(x, far_x) - beside, min(y, far_y) - beside, z),
+            (max(x, far_x) + beside, max(y, far_y) + beside, z),
+        )
         hits = (
             ray_enters(patch.polygon, origin, direction)
-            for patch in self._near(_box((origin, end)))
+            for patch in self._near(_box(corners))
             if patch.area == area
         )
         return min((hit for hit in hits if hit is not None and hit <= limit_m), default=None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, floor
 
-from carlad.standin.navigation.convex import Point, Polygon, is_sliver, split
+from carlad.standin.navigation.convex import Polygon, is_sliver, split
 from carlad.standin.navigation.mesh import WELD_M, Mesh
 from carlad.standin.navigation.patchwork import Area
 
@@ -67,14 +67,13 @@ def tiled(mesh: Mesh, tile_m: float = TILE_M) -> Tiling:
 def cut(pieces: Iterable[tuple[Polygon, Area]], tile_m: float = TILE_M) -> Iterator[tuple[Polygon, Area]]:
     """The polygons cut along the tiles' lines; corners almost on a line are put on it."""
     for polygon, kind in pieces:
-        for strip in _cut_along(polygon, 0, tile_m):
-            for part in _cut_along(strip, 1, tile_m):
-                if not is_sliver(part):
-                    yield part, kind
+        for strip in _cut_along(_snapped(polygon, tile_m), 0, tile_m):
+            for part in _cut_along(_snapped(strip, tile_m), 1, tile_m):
+                if not is_sliver(snapped := _snapped(part, tile_m)):
+                    yield snapped, kind
 
 
-def _cut_along(polygon: Polygon, axis: int, tile_m: float) -> Iterator[Polygon]:
-    rest: Polygon = tuple(_snapped(point, axis, tile_m) for point in polygon)
+def _cut_along(rest: Polygon, axis: int, tile_m: float) -> Iterator[Polygon]:
     first = floor(min(point[axis] for point in rest) / tile_m) + 1
     last = ceil(max(point[axis] for point in rest) / tile_m)
     for k in range(first, last):
@@ -85,18 +84,19 @@ def _cut_along(polygon: Polygon, axis: int, tile_m: float) -> Iterator[Polygon]:
             begin, end = ((_FAR_M, line, 0.0), (-_FAR_M, line, 0.0))
         before, rest = split(rest, begin, end)
         if before:
-            yield tuple(_snapped(point, axis, tile_m) for point in before)
-        rest = tuple(_snapped(point, axis, tile_m) for point in rest)
+            yield before
     if rest:
         yield rest
 
 
-def _snapped(point: Point, axis: int, tile_m: float) -> Point:
+def _snapped(polygon: Polygon, tile_m: float) -> Polygon:
     """Welding must not pull corners off a line, so none may lie close to one."""
-    line = round(point[axis] / tile_m) * tile_m
-    if abs(point[axis] - line) > WELD_M:
-        return point
-    return (line, point[1], point[2]) if axis == 0 else (point[0], line, point[2])
+    return tuple((_on_line(x, tile_m), _on_line(y, tile_m), z) for x, y, z in polygon)
+
+
+def _on_line(coordinate: float, tile_m: float) -> float:
+    line = round(coordinate / tile_m) * tile_m
+    return line if abs(coordinate - line) <= WELD_M else coordinate
 
 
 def _place(mesh: Mesh, polygon: int, tile_m: float) -> tuple[int, int]:
