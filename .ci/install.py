@@ -25,17 +25,22 @@ def main() -> int:
     if not (3, 10) <= sys.version_info[:2] <= (3, 12):
         return _fail("carla 0.9.16 has wheels for Python 3.10 to 3.12 only: make PYTHON=python3.12 ...")
     if not _installed("torch"):
-        _run([*PIP, "install", "-c", CONSTRAINTS, *_torch()])
+        _install_torch()
     _run([*PIP, "install", "--quiet", "-c", CONSTRAINTS, "-e", ".[all,dev]"])
     return _open3d_libraries()
 
 
-def _torch() -> list[str]:
+def _install_torch() -> None:
+    """The CPU build where there is no GPU and the plain package would bring CUDA along."""
     plain = _plain_torch()
-    needs = plain.get("requires_dist", [])
-    if _has_gpu() or not any(re.match(r"(nvidia|cuda)-", need) for need in needs):
-        return ["torch"]
-    return [f"torch=={plain['version']}+cpu", "--extra-index-url", CPU_BUILDS]
+    is_cuda = any(re.match(r"(nvidia|cuda)-", need) for need in plain.get("requires_dist", []))
+    install = [*PIP, "install", "-c", CONSTRAINTS]
+    if is_cuda and not _has_gpu():
+        try:
+            return _run([*install, f"torch=={plain['version']}+cpu", "--extra-index-url", CPU_BUILDS])
+        except subprocess.CalledProcessError:
+            print("install: the CPU build of torch cannot be had, taking the larger one", file=sys.stderr)
+    return _run([*install, "torch"])
 
 
 def _has_gpu() -> bool:
