@@ -95,12 +95,13 @@ class Sensing:
         if actor.type_id.startswith(_SEEING):
             from carlad.standin.vision import INSTRUMENTS
 
-            return INSTRUMENTS[actor.type_id](actor, self._eyes)
+            return INSTRUMENTS[actor.type_id](actor, self.eyes)
         maker = Gnss if actor.type_id == GNSS else Imu
         return maker(actor, self._simulation, self._seed)
 
     @cached_property
-    def _eyes(self) -> Eyes:
+    def eyes(self) -> Eyes:
+        """What sees the world for cameras, LiDARs and rays."""
         from carlad.standin.vision import Eyes  # imported at the first camera: start-up must be quick
 
         return Eyes(self._simulation)

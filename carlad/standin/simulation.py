@@ -11,6 +11,8 @@ from carlad.standin.errors import INVALID_DESCRIPTION
 from carlad.standin.making import Maker
 from carlad.standin.sensing import Sensing
 from carlad.standin.streams import Streams
+from carlad.standin.street_lights import StreetLights
+from carlad.standin.surroundings import ALL_LAYERS, Surroundings
 from carlad.standin.towns import Town
 from carlad.standin.traffic_managers import TrafficManagers
 from carlad.standin.world import Tombstones, World
@@ -55,6 +57,7 @@ class Simulation:
         self._maker = Maker(streams.new_stream)
         self._tombstones = Tombstones()
         self._next_town: Town | None = None
+        self._next_layers = ALL_LAYERS
         self._begin(town)
 
     @property
@@ -93,7 +96,10 @@ class Simulation:
         self.frame += 1
         self.time_s += delta_s
         self.world.step(delta_s)
-        self._publish_world(delta_s, SimulationState.NONE)
+        pending = self.street_lights.update_is_pending()
+        self._publish_world(
+            delta_s, SimulationState.PENDING_LIGHT_UPDATE if pending else SimulationState.NONE
+        )
         self.sensing.publish(self.world.collisions, self.frame, self.time_s, delta_s)
         return self.frame
 
@@ -104,9 +110,10 @@ class Simulation:
         yield from self.streams.drained()
         return frame
 
-    def change_town(self, town: Town, reset_settings: bool) -> None:
-        """Have a new episode begin in `town` as soon as the present call is answered."""
+    def change_town(self, town: Town, reset_settings: bool, layers: int = ALL_LAYERS) -> None:
+        """Have a new episode begin in `town`, with these map layers, once the present call is answered."""
         self._next_town = town
+        self._next_layers = layers
         if reset_settings:
             self.settings = t.EpisodeSettings()
 
@@ -127,6 +134,8 @@ class Simulation:
         self._next_town = None
         self.town = town
         self.world = World(town, self._maker, self._tombstones)
+        self.surroundings = Surroundings(town, self._next_layers)
+        self.street_lights = StreetLights(town)
         self.sensing = Sensing(self, self._seed)
 
     def _publish_world(self, delta_s: float, state: SimulationState) -> None:

@@ -24,6 +24,7 @@ _BESIDE_M = 0.9  # from the outermost lane's border to the mast
 _WARM_WHITE = (255, 214, 160)
 _INTENSITY = 1000.0  # lumen
 _NIGHT_DEG = 0.0  # altitude of the sun below which the day-night cycle lights them
+_REMINDERS_MAX = 50  # a client that has not asked after so many snapshots is gone
 _TOWNS_KEPT = 4
 
 
@@ -51,19 +52,22 @@ class StreetLights:
             for index, mast in enumerate(masts_of(town), start=1)
         }
         self.follows_the_sun = True
-        self._clients: dict[str, bool] = {}  # whether each has heard of the latest change
+        self._clients: dict[int, int] = {}  # snapshots since each was told of a change; 0: it knows all
 
-    @property
     def update_is_pending(self) -> bool:
-        """Whether a client has not heard of the latest change yet."""
-        return not all(self._clients.values())
+        """Whether the next snapshot has to say that a client has not heard of the latest change yet."""
+        if not any(self._clients.values()):
+            return False
+        waited = {client: count + 1 if count else 0 for client, count in self._clients.items()}
+        self._clients = {client: count for client, count in waited.items() if count <= _REMINDERS_MAX}
+        return any(self._clients.values())
 
-    def query(self, client: str) -> list[t.LightState]:
+    def query(self, client: int) -> list[t.LightState]:
         """All lights, for a client that then knows them."""
-        self._clients[client] = True
+        self._clients[client] = 0
         return list(self.by_id.values())
 
-    def update(self, client: str, lights: Sequence[t.LightState], discard_client: bool) -> None:
+    def update(self, client: int, lights: Sequence[t.LightState], discard_client: bool) -> None:
         """Change some lights; ids that do not exist are left out.
 
         The other clients are told, and `client` too unless `discard_client`.
@@ -90,9 +94,10 @@ class StreetLights:
             for light in self.by_id.values()
         )
 
-    def _tell_all_but(self, client: str | None) -> None:
+    def _tell_all_but(self, client: int | None) -> None:
         for other in self._clients:
-            self._clients[other] = other == client
+            if other != client:
+                self._clients[other] = 1
 
 
 def masts_of(town: Town) -> tuple[Mast, ...]:

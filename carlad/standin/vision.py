@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from carlad.standin.actors import Actor
 from carlad.standin.rendering.cameras import CameraModel, Image, render_depth, render_rgb, render_semantic
 from carlad.standin.rendering.lidar import Lidar, LidarModel, SemanticLidar
 from carlad.standin.rendering.objects import Objects
+from carlad.standin.rendering.piercing import first_surfaces
 from carlad.standin.rendering.scene import Frame, Scene
 from carlad.standin.towns import Town
 from carlad.standin.vehicles import Vehicle
@@ -35,7 +36,7 @@ class Eyes:
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
-        self._scene = _scene_of(simulation.town)
+        self._scene = scene_of(simulation.town)
         self._frame: Frame | None = None
         self._frame_number = -1
 
@@ -47,13 +48,22 @@ class Eyes:
         """The world as it is in this tick."""
         simulation = self._simulation
         if self._frame is None or self._frame_number != simulation.frame:
-            lights = simulation.world.lights.states.tolist()
-            self._frame = self._scene.frame(objects(simulation.world), lights)
+            self._frame = self.present()
             self._frame_number = simulation.frame
         return self._frame
 
+    def present(self) -> Frame:
+        """The world as it is now, whatever was moved since the tick."""
+        simulation = self._simulation
+        return self._scene.frame(
+            objects(simulation.world),
+            simulation.world.lights.states.tolist(),
+            simulation.street_lights.burning(),
+            simulation.surroundings.hidden,
+        )
 
-def _scene_of(town: Town) -> Scene:
+
+def scene_of(town: Town) -> Scene:
     """The scene of a town, built once for all its episodes: they follow each other quickly in training."""
     scene = _scenes.pop(town.xodr, None)
     if scene is None:
@@ -64,6 +74,19 @@ def _scene_of(town: Town) -> Scene:
     while len(_scenes) > SCENES_MAX:
         _scenes.popitem(last=False)
     return scene
+
+
+def along(
+    frame: Frame, start: t.Location, direction: t.Vector3D, distance_m: float | None
+) -> Iterator[t.LabelledPoint]:
+    """Where a ray enters things, in order; each thing once. Without `distance_m` as far as `direction` is."""
+    way = np.array((direction.x, direction.y, direction.z))
+    length = float(np.linalg.norm(way))
+    if not length:
+        return
+    reach = length if distance_m is None else distance_m
+    for place, tag in first_surfaces(frame, np.array((start.x, start.y, start.z)), way / length, reach):
+        yield t.LabelledPoint(t.Vector3D(*place.tolist()), tag)
 
 
 class Camera:

@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from carlad.standin.handlers import actors, batch, episode, files, lights, traffic, vehicles
+from carlad.standin.handlers import (
+    actors,
+    batch,
+    episode,
+    files,
+    lights,
+    street_lights,
+    surroundings,
+    traffic,
+    vehicles,
+)
 
 Handler = Callable[..., Any]
 
@@ -35,7 +45,15 @@ HANDLERS: dict[str, Handler] = _named(
     episode.set_weather_parameters,
     episode.get_imui_gravity,
     episode.set_imui_gravity,
-    episode.query_lights_state,
+    surroundings.load_map_layer,
+    surroundings.unload_map_layer,
+    surroundings.get_names_of_all_objects,
+    surroundings.get_environment_objects,
+    surroundings.enable_environment_objects,
+    surroundings.get_all_level_BBs,
+    surroundings.project_point,
+    surroundings.cast_ray,
+    street_lights.update_day_night_cycle,
     files.get_required_files,
     files.request_file,
     files.get_navigation_mesh,
@@ -76,7 +94,12 @@ HANDLERS: dict[str, Handler] = _named(
     traffic.destroy_traffic_manager,
     batch.apply_batch,
 )
-CALLER_HANDLERS: dict[str, Handler] = _named(episode.tick_cue, traffic.add_traffic_manager_running)
+CALLER_HANDLERS: dict[str, Handler] = _named(
+    episode.tick_cue,
+    street_lights.query_lights_state,
+    street_lights.update_lights_state,
+    traffic.add_traffic_manager_running,
+)
 
 # What the real server answers on a worker thread, even while its game thread hangs.
 OFF_THE_GAME_THREAD = frozenset({"version", "get_available_maps"})

@@ -88,7 +88,7 @@ def load_new_episode(sim: Simulation, name: str, reset_settings: bool, layers: i
             town = towns.load(name)
         except towns.UnknownTownError as error:
             raise CallError(f"Map '{name}' not found") from error
-    sim.change_town(town, reset_settings)
+    sim.change_town(town, reset_settings, layers)
 
 
 def get_actor_definitions(sim: Simulation) -> list[t.ActorDefinition]:
@@ -102,6 +102,7 @@ def get_weather_parameters(sim: Simulation) -> t.WeatherParameters:
 def set_weather_parameters(sim: Simulation, weather: t.WeatherParameters) -> None:
     require_finite("a weather", *msgspec.structs.astuple(weather))
     sim.weather = weather
+    sim.street_lights.sun_at(weather.sun_altitude_angle)
 
 
 def get_imui_gravity(sim: Simulation) -> float:
@@ -111,7 +112,3 @@ def get_imui_gravity(sim: Simulation) -> float:
 def set_imui_gravity(sim: Simulation, gravity_mps2: float) -> None:
     require_finite("a gravity", gravity_mps2)
     sim.gravity_mps2 = gravity_mps2
-
-
-def query_lights_state(sim: Simulation, client: str) -> list[t.LightState]:
-    return []  # the towns have no street lights yet
