@@ -109,6 +109,7 @@ def _make_empty(out: Path) -> None:
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
+    (out / "home").mkdir()
 
 
 # --- what is started -------------------------------------------------------------------------------
@@ -141,7 +142,11 @@ def _process(
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=_environment(**environment)
+            command,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            env=_environment(log.parent, **environment),
         ) as process,
     ):
         try:
@@ -150,8 +155,9 @@ def _process(
             _end(process, name)
 
 
-def _environment(**more: str) -> dict[str, str]:
-    return {**os.environ, OWNER: str(os.getpid()), **more}
+def _environment(out: Path, **more: str) -> dict[str, str]:
+    """The carla client keeps navigation meshes in its home: one below `out`."""
+    return {**os.environ, OWNER: str(os.getpid()), "HOME": str(out / "home"), **more}
 
 
 def _end(process: subprocess.Popen[bytes], name: str) -> None:
@@ -173,7 +179,7 @@ def _snapshot(run: Path, out: Path) -> Path:
         [sys.executable, "-m", "viz", "--run", str(run), "--snapshot", str(picture)],
         capture_output=True,
         text=True,
-        env=_environment(),
+        env=_environment(out),
         timeout=VIEWER_MAX_S,
         check=False,
     )
