@@ -45,7 +45,7 @@ def is_convex(polygon: Sequence[Point], dent_m: float = EPSILON_M) -> bool:
 
 
 def convex_parts(quad: Polygon) -> list[Polygon]:
-    """The quad where it is convex, else the triangles of it that are not turned over."""
+    """A quad or triangle where it is convex, else the triangles of the quad that are not turned over."""
     if is_sliver(quad):
         return []
     if is_convex(quad):

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from math import acos, ceil, hypot, radians
+from math import acos, ceil, radians
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _REACH_M = 40.0  # from one end to the other
 _MET_M = 0.5  # ends this close meet without a corner
 _TURN_RAD = radians(18.0)  # of one straight piece
-_HANDLE = 0.38  # of the distance: makes a quarter turn nearly a circle's
+_HANDLE = 0.552  # of the way ahead: makes a quarter turn nearly a circle's
+_SPACING_M = 0.3
 _PROBES = np.linspace(0.05, 0.95, 13)
 
 
@@ -76,8 +77,8 @@ def _joined(town_map: carla.Map, ends: list[_End]) -> Iterator[Strip]:
             free -= {i, j}
             share = np.linspace(0.0, 1.0, _pieces(one, other) + 1)
             yield Strip(
-                _curve(one.inner, one.onwards, other.inner, other.onwards, share),
-                _curve(one.outer, one.onwards, other.outer, other.onwards, share),
+                _spaced(_curve(one.inner, one.onwards, other.inner, other.onwards, share)),
+                _spaced(_curve(one.outer, one.onwards, other.outer, other.onwards, share)),
             )
 
 
@@ -100,10 +101,22 @@ def _pieces(one: _End, other: _End) -> int:
 def _curve(begin: Points, leaving: Points, end: Points, arriving: Points, share: Points) -> Points:
     """Points of a cubic Bezier curve at the given parameters: float64 (n, 3).
 
-    `arriving` points from the end back into the curve, as `leaving` does from its begin.
+    `arriving` points from the end back into the curve, as `leaving` does from its begin. Where one of them
+    points away from the other end, the curve sets out straight towards it instead of making a loop.
     """
-    handle = _HANDLE * hypot(*(end - begin))
-    a, b, c, d = begin, begin + handle * leaving, end + handle * arriving, end
+    chord = end - begin
+    out, back = _HANDLE * max(0.0, chord @ leaving), _HANDLE * max(0.0, -chord @ arriving)
+    a, b, c, d = begin, begin + out * leaving, end + back * arriving, end
     u = share[:, None]
     curve: Points = a * (1 - u) ** 3 + b * 3 * u * (1 - u) ** 2 + c * 3 * u**2 * (1 - u) + d * u**3
     return curve
+
+
+def _spaced(curve: Points) -> Points:
+    """The curve with points that crowd together made one: a tight corner turns about a single point."""
+    spaced = curve.copy()
+    for k in range(1, len(curve) - 1):
+        before, end = spaced[k - 1], curve[-1]
+        if min(np.linalg.norm(spaced[k] - before), np.linalg.norm(spaced[k] - end)) < _SPACING_M:
+            spaced[k] = before
+    return spaced

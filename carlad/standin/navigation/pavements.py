@@ -38,9 +38,12 @@ class Strip:
     outer: Points
 
     def pieces(self) -> Iterator[Polygon]:
-        """Quads from one end to the other, counter-clockwise from above; some may not be convex."""
+        """Quads from one end to the other, counter-clockwise from above; some may not be convex.
+
+        Triangles where one of the lines stands still.
+        """
         for (a, b), (d, c) in zip(pairwise(_points(self.inner)), pairwise(_points(self.outer)), strict=True):
-            quad = (a, b, c, d)
+            quad = tuple(dict.fromkeys((a, b, c, d)))
             yield quad if area(quad) > 0.0 else quad[::-1]
 
 
