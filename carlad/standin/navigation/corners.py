@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from carlad.standin.navigation.pavements import Points, Section, Strip
+from carlad.standin.navigation.pavements import PIECE_M, Points, Section, Strip
 
 if TYPE_CHECKING:
     import carla
@@ -95,7 +95,7 @@ def _is_walkable(town_map: carla.Map, one: _End, other: _End) -> bool:
 
 def _pieces(one: _End, other: _End) -> int:
     cosine = float(np.clip(-one.onwards @ other.onwards, -1.0, 1.0))
-    return max(1, ceil(acos(cosine) / _TURN_RAD), ceil(_apart(one, other) / 25.0))
+    return max(1, ceil(acos(cosine) / _TURN_RAD), ceil(_apart(one, other) / PIECE_M))
 
 
 def _curve(begin: Points, leaving: Points, end: Points, arriving: Points, share: Points) -> Points:
@@ -105,8 +105,8 @@ def _curve(begin: Points, leaving: Points, end: Points, arriving: Points, share:
     points away from the other end, the curve sets out straight towards it instead of making a loop.
     """
     chord = end - begin
-    out, back = _HANDLE * max(0.0, chord @ leaving), _HANDLE * max(0.0, -chord @ arriving)
-    a, b, c, d = begin, begin + out * leaving, end + back * arriving, end
+    ahead, behind = max(0.0, float(chord @ leaving)), max(0.0, float(-chord @ arriving))
+    a, b, c, d = begin, begin + _HANDLE * ahead * leaving, end + _HANDLE * behind * arriving, end
     u = share[:, None]
     curve: Points = a * (1 - u) ** 3 + b * 3 * u * (1 - u) ** 2 + c * 3 * u**2 * (1 - u) + d * u**3
     return curve
@@ -117,6 +117,6 @@ def _spaced(curve: Points) -> Points:
     spaced = curve.copy()
     for k in range(1, len(curve) - 1):
         before, end = spaced[k - 1], curve[-1]
-        if min(np.linalg.norm(spaced[k] - before), np.linalg.norm(spaced[k] - end)) < _SPACING_M:
+        if any(float(np.linalg.norm(spaced[k] - point)) < _SPACING_M for point in (before, end)):
             spaced[k] = before
     return spaced

@@ -23,7 +23,7 @@ INSET_M = 0.3  # walkers keep this far from kerb and wall: CARLA's agent radius
 _STEP_M = 1.0
 _END_GAP_M = 1e-3  # the map library finds no waypoint exactly at a road's end
 _BEND_M = 0.12  # a strip's straight pieces stray no further from the border
-_PIECE_M = 25.0
+PIECE_M = 25.0
 _DEGENERATE_M = 0.05
 
 
@@ -162,7 +162,7 @@ def _split(lines: Points, first: int, last: int, kept: list[int]) -> None:
         share = np.linspace(0.0, 1.0, last - first + 1)[1:-1, None, None]
         stray = np.linalg.norm(lines[first + 1 : last] - begin - share * chord, axis=2).max(axis=1)
         worst = int(stray.argmax())
-        long = float(np.linalg.norm(chord, axis=1).max()) > _PIECE_M
+        long = float(np.linalg.norm(chord, axis=1).max()) > PIECE_M
         if long or stray[worst] > _BEND_M:
             middle = (first + last) // 2 if long else first + 1 + worst
             _split(lines, first, middle, kept)

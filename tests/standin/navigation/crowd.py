@@ -19,6 +19,7 @@ import carla
 
 DELTA_S = 0.1
 REACHED_M = 2.5
+STANDING_M = 0.005  # in a tick
 SETTLE_TICKS = 3  # the crowd is a frame ahead, and a new walker is put onto the mesh
 BODY_M = 0.9  # from a walker's feet to its middle
 
@@ -29,6 +30,7 @@ class Plan:
     ticks: int
     seed: int = 7
     cross_factor: float = 0.0
+    lights: str = ""  # all of them stay so, where one is named
     sample_every: int = 5
 
 
@@ -49,8 +51,7 @@ def main(port: int, plan: Plan) -> dict[str, Any]:
     settings = world.get_settings()
     settings.synchronous_mode, settings.fixed_delta_seconds = True, DELTA_S
     world.apply_settings(settings)
-    world.reset_all_traffic_lights()
-    world.tick()
+    _set_lights(world, plan.lights)
     world.set_pedestrians_seed(plan.seed)
     world.set_pedestrians_cross_factor(plan.cross_factor)
     places = [world.get_random_location_from_navigation() for _ in range(300)]
@@ -66,6 +67,16 @@ def main(port: int, plan: Plan) -> dict[str, Any]:
         "overlap_refused": refused,
         **crowd.seen(),
     }
+
+
+def _set_lights(world: carla.World, state: str) -> None:
+    """The cycle from its start, or every light in one state for ever."""
+    world.reset_all_traffic_lights()
+    world.tick()
+    for light in world.get_actors().filter("traffic.traffic_light") if state else ():
+        light.set_state(carla.TrafficLightState.names[state])
+        light.freeze(True)
+    world.tick()
 
 
 class _Walker:
@@ -131,6 +142,7 @@ class _Crowd:
             "samples": [place for w in self.walkers for place in w.track[:: self._plan.sample_every]],
             "ends": [walker.track[-1] for walker in self.walkers],
             "reached": sum(walker.reached for walker in self.walkers),
+            "stood_share": sum(way < STANDING_M for own in steps for way in own) / sum(map(len, steps)),
             "walked_m": [sum(own) for own in steps],
             "fastest_mps": max(max(own) for own in steps) / DELTA_S,
             "velocity_error_mps": self._velocity_error_mps,

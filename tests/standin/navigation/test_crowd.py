@@ -51,6 +51,13 @@ def test_same_seed_walks_the_same_way_on_a_fresh_server(tmp_path: Path) -> None:
     assert one == other
 
 
+def test_walkers_wait_while_vehicles_have_green(tmp_path: Path) -> None:
+    red, _ = walk(tmp_path / "red", "Town02", Plan(12, ticks=500, lights="Red"))
+    green, _ = walk(tmp_path / "green", "Town02", Plan(12, ticks=500, lights="Green"))
+    assert red["stood_share"] < 0.05
+    assert green["stood_share"] > 0.2
+
+
 def test_bold_walkers_cross_roads(tmp_path: Path) -> None:
     seen, ground = walk(tmp_path, "Town02", Plan(15, ticks=700, cross_factor=1.0))
     areas = shares(seen["samples"], ground)
