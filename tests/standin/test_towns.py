@@ -16,6 +16,7 @@ from carlad.standin import towns
 from carlad.standin.towns import Town
 from carlad.standin.towns.design import grid, opendrive
 from carlad.standin.towns.design.plan import plan
+from carlad.standin.towns.town import town_of
 from carlad.wire.types import Transform
 
 NAMES = ("Town01", "Town02", "Town03", "Town04", "Town05", "Town10HD")
@@ -246,7 +247,7 @@ def test_any_grid_is_drivable(
     wide_rows: frozenset[int],
 ) -> None:
     spec = grid.GridSpec("any", columns, rows, wide_columns, wide_rows)
-    town = towns.from_opendrive("any", opendrive.write(plan(grid.network(spec))))
+    town = town_of("any", opendrive.write(plan(grid.network(spec))))
     assert all(w.next(2.0) and w.previous(2.0) for w in town.map.generate_waypoints(4.0))
     assert len(town.lights) >= 4
 

@@ -22,6 +22,7 @@ class Lane:
     """One lane of one section, in its driving direction.
 
     center, left, right: float (n, 3), the middle and the borders, metres, world frame
+    aside: float (n, 3), the unit vector across the lane, to its right
     """
 
     road_id: int
@@ -32,6 +33,7 @@ class Lane:
     center: npt.NDArray[np.float64]
     left: npt.NDArray[np.float64]
     right: npt.NDArray[np.float64]
+    aside: npt.NDArray[np.float64]
 
     @property
     def is_sidewalk(self) -> bool:
@@ -72,8 +74,8 @@ def _lane(waypoints: tuple[carla.Waypoint, ...], kind: str, junction: str | None
     along = np.stack((np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)), axis=1)
     center[0] -= along[0] * _OVERLAP_M
     center[-1] += along[-1] * _OVERLAP_M
-    half_width = np.array([waypoint.lane_width for waypoint in waypoints])[:, None] / 2
-    to_right = np.stack((-along[:, 1], along[:, 0], along[:, 2]), axis=1) * half_width
+    aside = np.stack((-along[:, 1], along[:, 0], along[:, 2]), axis=1)
+    to_right = aside * (np.array([waypoint.lane_width for waypoint in waypoints])[:, None] / 2)
     return Lane(
         road_id=waypoints[0].road_id,
         lane_id=waypoints[0].lane_id,
@@ -83,4 +85,5 @@ def _lane(waypoints: tuple[carla.Waypoint, ...], kind: str, junction: str | None
         center=center,
         left=center - to_right,
         right=center + to_right,
+        aside=aside,
     )

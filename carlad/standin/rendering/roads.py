@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.rendering.lanes import Lane
-from carlad.standin.rendering.mesh import Color, Mesh, join, quads, strip, uniform, up
+from carlad.standin.rendering.mesh import Color, Mesh, join, join, quads, strip, uniform, up
 from carlad.standin.towns import Town
 from carlad.wire.types import CityObjectLabel as Tag
 
@@ -21,19 +22,26 @@ _ASPHALT: Color = (74, 76, 80)
 _PAVEMENT: Color = (158, 154, 148)
 _KERB: Color = (128, 125, 120)
 _VERGE: Color = (110, 112, 104)
+_CONCRETE: Color = (136, 132, 126)
 _GRASS: Color = (104, 128, 78)
 _PAINT: dict[str, Color] = {"Yellow": (214, 174, 62), "Blue": (70, 110, 190), "Red": (180, 70, 60)}
 _WHITE: Color = (222, 222, 216)
 
+_SMOOTH_M = 0.004
 _KERB_HEIGHT_M = 0.10
 _PAINT_HEIGHT_M = 0.012  # above the asphalt, so that rays meet the paint first
 _JUNCTION_DEPTH_M = 0.02  # the filling of a junction lies this far under its lanes
 _GROUND_DEPTH_M = 0.12  # of the country around, under the lowest road
+_WALL_MIN_M = 0.3
+_BRIDGE_M = 4.0  # from this height on a road is a bridge
+_DECK_M = 0.9
 _GROUND_MARGIN_M = 1500.0  # far enough that its edge is at the horizon
 _LINE_WIDTH_M = 0.15
 _DOUBLE_GAP_M = 0.12
 _DASH_M, _DASH_PERIOD_M = 3, 6
 _STOP_LINE_LENGTH_M = 0.4
+_ZEBRA_PERIOD_M = 1.0
+_SAME_POINT_M = 1e-3
 
 _DASHED = frozenset({"Broken", "BrokenBroken"})
 _DOUBLE = frozenset({"SolidSolid", "SolidBroken", "BrokenSolid", "BrokenBroken"})
@@ -59,6 +67,7 @@ def surfaces(lanes: Sequence[Lane]) -> Iterator[Mesh]:
         else:
             yield _band(lane.left, lane.right, Tag.GROUND, _VERGE)
     yield from _junction_floors(lanes)
+    yield from _walls(lanes)
     yield _country(lanes)
 
 
@@ -67,20 +76,50 @@ def markings(lanes: Sequence[Lane]) -> Iterator[Mesh]:
     for lane in lanes:
         if lane.junction is not None or lane.is_sidewalk:
             continue
-        yield from _border(lane, lane.right, "right_lane_marking")
+        yield join(_border(lane, lane.right, "right_lane_marking"))
         if lane.lane_id == -1:
-            yield from _border(lane, lane.left, "left_lane_marking")
+            yield join(_border(lane, lane.left, "left_lane_marking"))
 
 
 def stop_lines(town: Town) -> Iterator[Mesh]:
-    """A white bar across each lane that a traffic light rules."""
-    for line in (line for light in town.lights for line in light.stop_lines):
+    """A white bar across each lane that a traffic light or a stop sign rules."""
+    lines = [line for light in town.lights for line in light.stop_lines]
+    lines += [line for sign in town.signs if sign.type_id == "traffic.stop" for line in sign.stop_lines]
+    for line in lines:
         yaw = np.radians(line.yaw)
         ahead = np.array((np.cos(yaw), np.sin(yaw), 0.0)) * _STOP_LINE_LENGTH_M
         aside = np.array((-np.sin(yaw), np.cos(yaw), 0.0)) * (line.width / 2 - _LINE_WIDTH_M)
         start = np.array((line.x, line.y, line.z + _PAINT_HEIGHT_M))
         corners = (start - aside, start - aside + ahead, start + aside + ahead, start + aside)
         yield quads([corners], Tag.ROAD_LINES, _WHITE)
+
+
+def crosswalks(town_map: carla.Map) -> Iterator[Mesh]:
+    """Zebra stripes: each crosswalk is four corners and the first again, the first two across the road."""
+    for corners in _crosswalk_corners(town_map):
+        across, along = corners[1] - corners[0], corners[3] - corners[0]
+        count = max(1, int(np.linalg.norm(across) / _ZEBRA_PERIOD_M))
+        starts = corners[0] + across * (np.arange(count)[:, None] + 0.25) / count + up(_PAINT_HEIGHT_M)
+        width = across * 0.5 / count
+        yield quads(
+            np.stack((starts, starts + width, starts + width + along, starts + along), axis=1),
+            Tag.ROAD_LINES,
+            _WHITE,
+        )
+
+
+def _crosswalk_corners(town_map: carla.Map) -> Iterator[Points]:
+    """(4, 3) of each crosswalk with four corners, turned so that its stripes face up."""
+    outline: list[tuple[float, float, float]] = []
+    for place in town_map.get_crosswalks():
+        point = (place.x, place.y, place.z)
+        if not outline or math.dist(point, outline[0]) > _SAME_POINT_M:
+            outline.append(point)
+            continue
+        corners = np.array(outline)
+        outline = []
+        if len(corners) == 4:
+            yield corners if not _turns_right(corners[0], corners[1], corners[3]) else corners[[1, 0, 3, 2]]
 
 
 # --- surfaces --------------------------------------------------------------------------------------
@@ -100,11 +139,23 @@ def _band(left: Points, right: Points, tag: Tag, color: Color) -> Mesh:
 
 
 def _bends(line: Points) -> npt.NDArray[np.bool_]:
-    """bool (n,): the ends of a polyline, and where it turns or swells by more than a millimetre."""
-    bends = np.ones(len(line), dtype=np.bool_)
-    second_difference = line[2:] - 2 * line[1:-1] + line[:-2]
-    bends[1:-1] = np.linalg.norm(second_difference, axis=1) > 1e-3
-    return bends
+    """bool (n,): the points of a polyline that stay when all are within `_SMOOTH_M` (Douglas and Peucker)."""
+    kept = np.zeros(len(line), dtype=np.bool_)
+    kept[[0, -1]] = True
+    pieces = [(0, len(line) - 1)]
+    while pieces:
+        first, last = pieces.pop()
+        inner = line[first + 1 : last] - line[first]
+        if not len(inner):
+            continue
+        chord = line[last] - line[first]
+        away = np.linalg.norm(np.cross(inner, chord), axis=1)
+        farthest = int(away.argmax())
+        if away[farthest] > _SMOOTH_M * np.linalg.norm(chord):
+            middle = first + 1 + farthest
+            kept[middle] = True
+            pieces += [(first, middle), (middle, last)]
+    return kept
 
 
 def _junction_floors(lanes: Sequence[Lane]) -> Iterator[Mesh]:
@@ -139,9 +190,36 @@ def _turns_right(a: Points, b: Points, c: Points) -> bool:
     return bool((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]) <= 0)
 
 
+def _walls(lanes: Sequence[Lane]) -> Iterator[Mesh]:
+    """What holds raised roads up: walls down to the country, under bridges only the deck's edge."""
+    bottom = _lowest(lanes) - _GROUND_DEPTH_M
+    for border in _edges(lanes):
+        height = border[:, 2] - bottom
+        if height.max() > _WALL_MIN_M:
+            depth = np.where(height < _BRIDGE_M, height, _DECK_M)
+            yield _band(border, border - depth[:, None] * up(1.0), Tag.WALLS, _CONCRETE)
+
+
+def _edges(lanes: Sequence[Lane]) -> Iterator[Points]:
+    """The outer borders of all roads, headed so that the road lies to their left."""
+    sides: dict[tuple[int, int, bool], list[Lane]] = defaultdict(list)
+    for lane in lanes:
+        sides[lane.road_id, lane.waypoints[0].section_id, lane.lane_id > 0].append(lane)
+    for (road, section, left), side in sides.items():
+        side.sort(key=lambda lane: abs(lane.lane_id))
+        yield side[-1].right
+        if (road, section, not left) not in sides:
+            yield side[0].left[::-1]
+
+
+def _lowest(lanes: Sequence[Lane]) -> float:
+    return float(min(lane.center[:, 2].min() for lane in lanes))
+
+
 def _country(lanes: Sequence[Lane]) -> Mesh:
     points = np.concatenate([lane.center for lane in lanes])
-    west, south, bottom = points.min(axis=0) - (_GROUND_MARGIN_M, _GROUND_MARGIN_M, _GROUND_DEPTH_M)
+    west, south = points.min(axis=0)[:2] - _GROUND_MARGIN_M
+    bottom = _lowest(lanes) - _GROUND_DEPTH_M
     east, north = points.max(axis=0)[:2] + _GROUND_MARGIN_M
     corners = ((west, south, bottom), (east, south, bottom), (east, north, bottom), (west, north, bottom))
     return quads([corners], Tag.TERRAIN, _GRASS)
@@ -154,16 +232,17 @@ def _border(lane: Lane, line: Points, side: str) -> Iterator[Mesh]:
     """One border of a lane, split where its kind of marking changes."""
     marks = [_look(getattr(waypoint, side)) for waypoint in lane.waypoints]
     starts = [0, *(i for i in range(1, len(marks)) if marks[i] != marks[i - 1]), len(marks)]
-    across = lane.right - lane.left
-    aside = across / np.linalg.norm(across, axis=1, keepdims=True)
     for start, end in pairwise(starts):
         kind, color = marks[start]
         part = slice(start, min(end + 1, len(marks)))
         for offset in _offsets(kind):
-            yield from _line(line[part] + aside[part] * offset, aside[part], kind in _DASHED, color)
+            yield from _line(line[part] + lane.aside[part] * offset, lane.aside[part], kind in _DASHED, color)
 
 
-def _look(marking: carla.LaneMarking) -> tuple[str, Color]:
+def _look(marking: carla.LaneMarking | None) -> tuple[str, Color]:
+    """Kind and colour. Lanes of user maps may have no marking."""
+    if marking is None:
+        return "NONE", _WHITE
     return marking.type.name, _PAINT.get(marking.color.name, _WHITE)
 
 

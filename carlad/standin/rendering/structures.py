@@ -13,8 +13,9 @@ import numpy.typing as npt
 from carlad.standin.rendering.buildings import neighbourhood
 from carlad.standin.rendering.lanes import lanes_of
 from carlad.standin.rendering.mesh import Mesh, yaw_matrix
-from carlad.standin.rendering.roads import markings, stop_lines, surfaces
+from carlad.standin.rendering.roads import crosswalks, markings, stop_lines, surfaces
 from carlad.standin.rendering.signals import heads, posts
+from carlad.standin.rendering.signs import sign_plates, sign_posts
 from carlad.standin.rendering.street_lights import masts
 from carlad.standin.towns import Town
 from carlad.wire.types import CityObjectLabel as Tag
@@ -83,12 +84,14 @@ def structures_of(town: Town) -> tuple[Structure, ...]:
 
 def _things(town: Town) -> Iterator[tuple[str, Layer, Mesh, float]]:
     lanes = list(lanes_of(town.map, town.xodr))
-    for meshes in (surfaces(lanes), markings(lanes), stop_lines(town)):
+    for meshes in (surfaces(lanes), markings(lanes), stop_lines(town), crosswalks(town.map)):
         for mesh in meshes:
             yield _kind(mesh), Layer.NONE, mesh, 0.0
     for mesh, yaw_deg in neighbourhood(town.name, lanes):
         yield _kind(mesh), _LAYER_OF.get(Tag(int(mesh.tag[0])), Layer.NONE), mesh, yaw_deg
-    for mesh, yaw_deg in posts(town):
+    for mesh, yaw_deg in sign_plates(town):
+        yield "TrafficSign", Layer.NONE, mesh, yaw_deg
+    for mesh, yaw_deg in (*sign_posts(town), *posts(town)):
         yield "Pole", Layer.NONE, mesh, yaw_deg
     for mesh, yaw_deg in masts(town):
         yield "StreetLight", Layer.STREET_LIGHTS, mesh, yaw_deg

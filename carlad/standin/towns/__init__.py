@@ -13,7 +13,8 @@ from pathlib import Path
 
 from carlad.standin.towns import files
 from carlad.standin.towns.lights import LightGroup, StopLine, TrafficLight
-from carlad.standin.towns.town import OpenDriveError, Town, from_opendrive
+from carlad.standin.towns.signs import TrafficSign
+from carlad.standin.towns.town import OpenDriveError, Town, from_opendrive, town_of
 
 __all__ = [
     "LightGroup",
@@ -21,6 +22,7 @@ __all__ = [
     "StopLine",
     "Town",
     "TrafficLight",
+    "TrafficSign",
     "UnknownTownError",
     "available",
     "from_opendrive",
@@ -47,4 +49,6 @@ def load(name: str, directories: Sequence[Path] = ()) -> Town:
     path = files.path_of(plain, directories)
     if path is None:
         raise UnknownTownError(f"cannot load map {name!r}: there are {', '.join(files.names(directories))}")
-    return from_opendrive(f"Carla/Maps/{plain}", path.read_text(encoding="utf-8-sig", errors="replace"))
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    build = town_of if files.is_bundled(path) else from_opendrive
+    return build(f"Carla/Maps/{plain}", text)

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 
 import carla
 
-_STEP_M = 0.5
+_STEP_M = 0.5  # back from a junction to the lane that leads into it
+_STRIDE_M = 2.0
+_STRIDES_MAX = 100
+_SIDE_BY_SIDE_DEG = 45.0  # arms closer than this merge
+_CIRCLING_DEG = 70.0  # so do one-way ones closer than this, as at roundabouts and ramps
 _EAST_SLACK_DEG = 0.5  # an arm that points east but for a rounding error comes first
 
 Point = tuple[float, float]
@@ -68,11 +72,16 @@ class Junction:
         return sorted(self.arms.values(), key=lambda arm: (arm.heading + _EAST_SLACK_DEG) % 360.0)
 
     def crossings(self) -> Iterator[tuple[Stream, Stream]]:
-        """Pairs of streams from different arms that cross."""
+        """Pairs of streams from different arms that cross. Streams that come side by side only merge."""
         for i, stream in enumerate(self.streams):
             for other in self.streams[:i]:
-                if stream.incoming != other.incoming and stream.crosses(other):
+                if not self._side_by_side(stream, other) and stream.crosses(other):
                     yield stream, other
+
+    def _side_by_side(self, stream: Stream, other: Stream) -> bool:
+        arm, beside = self.arms[stream.incoming], self.arms[other.incoming]
+        apart = abs((arm.heading - beside.heading + 180.0) % 360.0 - 180.0)
+        return apart < (_SIDE_BY_SIDE_DEG if arm.two_way or beside.two_way else _CIRCLING_DEG)
 
 
 def junctions(town_map: carla.Map) -> list[Junction]:
@@ -86,19 +95,39 @@ def junctions(town_map: carla.Map) -> list[Junction]:
 
 def _junction(given: carla.Junction) -> Junction:
     junction = Junction(given.id)
-    for begin, end in given.get_waypoints(carla.LaneType.Driving):
-        junction.roads.update((begin.road_id, end.road_id))
+    known = set()
+    for begin, _ in given.get_waypoints(carla.LaneType.Driving):
+        junction.roads.add(begin.road_id)
         before = next((w for w in begin.previous(_STEP_M) if not w.is_junction), None)
-        after = next((w for w in end.next(_STEP_M) if not w.is_junction), None)
+        after = _after(begin)
         if before is None or after is None:
-            continue
-        incoming = _arm(junction, before, at_end=before.lane_id < 0, turned=180.0)
-        outgoing = _arm(junction, after, at_end=after.lane_id > 0, turned=0.0)
-        incoming.lanes_in.add(before.lane_id)
-        outgoing.lanes_out.add(after.lane_id)
-        turn = (_heading(after) - _heading(before) + 180.0) % 360.0 - 180.0
-        junction.streams.append(Stream(incoming.key, outgoing.key, _place(before), _place(after), turn))
+            continue  # the way begins at an inner lane section, or ends in the junction
+        lanes = (before.road_id, before.lane_id, after.road_id, after.lane_id)
+        if lanes not in known:
+            known.add(lanes)
+            junction.streams.append(_stream(junction, before, after))
     return junction
+
+
+def _after(waypoint: carla.Waypoint) -> carla.Waypoint | None:
+    """Where the way from `waypoint` leaves the junction."""
+    for _ in range(_STRIDES_MAX):
+        onward = waypoint.next(_STRIDE_M)
+        if not onward:
+            return None
+        waypoint = onward[0]
+        if not waypoint.is_junction:
+            return waypoint
+    return None
+
+
+def _stream(junction: Junction, before: carla.Waypoint, after: carla.Waypoint) -> Stream:
+    incoming = _arm(junction, before, at_end=before.lane_id < 0, turned=180.0)
+    outgoing = _arm(junction, after, at_end=after.lane_id > 0, turned=0.0)
+    incoming.lanes_in.add(before.lane_id)
+    outgoing.lanes_out.add(after.lane_id)
+    turn = (_heading(after) - _heading(before) + 180.0) % 360.0 - 180.0
+    return Stream(incoming.key, outgoing.key, _place(before), _place(after), turn)
 
 
 def _arm(junction: Junction, waypoint: carla.Waypoint, at_end: bool, turned: float) -> Arm:

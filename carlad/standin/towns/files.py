@@ -28,6 +28,10 @@ def path_of(name: str, directories: Sequence[Path] = ()) -> Path | None:
     return files.get(base) if base in _BUNDLED else None
 
 
+def is_bundled(path: Path) -> bool:
+    return path in _BUNDLED.values()
+
+
 def _found(directories: Sequence[Path]) -> dict[str, Path]:
     return {path.stem: path for directory in reversed(directories) for path in _in(directory)}
 

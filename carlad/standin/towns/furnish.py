@@ -7,9 +7,8 @@ as objects with an outline. Kinds of which the text has any already are left as 
 
 from __future__ import annotations
 
-import math
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import carla
@@ -64,7 +63,8 @@ class _Furnisher:
         self._present = _Present.of(document)
         self._town_map = town_map
         self._stop_line_m = stop_line_m
-        self._roads = {int(road.get("id", "-1")): road for road in document.iterfind("road")}
+        self._roads = _by_id(document.iterfind("road"))
+        self._junctions = _by_id(document.iterfind("junction"))
         self._limits = speed_limits_kmh(document)
         self._signal_id = _highest_id(document.iterfind("road/signals/signal"))
         self._controller_id = _highest_id(document.iterfind("controller"))
@@ -94,8 +94,8 @@ class _Furnisher:
     # --- lights and signs --------------------------------------------------------------------------
 
     def _add_lights(self, junction: Junction, found: Control) -> None:
-        element = next(e for e in self._document.iterfind("junction") if e.get("id") == str(junction.id))
-        place = list(self._document).index(self._document.find("junction"))  # type: ignore[arg-type]
+        element = self._junctions[junction.id]
+        place = list(self._document).index(next(iter(self._junctions.values())))
         for sequence, arm in enumerate(found.arms):
             signal = self._add_signal(arm, "TrafficLight", LIGHT, self._stop_line(arm), dynamic=True)
             self._controller_id = max(self._controller_id + 1, int(signal))
@@ -179,10 +179,10 @@ class _Furnisher:
             self._add_crosswalk(road, s, left, right, 1.0 if arm.at_end else -1.0)
 
     def _add_crosswalk(self, road: ET.Element, s: float, left: float, right: float, onward: float) -> None:
-        """`onward`: 1 where the junction lies at the road's end. u points left, v back along the road."""
+        """`onward`: 1 where the junction lies at the road's end. u points along the road, v to its left."""
         self._object_id += 1
         self._added += 1
-        near, far = (-onward * distance for distance in _CROSSWALK_FROM_STOP_LINE_M)
+        near, far = (onward * distance for distance in _CROSSWALK_FROM_STOP_LINE_M)
         half = (left - right) / 2
         crosswalk = ET.SubElement(
             _child(road, "objects"),
@@ -193,15 +193,15 @@ class _Furnisher:
             s=_text(s),
             t=_text((left + right) / 2),
             zOffset="0.0",
-            hdg=repr(math.pi / 2),
+            hdg="0.0",
             roll="0.0",
             pitch="0.0",
             orientation="none",
-            length=_text(2 * half),
-            width=_text(abs(far - near)),
+            length=_text(abs(far - near)),
+            width=_text(2 * half),
         )
         outline = ET.SubElement(crosswalk, "outline")
-        for u, v in ((-half, near), (half, near), (half, far), (-half, far), (-half, near)):
+        for u, v in ((near, -half), (near, half), (far, half), (far, -half), (near, -half)):
             ET.SubElement(outline, "cornerLocal", u=_text(u), v=_text(v), z="0.0")
 
     # --- stations ----------------------------------------------------------------------------------
@@ -221,15 +221,13 @@ def _child(road: ET.Element, tag: str) -> ET.Element:
     return ET.SubElement(road, tag) if found is None else found
 
 
+def _by_id(elements: Iterable[ET.Element]) -> dict[int, ET.Element]:
+    """Elements whose id is a number, in their order."""
+    return {int(element.get("id", "")): element for element in elements if element.get("id", "").isdecimal()}
+
+
 def _highest_id(elements: Iterable[ET.Element]) -> int:
-    return max(_numbers(elements), default=0)
-
-
-def _numbers(elements: Iterable[ET.Element]) -> Iterator[int]:
-    for element in elements:
-        text = element.get("id", "")
-        if text.isdigit():
-            yield int(text)
+    return max(_by_id(elements), default=0)
 
 
 def _text(number: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,7 @@ def light_plan(
     landmarks: dict[str, list[carla.Landmark]] = defaultdict(list)
     for landmark in town_map.get_all_landmarks_of_type(_TRAFFIC_LIGHT_TYPE):
         landmarks[landmark.id].append(landmark)
-    signal_ids = sorted(landmarks, key=_natural)
+    signal_ids = sorted(landmarks, key=natural)
     groups = tuple(_groups(document, signal_ids))
     places = {
         light: (g, p)
@@ -119,7 +119,7 @@ def _sequence(reference: ET.Element) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _natural(signal_id: str) -> tuple[int, str]:
+def natural(signal_id: str) -> tuple[int, str]:
     """Orders "9" before "10"."""
     return (int(signal_id), "") if signal_id.isdigit() else (1 << 62, signal_id)
 
@@ -130,22 +130,26 @@ def _natural(signal_id: str) -> tuple[int, str]:
 def _light(
     town_map: carla.Map, signal_id: str, landmarks: list[carla.Landmark], group: int, phase: int
 ) -> TrafficLight:
+    lines = stop_lines_of(town_map, landmarks)
+    return TrafficLight(signal_id, pose_of(landmarks[0], lines), lines, group, phase)
+
+
+def stop_lines_of(town_map: carla.Map, landmarks: Iterable[carla.Landmark]) -> tuple[StopLine, ...]:
+    """Where the lanes stop that the landmarks of one signal name, before a junction where it lies in one."""
     stops: dict[tuple[int, int], StopLine] = {}
     for landmark in landmarks:
         for lane_id in _ruled_lanes(town_map, landmark):
             waypoint = _before_junction(town_map.get_waypoint_xodr(landmark.road_id, lane_id, landmark.s))
             if waypoint is not None:
                 stops[waypoint.road_id, waypoint.lane_id] = _stop_line(waypoint)
-    place, turn = landmarks[0].transform.location, landmarks[0].transform.rotation
-    stop_lines = tuple(stops.values())
+    return tuple(stops.values())
+
+
+def pose_of(landmark: carla.Landmark, stop_lines: Sequence[StopLine]) -> Transform:
+    """The foot of a signal's post, turned 90 deg from the driving direction."""
+    place, turn = landmark.transform.location, landmark.transform.rotation
     yaw = (stop_lines[0].yaw if stop_lines else turn.yaw) + 90.0
-    return TrafficLight(
-        signal_id=signal_id,
-        pose=Transform(Location(place.x, place.y, place.z), Rotation(0.0, half_turn(yaw), 0.0)),
-        stop_lines=stop_lines,
-        group=group,
-        phase=phase,
-    )
+    return Transform(Location(place.x, place.y, place.z), Rotation(0.0, half_turn(yaw), 0.0))
 
 
 def _ruled_lanes(town_map: carla.Map, landmark: carla.Landmark) -> Iterator[int]:

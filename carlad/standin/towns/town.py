@@ -10,9 +10,13 @@ import carla
 
 from carlad.standin.towns.furnish import furnish
 from carlad.standin.towns.lights import LightGroup, TrafficLight, light_plan
+from carlad.standin.towns.signs import TrafficSign, traffic_signs
 from carlad.standin.towns.spawn import spawn_points
 from carlad.standin.towns.speeds import speed_limits_kmh
+from carlad.standin.towns.trial import verdict
 from carlad.wire.types import Transform
+
+_SAMPLE_M = 5.0
 
 
 class OpenDriveError(ValueError):
@@ -33,11 +37,24 @@ class Town:
     spawn_points: tuple[Transform, ...]
     lights: tuple[TrafficLight, ...]
     light_groups: tuple[LightGroup, ...]
+    signs: tuple[TrafficSign, ...]
     speed_limits_kmh: Mapping[int, float]
 
 
 def from_opendrive(name: str, xodr: str) -> Town:
-    """The town that an OpenDRIVE text describes. Raises OpenDriveError."""
+    """The town that an OpenDRIVE text describes, which is tried out first. Raises OpenDriveError.
+
+    What its junctions lack of lights, signs and crosswalks is added; `Town.xodr` is the completed text.
+    """
+    _parse(name, xodr)
+    failure = verdict(xodr)
+    if failure is not None:
+        raise OpenDriveError(f"cannot make a map of {name!r}: {failure}")
+    return town_of(name, xodr)
+
+
+def town_of(name: str, xodr: str) -> Town:
+    """Like `from_opendrive`, for a text that is known to be sound."""
     document = _parse(name, xodr)
     town_map = _map(name, xodr)
     if furnish(town_map, document):
@@ -51,6 +68,7 @@ def from_opendrive(name: str, xodr: str) -> Town:
         spawn_points=spawn_points(town_map),
         lights=lights,
         light_groups=groups,
+        signs=traffic_signs(town_map),
         speed_limits_kmh=speed_limits_kmh(document),
     )
 
@@ -60,7 +78,7 @@ def _map(name: str, xodr: str) -> carla.Map:
         town_map = carla.Map(name, xodr)
     except RuntimeError as failure:
         raise OpenDriveError(f"cannot make a map of {name!r}: {failure}") from failure
-    if not town_map.get_topology():
+    if not town_map.generate_waypoints(_SAMPLE_M):
         raise OpenDriveError(f"cannot make a map of {name!r}: it has no driving lane")
     return town_map
 

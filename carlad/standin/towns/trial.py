@@ -1,0 +1,39 @@
+"""Tries CARLA's map library on a text in a process of its own: what is malformed can crash it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import lru_cache
+
+_PATIENCE_S = 20.0
+_TRIAL = """
+import sys
+import carla
+town_map = carla.Map("trial", sys.stdin.buffer.read().decode())
+town_map.get_topology()
+for waypoint in town_map.generate_waypoints(2.0):
+    waypoint.next(2.0), waypoint.previous(2.0)
+town_map.get_all_landmarks()
+town_map.get_crosswalks()
+"""
+
+
+@lru_cache(maxsize=2)  # a text is looked at when it is sent and again when it is loaded
+def verdict(xodr: str) -> str | None:
+    """None where the library can work with the text, else what became of it."""
+    command = [sys.executable, "-I", "-c", _TRIAL]
+    try:
+        done = subprocess.run(
+            command,
+            input=xodr.encode(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=_PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired:
+        return f"CARLA's map library was not done with it within {_PATIENCE_S:.0f} s"
+    if done.returncode < 0:
+        return f"CARLA's map library crashes on it (signal {-done.returncode})"
+    lines = done.stderr.decode(errors="replace").splitlines()
+    return lines[-1] if done.returncode and lines else None
