@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.rendering.lanes import Lane
-from carlad.standin.rendering.mesh import Color, Mesh, join, join, quads, strip, uniform, up
+from carlad.standin.rendering.mesh import Color, Mesh, join, quads, strip, uniform, up
 from carlad.standin.towns import Town
 from carlad.wire.types import CityObjectLabel as Tag
 
