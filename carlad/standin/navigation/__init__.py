@@ -52,7 +52,8 @@ def file_name(town_name: str, xodr: str) -> str | None:
 def mesh_file(town_map: carla.Map, xodr: str) -> bytes:
     """The file for a map, checked; empty where nobody can walk. `xodr` is the map's OpenDRIVE text.
 
-    Raises NavigationFileError rather than return what would corrupt the user's process.
+    Raises NavigationFileError rather than return what would corrupt the user's process, and ValueError where
+    the text has numbers that are none.
     """
     pieces = [(patch.polygon, patch.area) for patch in patches(town_map, xodr).patches]
     many = len(pieces) > tiles.POLYGONS_MAX

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import hypot, isfinite, log2
+from math import hypot, isfinite
 
 _FLAG_OF_AREA = {1: 2, 2: 4, 3: 8}
 _DENT_M = 0.06  # by which a corner may lie inside its polygon
@@ -51,14 +51,15 @@ def _tiles(content: bytes) -> list[TileContent]:
     )
     _demand(magic == 0x4D534554 and version == 1, "the set header is not Detour's")
     _demand(0 < count <= tiles_max, f"{count} tiles where {tiles_max} may be")
-    tile_bits, polygon_bits = log2(tiles_max), log2(polygons_max)
-    _demand(tile_bits.is_integer() and polygon_bits.is_integer(), "limits are not powers of two")
+    limits = tiles_max, polygons_max
+    _demand(all(n > 0 and n & (n - 1) == 0 for n in limits), f"limits {limits} are not powers of two")
+    tile_bits, polygon_bits = (n.bit_length() - 1 for n in limits)
     _demand(tile_bits + polygon_bits <= 22, "references leave fewer than 10 bits for their salt")
     tiles: list[TileContent] = []
     place = 40
     for index in range(count):
         reference, size = struct.unpack_from("<Ii", content, place)
-        expected = 1 << int(tile_bits + polygon_bits) | index << int(polygon_bits)
+        expected = 1 << (tile_bits + polygon_bits) | index << polygon_bits
         _demand(reference == expected, f"tile {index} has reference {reference:#x}, not {expected:#x}")
         _demand(0 < size <= len(content) - place - 8, f"tile {index} claims {size} bytes")
         tile = _tile(content[place + 8 : place + 8 + size], reference, polygons_max)
@@ -84,7 +85,7 @@ def _tile(data: bytes, reference: int, polygons_max: int) -> TileContent:
     _demand(0 < polygons <= min(polygons_max, 0x7FFF), f"{polygons} polygons where {polygons_max} may be")
     _demand(0 < vertices < 0xFFFF, f"{vertices} vertices")
     _demand(details == off_mesh_base == polygons and nodes == 2 * polygons - 1, "counts do not fit together")
-    _demand(all(map(isfinite, head[15:25])), "the header has numbers that are not finite")
+    _demand(all(map(isfinite, head[15:25])) and head[24] > 0.0, "the header has numbers that make no sense")
     sizes = (100, 12 * vertices, 32 * polygons, 12 * links, 12 * details, 4 * triangles, 16 * nodes)
     _demand(sum(sizes) == len(data), f"the counts stand for {sum(sizes)} bytes, the tile has {len(data)}")
     starts = [sum(sizes[:i]) for i in range(len(sizes))]

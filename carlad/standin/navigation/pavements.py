@@ -23,7 +23,7 @@ INSET_M = 0.3  # walkers keep this far from kerb and wall: CARLA's agent radius
 _STEP_M = 1.0
 _END_GAP_M = 1e-3  # the map library finds no waypoint exactly at a road's end
 _BEND_M = 0.12  # a strip's straight pieces stray no further from the border
-PIECE_M = 25.0
+PIECE_M = 25.0  # the longest: a path may hold 256 of them
 _DEGENERATE_M = 0.05
 
 
@@ -116,7 +116,7 @@ def _strips(
     for lanes in sidewalks:
         innermost = _table(town_map, road_id, lanes[0], stations)
         outermost = innermost if lanes[0] == lanes[1] else _table(town_map, road_id, lanes[1], stations)
-        if len(innermost) == len(outermost) == count:
+        if len(innermost) == len(outermost) == count and np.isfinite([innermost, outermost]).all():
             borders.append((lanes, _border(innermost, -1.0), _border(outermost, 1.0)))
     if not borders:
         return []
