@@ -9,7 +9,7 @@ from itertools import count
 from carlad.standin import blueprints
 from carlad.standin.actors import Actor
 from carlad.standin.errors import INVALID_DESCRIPTION
-from carlad.standin.sensing import has_stream, is_supported
+from carlad.standin.sensing import has_stream
 from carlad.standin.towns.lights import TrafficLight as PlannedLight
 from carlad.standin.traffic_lights import TrafficLight
 from carlad.standin.vehicles import Vehicle, Vehicles
@@ -40,8 +40,6 @@ class Maker:
         if definition is None:
             raise CallError(INVALID_DESCRIPTION)
         kind = description.id.partition(".")[0]
-        if kind == "sensor" and not is_supported(description.id):
-            raise CallError(f"not supported by the stand-in yet: {description.id}")
         description = completed(description, definition)
         if kind == "vehicle":
             return self._vehicle(description, pose, vehicles)

@@ -19,36 +19,51 @@ if TYPE_CHECKING:
 COLLISION = "sensor.other.collision"
 GNSS = "sensor.other.gnss"
 IMU = "sensor.other.imu"
-_TYPES: dict[str, SensorType] = {  # sensors with a stream
+_TYPES: dict[
+    str, SensorType
+] = {  # those with a stream: all but lane invasion and RSS
     COLLISION: SensorType.COLLISION,
     GNSS: SensorType.GNSS,
     IMU: SensorType.IMU,
     "sensor.camera.rgb": SensorType.RGB,
     "sensor.camera.depth": SensorType.DEPTH,
     "sensor.camera.semantic_segmentation": SensorType.SEMANTIC_SEGMENTATION,
+    "sensor.camera.instance_segmentation": SensorType.INSTANCE_SEGMENTATION,
+    "sensor.camera.normals": SensorType.NORMALS,
+    "sensor.camera.optical_flow": SensorType.OPTICAL_FLOW,
+    "sensor.camera.dvs": SensorType.DVS,
     "sensor.lidar.ray_cast": SensorType.LIDAR,
     "sensor.lidar.ray_cast_semantic": SensorType.SEMANTIC_LIDAR,
+    "sensor.other.radar": SensorType.RADAR,
+    "sensor.other.obstacle": SensorType.OBSTACLE,
+    "sensor.camera.cosmos_visualization": SensorType.COSMOS,
+    "sensor.other.v2x": SensorType.V2X,
+    "sensor.other.v2x_custom": SensorType.V2X_CUSTOM,
 }
-_SEEING = ("sensor.camera.", "sensor.lidar.")
-_CLIENT_SIDE = frozenset({"sensor.other.lane_invasion"})
+_CAMERAS = "sensor.camera."
+_SILENT = frozenset(  # accepted only: they never send anything
+    {"sensor.camera.cosmos_visualization", "sensor.other.v2x", "sensor.other.v2x_custom"}
+)
 _DUE_EPSILON_S = 1e-6  # simulated time is a sum of floats
 
 
 class Instrument(Protocol):
     """What measures for one sensor actor."""
 
-    def measure(self, sensor: Actor, delta_s: float) -> tuple[Any, ...]:
-        """The buffers that follow the header of the sensor's message."""
+    def measure(self, sensor: Actor, delta_s: float) -> tuple[Any, ...] | None:
+        """The buffers that follow the header of the sensor's message; None: there is nothing to report."""
         ...
+
+
+class _Silent:
+    """Never reports anything."""
+
+    def measure(self, sensor: Actor, delta_s: float) -> None:
+        return None
 
 
 def has_stream(type_id: str) -> bool:
     return type_id in _TYPES
-
-
-def is_supported(type_id: str) -> bool:
-    """Whether a sensor of this type can be had at all."""
-    return type_id in _TYPES or type_id in _CLIENT_SIDE
 
 
 class Sensing:
@@ -79,7 +94,9 @@ class Sensing:
                 for collision in felt:
                     self._send(actor, frame, time_s, (self._collision_body(collision),))
             elif sensor.is_due(time_s):
-                self._send(actor, frame, time_s, instrument.measure(actor, delta_s))
+                parts = instrument.measure(actor, delta_s)
+                if parts is not None:
+                    self._send(actor, frame, time_s, parts)
 
     def _send(self, actor: Actor, frame: int, time_s: float, parts: tuple[Any, ...]) -> None:
         header = sensors.header(_TYPES[actor.type_id], frame, time_s, actor.pose)
@@ -92,12 +109,20 @@ class Sensing:
         )
 
     def _instrument(self, actor: Actor) -> Instrument:
-        if actor.type_id.startswith(_SEEING):
-            from carlad.standin.vision import INSTRUMENTS
+        """Raises ValueError where the attributes make no sense."""
+        if actor.type_id in _SILENT:
+            return _Silent()
+        if actor.type_id == GNSS:
+            return Gnss(actor, self._simulation, self._seed)
+        if actor.type_id == IMU:
+            return Imu(actor, self._simulation, self._seed)
+        if actor.type_id.startswith(_CAMERAS):
+            from carlad.standin.cameras import CAMERAS
 
-            return INSTRUMENTS[actor.type_id](actor, self.eyes)
-        maker = Gnss if actor.type_id == GNSS else Imu
-        return maker(actor, self._simulation, self._seed)
+            return CAMERAS[actor.type_id](actor, self.eyes)
+        from carlad.standin.ranging import RANGING
+
+        return RANGING[actor.type_id](actor, self.eyes)
 
     @cached_property
     def eyes(self) -> Eyes:

@@ -1,31 +1,26 @@
-"""Cameras and LiDARs: what `rendering` sees, in the layouts of the wire."""
+"""An episode as `rendering` sees it: the town with all actors in it."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from carlad.standin.actors import Actor
-from carlad.standin.rendering.cameras import CameraModel, Image, render_depth, render_rgb, render_semantic
-from carlad.standin.rendering.lidar import Lidar, LidarModel, SemanticLidar
 from carlad.standin.rendering.objects import Objects
 from carlad.standin.rendering.piercing import first_surfaces
 from carlad.standin.rendering.scene import Frame, Scene
 from carlad.standin.towns import Town
 from carlad.standin.vehicles import Vehicle
 from carlad.wire import types as t
-from carlad.wire.sensors import image_header, lidar_header
 
 if TYPE_CHECKING:
+    from carlad.standin.actors import Actor
     from carlad.standin.simulation import Simulation
     from carlad.standin.world import World
 
-IMAGE_SIDE_MAX = 8192  # pixels
-POINTS_PER_S_MAX = 50_000_000
 SCENES_MAX = 3  # towns whose triangles are kept, about 20 MB each
 _scenes: OrderedDict[str, Scene] = OrderedDict()  # by OpenDRIVE text, the latest last
 _PLAIN = (150, 140, 130)  # colour of walkers and props, whose blueprints state none
@@ -43,6 +38,19 @@ class Eyes:
     @property
     def weather(self) -> t.WeatherParameters:
         return self._simulation.weather
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time of the present tick."""
+        return self._simulation.time_s
+
+    def actor(self, actor_id: int) -> Actor | None:
+        """Whom a surface belongs to; None for one that is gone since."""
+        return self._simulation.world.actors.get(actor_id)
+
+    def described(self, actor: Actor) -> t.Actor:
+        """An actor as it travels."""
+        return self._simulation.described(actor)
 
     def frame(self) -> Frame:
         """The world as it is in this tick."""
@@ -89,64 +97,6 @@ def along(
         yield t.LabelledPoint(t.Vector3D(*place.tolist()), tag)
 
 
-class Camera:
-    """Renders one camera's images."""
-
-    def __init__(self, actor: Actor, eyes: Eyes, render: Callable[..., Image]) -> None:
-        self._model = CameraModel.from_attributes(actor.values)
-        if max(self._model.width, self._model.height) > IMAGE_SIDE_MAX:
-            raise ValueError(f"cannot render an image of more than {IMAGE_SIDE_MAX} pixels a side")
-        self._head = image_header(self._model.width, self._model.height, self._model.fov_deg)
-        self._eyes = eyes
-        self._render = render
-
-    def measure(self, sensor: Actor, delta_s: float) -> tuple[Any, ...]:
-        image = self._render(self._eyes, self._model, sensor.pose)
-        return self._head, image.reshape(-1)
-
-
-class Scanner:
-    """Measures one LiDAR's points."""
-
-    def __init__(self, lidar: Lidar | SemanticLidar, eyes: Eyes) -> None:
-        self._lidar = lidar
-        self._eyes = eyes
-
-    def measure(self, sensor: Actor, delta_s: float) -> tuple[Any, ...]:
-        scan = self._lidar.scan(self._eyes.frame(), sensor.pose, delta_s)
-        head = lidar_header(scan.horizontal_angle_rad, scan.points_per_channel.tolist())
-        return head, scan.points.tobytes()
-
-
-def _lidar_model(actor: Actor) -> LidarModel:
-    """Raises ValueError where the attributes make no LiDAR."""
-    model = LidarModel.from_attributes(actor.values)
-    if model.points_per_second > POINTS_PER_S_MAX:
-        raise ValueError(f"cannot scan more than {POINTS_PER_S_MAX} points a second")
-    return model
-
-
-def _rgb(eyes: Eyes, model: CameraModel, pose: t.Transform) -> Image:
-    return render_rgb(eyes.frame(), model, pose, eyes.weather)
-
-
-def _depth(eyes: Eyes, model: CameraModel, pose: t.Transform) -> Image:
-    return render_depth(eyes.frame(), model, pose)
-
-
-def _semantic(eyes: Eyes, model: CameraModel, pose: t.Transform) -> Image:
-    return render_semantic(eyes.frame(), model, pose)
-
-
-INSTRUMENTS: dict[str, Callable[[Actor, Eyes], Camera | Scanner]] = {
-    "sensor.camera.rgb": lambda actor, eyes: Camera(actor, eyes, _rgb),
-    "sensor.camera.depth": lambda actor, eyes: Camera(actor, eyes, _depth),
-    "sensor.camera.semantic_segmentation": lambda actor, eyes: Camera(actor, eyes, _semantic),
-    "sensor.lidar.ray_cast": lambda actor, eyes: Scanner(Lidar(_lidar_model(actor)), eyes),
-    "sensor.lidar.ray_cast_semantic": lambda actor, eyes: Scanner(SemanticLidar(_lidar_model(actor)), eyes),
-}
-
-
 def objects(world: World) -> Objects:
     """All vehicles, walkers and props as rows of arrays."""
     solids = world.solids
@@ -168,4 +118,4 @@ def _poses(world: World) -> np.ndarray[Any, np.dtype[np.float64]]:
     n = len(world.vehicles)
     rows = [(actor.pose.location, actor.pose.rotation) for actor in world.solids[n:]]
     others = [(place.x, place.y, place.z, turn.pitch, turn.yaw, turn.roll) for place, turn in rows]
-    return np.concatenate([world.vehicles.state[:6, :n].T, np.array(others).reshape(-1, 6)])
+    return np.concatenate([world.vehicles.state[:n, :6], np.array(others).reshape(-1, 6)])

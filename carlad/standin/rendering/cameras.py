@@ -61,37 +61,37 @@ def render_rgb(
     frame: Frame, camera: CameraModel, world_from_camera: Transform, weather: WeatherParameters
 ) -> Image:
     """Flat-shaded colours by the weather's sun, haze and sky."""
-    hits, upward = _look(frame, camera, world_from_camera)
+    hits, upward = look(frame, camera, world_from_camera)
     light = daylight(weather)
     pixels = _hazy(frame.palette(weather)[hits.triangle], hits.distance, light)
     sky = hits.triangle == frame.sky
     pixels[sky] = _sky(upward[sky], light)
-    return _image(pixels, camera)
+    return image_of(pixels, camera)
 
 
 def render_depth(frame: Frame, camera: CameraModel, world_from_camera: Transform) -> Image:
     """Distance along the camera's x axis: (R + 256 G + 65536 B) / (2^24 - 1) of 1000 m; the sky is 1000 m."""
-    hits, _upward = _look(frame, camera, world_from_camera)
+    hits, _upward = look(frame, camera, world_from_camera)
     # float32 holds every integer below 2^24.
     steps = np.minimum(hits.distance * np.float32(_DEPTH_MAX / _FAR_M), _DEPTH_MAX).astype(np.uint32)
     words = (steps & 0xFF) << 16 | (steps & 0xFF00) | steps >> 16 | _OPAQUE
-    return _image(words.astype(np.uint32), camera)
+    return image_of(words.astype(np.uint32), camera)
 
 
 def render_semantic(frame: Frame, camera: CameraModel, world_from_camera: Transform) -> Image:
     """CityObjectLabel in R; G and B are 0."""
-    hits, _upward = _look(frame, camera, world_from_camera)
+    hits, _upward = look(frame, camera, world_from_camera)
     words = frame.tags.astype(np.uint32) << 16 | _OPAQUE
-    return _image(words[hits.triangle].astype(np.uint32, copy=False), camera)
+    return image_of(words[hits.triangle].astype(np.uint32, copy=False), camera)
 
 
 # --- rays ------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=_CAMERAS_CACHED)
-def _plane(camera: CameraModel) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def plane(camera: CameraModel) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Where the pixels' middles lie on the plane x = 1: y of each column, z of each row."""
-    focal = _focal(camera)
+    focal = focal_px(camera)
     y = (np.arange(camera.width) + 0.5 - camera.width / 2) / focal
     z = -(np.arange(camera.height) + 0.5 - camera.height / 2) / focal
     return y.astype(np.float32), z.astype(np.float32)
@@ -100,17 +100,17 @@ def _plane(camera: CameraModel) -> tuple[npt.NDArray[np.float32], npt.NDArray[np
 @lru_cache(maxsize=_CAMERAS_CACHED)
 def _lengths(camera: CameraModel) -> npt.NDArray[np.float32]:
     """(H * W,), of the rays' directions"""
-    y, z = _plane(camera)
+    y, z = plane(camera)
     lengths: npt.NDArray[np.float32] = np.sqrt(1 + y**2 + z[:, None] ** 2).reshape(-1)
     return lengths
 
 
-def _focal(camera: CameraModel) -> float:
+def focal_px(camera: CameraModel) -> float:
     """Pixels."""
     return camera.width / (2.0 * math.tan(math.radians(camera.fov_deg) / 2.0))
 
 
-def _look(
+def look(
     frame: Frame, camera: CameraModel, world_from_camera: Transform
 ) -> tuple[Hits, npt.NDArray[np.float32]]:
     """What each pixel meets, its distance along the camera's axis, and the rays' upward parts in [-1, 1]."""
@@ -123,7 +123,7 @@ def _cast(
 ) -> tuple[Hits, npt.NDArray[np.float32]]:
     origin, turn = location_of(world_from_camera), rotation_of(world_from_camera)
     forward, right, up = turn.T.astype(np.float32)
-    y, z = _plane(camera)
+    y, z = plane(camera)
     rows = np.concatenate((np.tile(origin, (camera.height, 1)), forward + z[:, None] * up), axis=1)
     columns = np.concatenate((np.zeros((camera.width, 3)), y[:, None] * right), axis=1)
     grid = np.empty((camera.height, camera.width, 6), np.float32)
@@ -153,8 +153,8 @@ def _rectangles(corners: FloatArray, camera: CameraModel) -> list[list[int]]:
     points = np.concatenate((corners, cuts), axis=1)
     valid = np.concatenate((corners[..., 0] > _NEAR_M, (share >= 0) & (share <= 1)), axis=1)
     ahead = np.where(valid, points[..., 0], np.inf)
-    columns = _span(points[..., 1] / ahead, valid, camera.width, _focal(camera))
-    rows = _span(-points[..., 2] / ahead, valid, camera.height, _focal(camera))
+    columns = _span(points[..., 1] / ahead, valid, camera.width, focal_px(camera))
+    rows = _span(-points[..., 2] / ahead, valid, camera.height, focal_px(camera))
     visible = (columns[0] < columns[1]) & (rows[0] < rows[1])
     spans: list[list[int]] = np.stack((*columns, *rows), axis=1)[visible].tolist()
     return spans
@@ -170,7 +170,7 @@ def _span(
     return np.clip(low - 1, 0, size).astype(np.int64), np.clip(high + 2, 0, size).astype(np.int64)
 
 
-def _image(words: npt.NDArray[np.uint32], camera: CameraModel) -> Image:
+def image_of(words: npt.NDArray[np.uint32], camera: CameraModel) -> Image:
     return words.astype("<u4", copy=False).view(np.uint8).reshape(camera.height, camera.width, 4)
 
 
