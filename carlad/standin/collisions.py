@@ -6,7 +6,7 @@ theorem and resolved by one impulse along the contact's normal, nearly inelastic
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import cos, hypot, radians, sin
 
@@ -96,14 +96,16 @@ def _reach(box: Box, axis_x: float, axis_y: float) -> float:
     return box.half_length * along + box.half_width * across
 
 
-def close_pairs(
-    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], radius: npt.NDArray[np.float64]
-) -> list[tuple[int, int]]:
-    """Pairs i < j whose circles overlap: everything that may touch. Arrays are float64 (N,), metres."""
-    dx, dy, reach = x[:, None] - x, y[:, None] - y, radius[:, None] + radius
-    first, second = np.nonzero(dx * dx + dy * dy < reach * reach)
-    upper = first < second
-    return list(zip(first[upper].tolist(), second[upper].tolist(), strict=True))
+def boxes(actors: Sequence[Actor]) -> npt.NDArray[np.float64]:
+    """Where actors stand, as motion/contacts.py wants to have it: float64 (N, BOX)."""
+    rows = [_row(actor) for actor in actors]
+    return np.array(rows, np.float64).reshape(-1, 9)
+
+
+def _row(actor: Actor) -> tuple[float, ...]:
+    b = box_of(actor)
+    radius = hypot(b.half_length, b.half_width) if actor.collides else -1.0
+    return b.x, b.y, b.z, b.along_x, b.along_y, b.half_length, b.half_width, b.half_height, radius
 
 
 def collide(first: Actor, second: Actor) -> list[Collision]:

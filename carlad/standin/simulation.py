@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from math import inf
+from math import ceil, inf
 
 from carlad.standin.actors import Actor
 from carlad.standin.errors import INVALID_DESCRIPTION
@@ -23,6 +23,7 @@ from carlad.wire.sensors import SensorType, SimulationState
 from carlad.wire.streaming import WORLD_STREAM
 
 DELTA_S = 0.05  # of a tick where the settings leave it open
+SUBSTEPS_MAX = 16  # CARLA allows no more
 GRAVITY_MPS2 = 9.81
 
 # CARLA's weather at the start of an episode.
@@ -66,6 +67,13 @@ class Simulation:
         fixed = self.settings.fixed_delta_s
         return fixed if fixed is not None and 0.0 < fixed < inf else DELTA_S
 
+    def _substeps(self, delta_s: float) -> int:
+        """Equal parts in which physics compute a tick, as the settings want them."""
+        longest_s = self.settings.max_substep_delta_time
+        if not self.settings.substepping or not longest_s > 0.0:
+            return 1
+        return max(1, min(self.settings.max_substeps, SUBSTEPS_MAX, ceil(delta_s / longest_s - 1e-6)))
+
     def token_of(self, actor: Actor) -> bytes:
         """The stream token of a sensor; empty for all other actors."""
         return self.streams.token(actor.stream_id) if actor.stream_id else b""
@@ -95,7 +103,7 @@ class Simulation:
         delta_s = self.delta_s
         self.frame += 1
         self.time_s += delta_s
-        self.world.step(delta_s)
+        self.world.step(delta_s, self._substeps(delta_s))
         pending = self.street_lights.update_is_pending()
         self._publish_world(
             delta_s, SimulationState.PENDING_LIGHT_UPDATE if pending else SimulationState.NONE

@@ -7,6 +7,7 @@ phase. Times are each light's own; those of the first light of a phase rule the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import cos, radians, sin
 from typing import cast
 
 import numpy as np
@@ -20,10 +21,9 @@ from carlad.wire import types as t
 from carlad.wire.types import TrafficLightState
 
 GREEN_S, YELLOW_S, RED_S = 10.0, 3.0, 2.0  # CARLA's defaults
-# A vehicle is at a light while its front is this far before the stop line (negative: beyond it), ...
+# A vehicle is at a light while its front is this far before the stop line (negative: beyond it).
 BOX_AHEAD_M = 8.0
 BOX_BEYOND_M = -1.5
-BOX_HEADING = 0.7  # ... and heads along the lane: cosine of the angle between them.
 
 _NEXT_STATE = {
     TrafficLightState.GREEN: TrafficLightState.YELLOW,
@@ -35,9 +35,6 @@ _TIME_OF = {
     TrafficLightState.YELLOW: "yellow_time",
     TrafficLightState.RED: "red_time",
 }
-
-FloatPairs = npt.NDArray[np.float64]
-IntColumn = npt.NDArray[np.int64]
 
 
 class TrafficLight(Actor):
@@ -63,7 +60,7 @@ class TrafficLights:
         self._elapsed_s = np.zeros(len(self._plan))
         self._running = np.ones(len(self._plan))  # 0 while frozen
         self._ends_s = np.zeros(len(self._plan))
-        self._boxes = _StopBoxes(town)
+        self.stop_boxes = _stop_boxes(town)
 
     @property
     def all(self) -> list[TrafficLight]:
@@ -125,13 +122,6 @@ class TrafficLights:
             self._phase[group] = 0
             self._show(group, TrafficLightState.GREEN)
 
-    def before(self, front: FloatPairs, heading: FloatPairs) -> IntColumn | None:
-        """Which light each vehicle stands before: int64 (N,), index of the light or -1; None: none does.
-
-        `front` is the middle of each front bumper (m, world), `heading` a unit vector; float64 (2, N).
-        """
-        return self._boxes.before(front, heading)
-
     def _advance(self, group: int) -> None:
         state = _NEXT_STATE[self._state[group]]
         if state is TrafficLightState.GREEN:
@@ -155,31 +145,14 @@ class TrafficLights:
         return [index for phase in group.phases for index in phase]
 
 
-class _StopBoxes:
-    """The boxes before the stop lines. A vehicle is in one while its front is."""
-
-    def __init__(self, town: Town) -> None:
-        lines = [(line, index) for index, light in enumerate(town.lights) for line in light.stop_lines]
-        yaw = np.radians([line.yaw for line, _index in lines])
-        self._light = np.array([index for _line, index in lines], np.int64)
-        # Rows: along each lane (L, 2), then across each lane (L, 2).
-        self._along = np.column_stack([np.cos(yaw), np.sin(yaw)])
-        self._axes = np.concatenate([self._along, np.column_stack([-np.sin(yaw), np.cos(yaw)])])
-        corners = np.array([(line.x, line.y) for line, _index in lines] * 2).reshape(-1, 2)
-        # Middle and half size of each box on those axes, (2 L, 1).
-        self._middle = (self._axes * corners).sum(axis=1, keepdims=True)
-        self._middle[: len(lines)] -= 0.5 * (BOX_AHEAD_M + BOX_BEYOND_M)
-        widths = [line.width for line, _index in lines]
-        self._half = 0.5 * np.array([BOX_AHEAD_M - BOX_BEYOND_M] * len(lines) + widths)[:, None]
-
-    def before(self, front: FloatPairs, heading: FloatPairs) -> IntColumn | None:
-        count = len(self._light)
-        if not count:
-            return None
-        within = np.abs(self._axes @ front - self._middle) < self._half
-        inside = within[:count] & within[count:]
-        if not inside.any():
-            return None
-        inside &= self._along @ heading > BOX_HEADING
-        first = inside.argmax(axis=0)
-        return np.where(inside.any(axis=0), self._light[first], -1)
+def _stop_boxes(town: Town) -> npt.NDArray[np.float64]:
+    """The boxes before the stop lines, as motion/contacts.py wants to have them: float64 (N, STOP_BOX)."""
+    rows = []
+    for index, light in enumerate(town.lights):
+        for line in light.stop_lines:
+            along_x, along_y = cos(radians(line.yaw)), sin(radians(line.yaw))
+            middle = line.x * along_x + line.y * along_y - 0.5 * (BOX_AHEAD_M + BOX_BEYOND_M)
+            half = 0.5 * (BOX_AHEAD_M - BOX_BEYOND_M)
+            across = line.y * along_x - line.x * along_y
+            rows.append((along_x, along_y, middle, across, half, 0.5 * line.width, index))
+    return np.array(rows, np.float64).reshape(-1, 7)

@@ -1,141 +1,218 @@
-"""All vehicles: their state in columns, moved together, and each one's handle."""
+"""All vehicles: their state in tables, moved together, and each one's handle."""
 
 from __future__ import annotations
 
 import struct
-from math import cos, inf, radians, sin, tan
-from typing import cast
+from math import atan, cos, degrees, radians, sin, tan
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.actors import Actor
-from carlad.standin.dynamics import (
-    BRAKE_MAX_MPS2,
-    COLUMNS,
-    ENGINE_BRAKE_MPS2,
-    GRAVITY_MPS2,
-    ROLLING_MPS2,
-    Columns,
-    advance,
-)
-from carlad.standin.records import KINEMATICS_COLUMNS, Segment, vehicle_segment
+from carlad.standin.motion import columns as c
+from carlad.standin.motion import kernels, physics
+from carlad.standin.motion.ackermann import AckermannController
+from carlad.standin.records import Segment, vehicle_segment
 from carlad.wire import types as t
 from carlad.wire.sensors import STATE_OFFSET
 
 SPEED_LIMIT_KMH = 30.0  # where the road states none, as in CARLA
-# Of the front wheels: a passenger car's lock. The Traffic Manager keeps closest to its lane with it: in
-# curves at most 0.5 m off, against 0.6 with 45 and 0.9 with 30 or 60 degrees.
-STEER_MAX_DEG = 35.0
-_GEAR_LENGTH_MPS = 8.0  # speed range of one forward gear of the automatic gearbox
-_GEARS = 5
-_REVERSE_GEAR = -1
+GRAVITY_MPS2 = 9.81
+# CARLA's angular impulses and torques are in degrees and centimetres (UPrimitiveComponent, kg cm^2 deg).
+_ANGULAR_SI = radians(1.0) * 1e-4
 
 _control = struct.Struct("<fff???i")
 _speed_limit = struct.Struct("<f")
 _SPEED_LIMIT_AT = STATE_OFFSET + _control.size
-_column = {name: index for index, name in enumerate(Columns._fields)}
-PLACE = slice(_column["x"], _column["y"] + 1)  # rows of the state: where vehicles are in the ground plane
-HEADING = slice(_column["cosine"], _column["sine"] + 1)
-_POSE = slice(_column["x"], _column["roll"] + 1)
-_VELOCITY = slice(_column["vx"], _column["vz"] + 1)
-_ANGULAR_VELOCITY = slice(_column["wx"], _column["wz"] + 1)
-_ACCELERATION = slice(_column["ax"], _column["az"] + 1)
-_BODY = slice(_column["forward"], _column["turning"] + 1)
-_CONTROLS = slice(_column["drive"], _column["curvature"] + 1)
+_POSE = slice(c.X, c.ROLL + 1)
+_VELOCITY = slice(c.VX, c.VZ + 1)
+_ANGULAR_VELOCITY = slice(c.WX, c.WZ + 1)
+_ACCELERATION = slice(c.AX, c.AZ + 1)
+_BODY_VELOCITY = slice(c.FORWARD, c.TURNING + 1)
+_FORCE = slice(c.FORCE_X, c.FORCE_Z + 1)
+_CONTROLS = slice(c.THROTTLE, c.GEAR_ASKED + 1)
+_HELD = slice(c.HELD, c.HELD_Y + 1)
+_GROUND = slice(c.GROUND, c.SLOPE_Y + 1)
+
+Table = npt.NDArray[np.float64]
+
+
+class Ground(NamedTuple):
+    """A plane: height = `height` + `slope_x` * x + `slope_y` * y, metres."""
+
+    height: float
+    slope_x: float = 0.0
+    slope_y: float = 0.0
+
+    def at(self, x: float, y: float) -> float:
+        return self.height + self.slope_x * x + self.slope_y * y
 
 
 class Vehicle(Actor):
-    """One vehicle. Its state is in the table's columns, at `row`, for as long as it lives."""
+    """One vehicle. Its state is in the tables, at `row`, for as long as it lives."""
 
     def __init__(
         self, id: int, description: t.ActorDescription, pose: t.Transform, box: t.BoundingBox,
         semantic_tag: int, wheelbase_m: float, mass_kg: float, color: tuple[int, int, int], table: Vehicles,
     ) -> None:  # fmt: skip
         super().__init__(id, description, pose, box, semantic_tag)
-        self.wheelbase_m = wheelbase_m
-        self.mass_kg = mass_kg
+        self.chassis = physics.Chassis(wheelbase_m, box.extent.y, box.extent.z)
         self.color = color
         self.lights = 0
+        self.doors = 0  # bits by carla.VehicleDoor: those that are open
+        self.wheel_angles: dict[int, float] = {}  # degrees, where a client has set the wheel's look
+        self.wheel_pitches: dict[int, float] = {}
         self.control = t.VehicleControl()
-        self.constant_velocity: t.Vector3D | None = None
+        self.ackermann = AckermannController()
         self.simulated = True  # whether physics move it
-        self.cell: tuple[int, int] | None = None  # of the ground, where it was last looked at
-        self._ground_m = 0.0
+        self.cell: tuple[int, int, int] | None = None  # of the ground, where it was last looked at
+        self.ground: Ground | None = None
+        self.limit_kmh = 0.0  # of the road
+        self._physics = physics.default_control(semantic_tag, mass_kg, self.chassis)
         self._table = table
 
     @property
+    def state(self) -> Table:
+        """Its row of the state, see motion/columns.py: float64 (STATE,)."""
+        row: Table = self._table.state[self.row]
+        return row
+
+    @property
+    def car(self) -> Table:
+        """Its row of what its physics control says: float64 (CAR,)."""
+        row: Table = self._table.car[self.row]
+        return row
+
+    @property
+    def mass_kg(self) -> float:
+        return self._physics.mass
+
+    @property
     def pose(self) -> t.Transform:
-        x, y, z, pitch, yaw, roll = self._table.state[_POSE, self.row].tolist()
+        x, y, z, pitch, yaw, roll = self.state[_POSE].tolist()
         return t.Transform(t.Vector3D(x, y, z), t.Rotation(pitch, yaw, roll))
 
     @property
     def velocity(self) -> t.Vector3D:
-        return t.Vector3D(*self._table.state[_VELOCITY, self.row].tolist())
+        return t.Vector3D(*self.state[_VELOCITY].tolist())
 
     @property
     def angular_velocity(self) -> t.Vector3D:
-        return t.Vector3D(*self._table.state[_ANGULAR_VELOCITY, self.row].tolist())
+        return t.Vector3D(*self.state[_ANGULAR_VELOCITY].tolist())
 
     @property
     def acceleration(self) -> t.Vector3D:
-        return t.Vector3D(*self._table.state[_ACCELERATION, self.row].tolist())
+        return t.Vector3D(*self.state[_ACCELERATION].tolist())
+
+    @property
+    def collides(self) -> bool:
+        return bool(self._table.bodies[self.row, -1]) if self.row >= 0 else True
+
+    @collides.setter
+    def collides(self, collides: bool) -> None:
+        if self.row >= 0:
+            self._table.bodies[self.row, -1] = collides
+
+    @property
+    def physics_control(self) -> t.VehiclePhysicsControl:
+        """As it was applied, with the wheels where they are now."""
+        return physics.with_positions(self._physics, self.pose, self.chassis)
+
+    def wheel_angle(self, wheel: int) -> float:
+        """Degrees to the right: front left, front right, back left, back right; 0 where there is none."""
+        if wheel in self.wheel_angles:
+            return self.wheel_angles[wheel]
+        if wheel not in (0, 1):
+            return 0.0
+        middle, track = tan(self.state[c.STEERED]), self.car[c.TRACK]
+        return degrees(atan(middle / (1.0 + (track if wheel == 0 else -track) * middle)))
+
+    def apply_physics_control(self, control: t.VehiclePhysicsControl) -> None:
+        """Raises CallError for one that no car could have."""
+        physics.check(control)
+        self._physics = control
+        self._table.car[self.row] = physics.car_row(control, self.chassis)
 
     def move(self, pose: t.Transform, velocity: t.Vector3D | None = None) -> None:
         place, turn = pose.location, pose.rotation
-        self._table.state[_POSE, self.row] = (place.x, place.y, place.z, turn.pitch, turn.yaw, turn.roll)
-        yaw = radians(turn.yaw)
-        self._table.state[HEADING, self.row] = (cos(yaw), sin(yaw))
+        state, yaw = self.state, radians(turn.yaw)
+        state[_POSE] = (place.x, place.y, place.z, turn.pitch, turn.yaw, turn.roll)
+        state[c.HEADING_X], state[c.HEADING_Y] = cos(yaw), sin(yaw)
         if velocity is not None:
             self.push(velocity)
 
     def push(self, velocity: t.Vector3D) -> None:
         """Set the velocity: m/s, world frame. Without physics it is only reported."""
-        self._table.state[_VELOCITY, self.row] = (velocity.x, velocity.y, velocity.z)
+        state = self.state
+        state[_VELOCITY] = (velocity.x, velocity.y, velocity.z)
         if self.simulated:
-            yaw = radians(self._table.columns.yaw[self.row])
-            self._table.columns.forward[self.row] = velocity.x * cos(yaw) + velocity.y * sin(yaw)
-            self._table.columns.sideways[self.row] = velocity.y * cos(yaw) - velocity.x * sin(yaw)
+            cosine, sine = state[c.HEADING_X], state[c.HEADING_Y]
+            state[c.FORWARD] = velocity.x * cosine + velocity.y * sine
+            state[c.SIDEWAYS] = velocity.y * cosine - velocity.x * sine
 
     def turn(self, yaw_rate_degps: float) -> None:
+        """Set the turn about the vertical axis."""
         if self.simulated:
-            self._table.columns.turning[self.row] = radians(yaw_rate_degps)
+            self.state[c.TURNING] = radians(yaw_rate_degps)
+
+    def strike(self, impulse: t.Vector3D) -> None:
+        """Change the velocity by an impulse at the middle: N s, world frame."""
+        if self.simulated:
+            now, mass = self.velocity, self.mass_kg
+            self.push(
+                t.Vector3D(now.x + impulse.x / mass, now.y + impulse.y / mass, now.z + impulse.z / mass)
+            )
+
+    def spin(self, impulse: t.Vector3D) -> None:
+        """Change the turn about the vertical axis: an angular impulse in CARLA's unit, kg cm^2 deg/s."""
+        if self.simulated:
+            self.state[c.TURNING] += impulse.z * _ANGULAR_SI / self.car[c.INERTIA]
+
+    def press(self, force: t.Vector3D) -> None:
+        """Add to the force during the next tick: N, world frame, at the middle."""
+        self.state[_FORCE] += (force.x, force.y, force.z)
+
+    def twist(self, torque: t.Vector3D) -> None:
+        """Add to the torque during the next tick, about the vertical axis: kg cm^2 deg/s^2."""
+        self.state[c.TORQUE] += torque.z * _ANGULAR_SI
 
     def obey(self, control: t.VehicleControl) -> None:
         """Drive as told from the next tick on; values beyond their range are clipped."""
-        self.control = control
+        self.ackermann.active = False
         self._table.set_control(self, control)
+
+    def hold_velocity(self, velocity: t.Vector3D | None) -> None:
+        """Keep a velocity (m/s, the vehicle's frame) whatever the controls say; None ends it."""
+        self.state[_HELD] = (0.0, 0.0, 0.0) if velocity is None else (1.0, velocity.x, velocity.y)
 
     def simulate(self, enabled: bool) -> None:
         """Let physics move the vehicle, or hold it where it is."""
         self.simulated = enabled
-        self._table.state[_BODY, self.row] = 0.0
-        columns = self._table.columns
-        columns.gravity[self.row] = GRAVITY_MPS2 if enabled else 0.0
-        columns.tilt[self.row] = 0.0 if enabled else 1.0
-        self.stand_on(self._ground_m)
-        self.obey(self.control)
+        self.state[_BODY_VELOCITY] = 0.0
+        self.state[c.SIMULATED] = enabled
 
-    def stand_on(self, ground_m: float) -> None:
-        """The ground below is at this height, m."""
-        self._ground_m = ground_m
-        self._table.columns.floor[self.row] = ground_m if self.simulated else -inf
+    def fall(self, enabled: bool) -> None:
+        """Let gravity work, or not."""
+        self.state[c.GRAVITY] = GRAVITY_MPS2 if enabled else 0.0
+
+    def stand_on(self, ground: Ground) -> None:
+        """What is below."""
+        if ground != self.ground:
+            self.ground = ground
+            self.state[_GROUND] = ground
 
 
 class Vehicles:
-    """The table of all vehicles.
-
-    `state` is float64 (COLUMNS, capacity); `columns` are its rows, cut to the vehicles there are.
+    """The tables of all vehicles, one row each: `state` float64 (capacity, STATE), `car` (capacity, CAR),
+    and `bodies` (capacity, BODY), see motion/.
     """
 
     def __init__(self) -> None:
         self.records: Segment = vehicle_segment()
-        self.state: npt.NDArray[np.float64] = np.zeros((COLUMNS, self.records.capacity))
-        self.columns = Columns(*self.state[:, :0])
-        self.half_length: npt.NDArray[np.float64] = np.zeros(0)
-        # float64 (2, capacity): lowest and highest gear that may be shown.
-        self._gears: npt.NDArray[np.float64] = np.zeros((2, self.records.capacity))
-        self._held: dict[int, Vehicle] = {}  # those with a constant velocity, by id
+        self.state: Table = np.zeros((self.records.capacity, c.STATE))
+        self.car: Table = np.zeros((self.records.capacity, c.CAR))
+        self.bodies: Table = np.zeros((self.records.capacity, 7))
 
     def __len__(self) -> int:
         return self.records.count
@@ -144,17 +221,23 @@ class Vehicles:
     def all(self) -> list[Vehicle]:
         return cast("list[Vehicle]", self.records.actors)
 
-    def add(self, vehicle: Vehicle, pose: t.Transform, ground_m: float) -> None:
+    def add(self, vehicle: Vehicle, pose: t.Transform, ground: Ground) -> None:
+        kernels.load()  # not during a tick
         self.records.add(vehicle)
-        if self.records.capacity > self.state.shape[1]:
-            grown = self.records.capacity - self.state.shape[1]
-            self.state = np.pad(self.state, ((0, 0), (0, grown)))
-            self._gears = np.pad(self._gears, ((0, 0), (0, grown)))
-        self.state[:, vehicle.row] = 0.0
-        self._cut()
+        grown = self.records.capacity - len(self.state)
+        if grown > 0:
+            self.state, self.car, self.bodies = (
+                np.pad(table, ((0, grown), (0, 0))) for table in (self.state, self.car, self.bodies)
+            )
+        box = vehicle.bounding_box
+        self.state[vehicle.row] = 0.0
+        self.bodies[vehicle.row] = (
+            box.location.x, box.location.y, box.location.z, box.extent.x, box.extent.y, box.extent.z, 1.0,
+        )  # fmt: skip
+        self.car[vehicle.row] = physics.car_row(vehicle.physics_control, vehicle.chassis)
         vehicle.move(pose)
-        self.columns.half_base[vehicle.row] = 0.5 * vehicle.wheelbase_m
-        vehicle.stand_on(ground_m)
+        vehicle.stand_on(ground)
+        vehicle.fall(True)
         vehicle.simulate(True)
         self.limit_speed(vehicle, SPEED_LIMIT_KMH)
         self.publish()
@@ -162,67 +245,55 @@ class Vehicles:
     def remove(self, vehicle: Vehicle) -> None:
         row, last = vehicle.row, self.records.count - 1
         self.records.remove(vehicle)
-        self.state[:, row] = self.state[:, last]
-        self._gears[:, row] = self._gears[:, last]
-        self._held.pop(vehicle.id, None)
-        self._cut()
+        for table in (self.state, self.car, self.bodies):
+            table[row] = table[last]
 
     def limit_speed(self, vehicle: Vehicle, limit_kmh: float) -> None:
         """Tell the client which limit applies where the vehicle is."""
+        if limit_kmh == vehicle.limit_kmh:
+            return
+        vehicle.limit_kmh = limit_kmh
         self.records.write(vehicle, _speed_limit, _SPEED_LIMIT_AT, limit_kmh)
 
-    def hold_velocity(self, vehicle: Vehicle, velocity: t.Vector3D | None) -> None:
-        """Keep a velocity (m/s, the vehicle's frame) whatever the controls say; None ends it."""
-        vehicle.constant_velocity = velocity
-        if velocity is None:
-            self._held.pop(vehicle.id, None)
-        else:
-            self._held[vehicle.id] = vehicle
-
     def set_control(self, vehicle: Vehicle, control: t.VehicleControl) -> None:
+        vehicle.control = control
         throttle, brake = _clip(control.throttle, 0.0), _clip(control.brake, 0.0)
         steer = _clip(control.steer, -1.0)
         self.records.write(
             vehicle, _control, STATE_OFFSET, throttle, steer, brake,
             control.hand_brake, control.reverse, control.manual_gear_shift, control.gear,
         )  # fmt: skip
-        self._gears[:, vehicle.row] = _gear_range(control)
-        if not vehicle.simulated:
-            self.state[_CONTROLS, vehicle.row] = 0.0
-            return
-        drive = 0.0 if control.hand_brake else -throttle if control.reverse else throttle
-        resistance = BRAKE_MAX_MPS2 * max(brake, float(control.hand_brake)) + ROLLING_MPS2
-        resistance += ENGINE_BRAKE_MPS2 if throttle == 0.0 else 0.0
-        curvature = tan(steer * radians(STEER_MAX_DEG)) / vehicle.wheelbase_m
-        self.state[_CONTROLS, vehicle.row] = (drive, resistance, curvature)
+        self.state[vehicle.row, _CONTROLS] = (
+            throttle, brake, steer, control.hand_brake, control.reverse,
+            control.manual_gear_shift, control.gear,
+        )  # fmt: skip
 
-    def step(self, delta_s: float) -> None:
-        """Move all vehicles on; `publish` brings the records up to date."""
-        for vehicle in self._held.values():
-            held = vehicle.constant_velocity
-            if held is not None and vehicle.simulated:
-                self.columns.forward[vehicle.row], self.columns.sideways[vehicle.row] = held.x, held.y
-        advance(self.columns, delta_s)
+    def step(self, delta_s: float, substeps: int) -> None:
+        """Move all vehicles on by `delta_s` in equal parts; `publish` brings the records up to date."""
+        for vehicle in self.all:
+            if vehicle.ackermann.active:
+                self._drive(vehicle, delta_s)
+        kernels.load().advance(self.state, self.car, len(self), delta_s, substeps)
 
     def publish(self) -> None:
         """Copy into the records what a tick changes."""
         n, records = self.records.count, self.records.records
-        records["kinematics"][:n] = self.state[:KINEMATICS_COLUMNS, :n].T
-        lowest, highest = self._gears[:, :n]
-        gear = np.ceil(np.abs(self.columns.forward) / _GEAR_LENGTH_MPS)
-        records["gear"][:n] = np.minimum(np.maximum(gear, lowest), highest)
+        records["kinematics"][:n] = self.state[:n, : c.KINEMATICS]
+        records["gear"][:n] = self.state[:n, c.GEAR]
 
-    def _cut(self) -> None:
-        self.columns = Columns(*self.state[:, : self.records.count])
-        self.half_length = np.array([vehicle.bounding_box.extent.x for vehicle in self.all])
+    def _drive(self, vehicle: Vehicle, delta_s: float) -> None:
+        """Have the Ackermann controller work the pedals."""
+        state = vehicle.state
+        forward = state[c.AX] * state[c.HEADING_X] + state[c.AY] * state[c.HEADING_Y]
+        control = vehicle.ackermann.run(
+            float(state[c.FORWARD]),
+            float(forward),
+            float(state[c.STEERED]),
+            vehicle.car[c.STEER_MAX],
+            delta_s,
+        )
+        self.set_control(vehicle, control)
 
 
 def _clip(value: float, lowest: float) -> float:
     return max(lowest, min(1.0, value))
-
-
-def _gear_range(control: t.VehicleControl) -> tuple[int, int]:
-    """Lowest and highest gear that the gearbox may be in: chosen by hand, reverse, or automatic."""
-    if control.manual_gear_shift:
-        return control.gear, control.gear
-    return (_REVERSE_GEAR, _REVERSE_GEAR) if control.reverse else (0, _GEARS)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
-from math import floor
+from math import cos, floor, radians, sin, tan
 
 import carla
 import numpy as np
-import numpy.typing as npt
 
 from carlad.standin import collisions
 from carlad.standin.actors import Actor
@@ -17,18 +16,21 @@ from carlad.standin.collisions import Collision
 from carlad.standin.errors import NO_PARENT, NOT_FOUND, NOTHING_TO_DESTROY, SPAWN_COLLISION, ActorError
 from carlad.standin.geometry import compose
 from carlad.standin.making import Maker
+from carlad.standin.motion import kernels
 from carlad.standin.records import Segment
 from carlad.standin.towns import Town
 from carlad.standin.traffic_lights import TrafficLight, TrafficLights
-from carlad.standin.vehicles import HEADING, PLACE, SPEED_LIMIT_KMH, Vehicle, Vehicles
+from carlad.standin.vehicles import SPEED_LIMIT_KMH, Ground, Vehicle, Vehicles
 from carlad.standin.walkers import Walker, WalkerSegment
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
 
 TOMBSTONES_MAX = 2000
 SPECTATOR_POSE = t.Transform(t.Vector3D(0.0, 0.0, 20.0), t.Rotation(-30.0, 0.0, 0.0))
-_GROUND_LOOKUPS_EVERY = 10  # each vehicle looks down once in so many ticks: half a second at 20 Hz
-_CELL_M = 4.0  # the ground is looked up once for each square of this size
+_GROUND_LOOKUPS_EVERY = 4  # each vehicle looks down once in so many ticks: 3 m at 50 km/h and 20 Hz
+_CELL_M = 4.0  # the ground is looked up once for each square of this size, ...
+_LEVEL_M = 3.0  # ... and each level: roads lead over each other
+_VERGE_M = 5.0  # so far beside a lane the ground slopes with it; farther off it is flat
 _CELLS_MAX = 100_000
 
 
@@ -68,7 +70,7 @@ class World:
         self._others = Segment()
         self._props: list[Actor] = []
         self._attached: list[Actor] = []
-        self._radii: npt.NDArray[np.float64] = np.zeros(0)
+        self._at_lights = 0  # vehicles that the records show before a light
         self._tick = 0
         self._cell = lru_cache(_CELLS_MAX)(self._cell_at)
         self.spectator = maker.spectator(SPECTATOR_POSE)
@@ -129,7 +131,6 @@ class World:
         if actor is None or isinstance(actor, TrafficLight) or actor is self.spectator:
             raise CallError(NOTHING_TO_DESTROY)
         del self.actors[actor_id]
-        self._radii = np.zeros(0)
         self.tombstones.bury(actor)
         for child in tuple(actor.children):
             child.detach()
@@ -156,18 +157,18 @@ class World:
         else:
             actor.move(pose)
         if isinstance(actor, Vehicle):
-            actor.cell = None
+            self._look_down(actor)
         else:
             self._segment(actor).place(actor)
 
     def _admit(self, actor: Actor, pose: t.Transform) -> None:
         self.actors[actor.id] = actor
-        self._radii = np.zeros(0)
         if isinstance(actor, Vehicle):
-            self.vehicles.add(actor, pose, self._ground(pose.location))
+            self.vehicles.add(actor, pose, Ground(pose.location.z))
+            self._look_down(actor)
             return
         if isinstance(actor, Walker):
-            actor.ground = self._ground(pose.location)
+            actor.ground = self._ground(pose.location).at(pose.location.x, pose.location.y)
         elif self._maker.is_solid(actor):
             self._props.append(actor)
         segment = self._segment(actor)
@@ -194,18 +195,24 @@ class World:
         """The nearest point of the nearest driving lane."""
         return self.town.map.get_waypoint(carla.Location(place.x, place.y, place.z))
 
-    def _ground(self, place: t.Vector3D) -> float:
-        """Height of the ground at a place, m: that of the nearest road."""
-        return float(self._road_below(place).transform.location.z)
+    def _ground(self, place: t.Vector3D) -> Ground:
+        """The ground at a place: the road there, or a flat country as high as the nearest road."""
+        road = self._road_below(place)
+        at, turn = road.transform.location, road.transform.rotation
+        if max(abs(at.x - place.x), abs(at.y - place.y)) > 0.5 * road.lane_width + _VERGE_M:
+            return Ground(at.z)
+        slope, yaw = tan(radians(turn.pitch)), radians(turn.yaw)
+        along_x, along_y = slope * cos(yaw), slope * sin(yaw)
+        return Ground(at.z - along_x * at.x - along_y * at.y, along_x, along_y)
 
     # --- moving on -----------------------------------------------------------------------------------
 
-    def step(self, delta_s: float) -> None:
+    def step(self, delta_s: float, substeps: int) -> None:
         """Move the world on by one tick and bring the records up to date."""
         self._tick += 1
         self.lights.step(delta_s)
         if len(self.vehicles):
-            self.vehicles.step(delta_s)
+            self.vehicles.step(delta_s, substeps)
         for walker in self.walkers:
             walker.step(delta_s)
         self.collisions = self._collide()
@@ -220,56 +227,52 @@ class World:
             self._look_around()
 
     def _collide(self) -> list[Collision]:
-        solids, x, y = self.solids, self.vehicles.columns.x, self.vehicles.columns.y
-        if len(solids) < 2:
+        """Push apart what touches; what was felt, in the order of the actors."""
+        count, others = len(self.vehicles), [*self._walkers.actors, *self._props]
+        if count + len(others) < 2:
             return []
-        if len(solids) > len(self.vehicles):
-            places = [actor.pose.location for actor in solids[len(self.vehicles) :]]
-            x = np.concatenate([x, [place.x for place in places]])
-            y = np.concatenate([y, [place.y for place in places]])
-        felt = []
-        for i, j in collisions.close_pairs(x, y, self._reaches(solids)):
-            if solids[i].collides and solids[j].collides:
-                felt += collisions.collide(solids[i], solids[j])
-        return felt
-
-    def _reaches(self, solids: list[Actor]) -> npt.NDArray[np.float64]:
-        """Radius of the circle around each solid, m: float64 (N,), kept until actors come or go."""
-        if len(self._radii) != len(solids):
-            self._radii = np.array([collisions.radius_of(actor.bounding_box) for actor in solids])
-        return self._radii
+        boxes = collisions.boxes(others)
+        pairs = kernels.load().touching_pairs(
+            self.vehicles.state,
+            self.vehicles.bodies,
+            count,
+            boxes,
+            np.empty((count + len(others), boxes.shape[1])),
+        )
+        if not len(pairs):
+            return []
+        solids: list[Actor] = [*self.vehicles.all, *others]
+        return [felt for i, j in sorted(pairs.tolist()) for felt in collisions.collide(solids[i], solids[j])]
 
     def _look_around(self) -> None:
         """Which traffic light and which ground each vehicle has before it."""
         vehicles, records, n = self.vehicles, self.vehicles.records.records, len(self.vehicles)
-        heading = vehicles.state[HEADING, :n]
-        light = self.lights.before(vehicles.state[PLACE, :n] + heading * vehicles.half_length, heading)
-        if light is None:
-            records["has_traffic_light"][:n] = False
-            records["traffic_light_id"][:n] = 0
-            records["traffic_light_state"][:n] = t.TrafficLightState.GREEN
-        else:
-            at_light, states = light >= 0, self.lights.states[light]
+        light = np.empty(n, np.int64)
+        before, self._at_lights = (
+            self._at_lights,
+            kernels.load().lights_before(vehicles.state, vehicles.bodies, n, self.lights.stop_boxes, light),
+        )
+        if before or self._at_lights:
+            at_light = light >= 0
+            ids, states = self.lights.ids[light], self.lights.states[light]
             records["has_traffic_light"][:n] = at_light
-            records["traffic_light_id"][:n] = np.where(at_light, self.lights.ids[light], 0)
+            records["traffic_light_id"][:n] = np.where(at_light, ids, 0)
             records["traffic_light_state"][:n] = np.where(at_light, states, t.TrafficLightState.GREEN)
-        for vehicle in vehicles.all:
-            if vehicle.cell is None or (vehicle.id + self._tick) % _GROUND_LOOKUPS_EVERY == 0:
-                self._look_down(vehicle)
+        for vehicle in vehicles.all[self._tick % _GROUND_LOOKUPS_EVERY :: _GROUND_LOOKUPS_EVERY]:
+            self._look_down(vehicle)
 
     def _look_down(self, vehicle: Vehicle) -> None:
-        place = vehicle.pose.location
-        cell = floor(place.x / _CELL_M), floor(place.y / _CELL_M)
+        x, y, z = vehicle.state[:3].tolist()
+        cell = floor(x / _CELL_M), floor(y / _CELL_M), floor(z / _LEVEL_M)
         if cell == vehicle.cell:
             return
         vehicle.cell = cell
-        height_m, limit_kmh = self._cell(*cell)
-        vehicle.stand_on(height_m)
+        ground, limit_kmh = self._cell(*cell)
+        vehicle.stand_on(ground)
         self.vehicles.limit_speed(vehicle, limit_kmh)
 
-    def _cell_at(self, column: int, row: int) -> tuple[float, float]:
-        """Height (m) and speed limit (km/h) of the road nearest to a cell's middle."""
-        middle = t.Vector3D((column + 0.5) * _CELL_M, (row + 0.5) * _CELL_M, 0.0)
-        waypoint = self._road_below(middle)
-        limit_kmh = self.town.speed_limits_kmh.get(waypoint.road_id, SPEED_LIMIT_KMH)
-        return float(waypoint.transform.location.z), limit_kmh
+    def _cell_at(self, column: int, row: int, level: int) -> tuple[Ground, float]:
+        """The ground and the speed limit (km/h) around a cell's middle."""
+        middle = t.Vector3D((column + 0.5) * _CELL_M, (row + 0.5) * _CELL_M, (level + 0.5) * _LEVEL_M)
+        road_id = self._road_below(middle).road_id
+        return self._ground(middle), self.town.speed_limits_kmh.get(road_id, SPEED_LIMIT_KMH)

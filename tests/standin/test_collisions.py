@@ -3,12 +3,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carlad.standin.collisions import Box, box_at, close_pairs, touching
+from carlad.standin.collisions import Box, box_at, touching
+from carlad.standin.motion import kernels
 from carlad.wire import types as t
+
+REACH_M = math.hypot(2.0, 1.0)
 
 
 def box(x: float, y: float, yaw: float = 0.0, z: float = 0.0) -> Box:
@@ -66,6 +70,38 @@ def test_box_stands_where_the_bounds_say() -> None:
     assert (placed.along_x, placed.along_y) == pytest.approx((0.0, 1.0))
 
 
-def test_close_pairs_are_listed_once() -> None:
-    x, y = np.array([0.0, 3.0, 10.0, 12.0]), np.zeros(4)
-    assert close_pairs(x, y, np.full(4, 2.0)) == [(0, 1), (2, 3)]
+def boxes(*placed: Box) -> npt.NDArray[np.float64]:
+    return np.array(
+        [
+            (b.x, b.y, b.z, b.along_x, b.along_y, b.half_length, b.half_width, b.half_height, REACH_M)
+            for b in placed
+        ]
+    )
+
+
+def pairs(placed: npt.NDArray[np.float64]) -> list[list[int]]:
+    """As the world asks for them, without vehicles."""
+    nobody = np.zeros((0, 1))
+    found = kernels.load().touching_pairs(nobody, nobody, 0, placed, np.empty_like(placed))
+    return sorted(found.tolist())
+
+
+def test_touching_boxes_are_listed_once() -> None:
+    row = boxes(box(0.0, 0.0), box(3.9, 0.0), box(10.0, 0.0), box(13.0, 1.5, 45.0), box(13.0, -9.0))
+    assert pairs(row) == [[0, 1], [2, 3]]
+
+
+def test_what_does_not_collide_touches_nothing() -> None:
+    row = boxes(box(0.0, 0.0), box(1.0, 0.0))
+    row[1, 8] = -1.0
+    assert pairs(row) == []
+
+
+def test_pairs_in_a_crowd_are_those_that_touch() -> None:
+    chance = np.random.default_rng(3)
+    crowd = [box(*chance.uniform(-30.0, 30.0, 2), chance.uniform(-180.0, 180.0)) for _ in range(150)]
+    expected = [
+        [i, j] for i in range(len(crowd)) for j in range(i + 1, len(crowd)) if touching(crowd[i], crowd[j])
+    ]
+    assert len(expected) > 50
+    assert pairs(boxes(*crowd)) == expected

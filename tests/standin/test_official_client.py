@@ -213,7 +213,9 @@ def test_velocity_is_the_derivative_of_the_location(world: carla.World) -> None:
     before = vehicle.get_location()
     world.tick()
     moved = vehicle.get_location().distance(before)
-    assert moved == pytest.approx(vehicle.get_velocity().length() * DELTA_S, abs=5e-3)
+    # The velocity is that at the end of the tick.
+    speed = (vehicle.get_velocity() - vehicle.get_acceleration() * 0.5 * DELTA_S).length()
+    assert moved == pytest.approx(speed * DELTA_S, abs=2e-3)
     assert vehicle.get_velocity().length() > 5.0
     assert vehicle.get_control().gear >= 1
 

@@ -79,20 +79,22 @@ def set_actor_target_angular_velocity(sim: Simulation, actor_id: int, velocity: 
 
 def enable_actor_constant_velocity(sim: Simulation, actor_id: int, velocity: t.Vector3D) -> None:
     _check(velocity)
-    _hold(sim, sim.world.actor(actor_id), velocity)
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle):
+        actor.hold_velocity(velocity)
 
 
 def disable_actor_constant_velocity(sim: Simulation, actor_id: int) -> None:
-    _hold(sim, sim.world.actor(actor_id), None)
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle):
+        actor.hold_velocity(None)
 
 
 def add_actor_impulse(sim: Simulation, actor_id: int, impulse: t.Vector3D) -> None:
-    """In the ground plane, at the vehicle's middle."""
     _check(impulse)
     actor = sim.world.actor(actor_id)
-    if isinstance(actor, Vehicle) and actor.simulated:
-        now = actor.velocity
-        actor.push(t.Vector3D(now.x + impulse.x / actor.mass_kg, now.y + impulse.y / actor.mass_kg, now.z))
+    if isinstance(actor, Vehicle):
+        actor.strike(impulse)
 
 
 def set_actor_simulate_physics(sim: Simulation, actor_id: int, enabled: bool) -> None:
@@ -105,11 +107,6 @@ def set_actor_simulate_physics(sim: Simulation, actor_id: int, enabled: bool) ->
 
 def set_actor_collisions(sim: Simulation, actor_id: int, enabled: bool) -> None:
     sim.world.actor(actor_id).collides = enabled
-
-
-def _hold(sim: Simulation, actor: Actor, velocity: t.Vector3D | None) -> None:
-    if isinstance(actor, Vehicle):
-        sim.world.vehicles.hold_velocity(actor, velocity)
 
 
 def check_pose(pose: t.Transform) -> None:

@@ -1,0 +1,103 @@
+"""What vehicles touch and stand before, compiled: overlapping boxes, stop boxes of traffic lights."""
+
+from __future__ import annotations
+
+from math import cos, radians, sin, sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from carlad.standin.motion import columns as c
+from carlad.standin.motion.kernel import compiled
+
+# Rows of boxes: middle (world, m), unit vector along the box, half sizes, radius of the circle around it.
+BOX = 9
+# Rows of bodies: middle of the box in the vehicle's frame, half sizes, 1 where it collides.
+BODY = 7
+# Rows of stop boxes: unit vector along the lane, middle along and across it, half sizes, index of the light.
+STOP_BOX = 7
+BOX_HEADING = 0.7  # a vehicle heads along the lane: cosine of the angle between them
+
+Table = npt.NDArray[np.float64]
+
+
+@compiled
+def touching_pairs(
+    state: Table, bodies: Table, count: int, others: Table, box: Table
+) -> npt.NDArray[np.int64]:
+    """Pairs of boxes that overlap: int64 (K, 2), vehicles first, then `others`, which are boxes (M, BOX).
+
+    `box` is float64 (count + M, BOX) to work in. What does not collide has a radius below 0 there.
+    """
+    for row in range(count):
+        _place(state[row], bodies[row], box[row])
+    box[count:] = others
+    order = np.argsort(box[:, 0] - box[:, 8])
+    found = np.empty((16, 2), np.int64)
+    size = 0
+    for position in range(len(order)):
+        first = order[position]
+        if box[first, 8] < 0.0:
+            continue
+        for follower in range(position + 1, len(order)):
+            second = order[follower]
+            if box[second, 0] - box[second, 8] > box[first, 0] + box[first, 8]:
+                break
+            if box[second, 8] >= 0.0 and _overlap(box[first], box[second]):
+                if size == len(found):
+                    found = np.concatenate((found, found))
+                found[size, 0], found[size, 1] = min(first, second), max(first, second)
+                size += 1
+    return found[:size]
+
+
+@compiled
+def _place(s: Table, body: Table, box: Table) -> None:
+    """The box of a vehicle where it stands."""
+    along_x, along_y = cos(radians(s[c.YAW])), sin(radians(s[c.YAW]))
+    box[0] = s[c.X] + body[0] * along_x - body[1] * along_y
+    box[1] = s[c.Y] + body[0] * along_y + body[1] * along_x
+    box[2] = s[c.Z] + body[2]
+    box[3], box[4] = along_x, along_y
+    box[5:8] = body[3:6]
+    box[8] = sqrt(body[3] * body[3] + body[4] * body[4]) if body[6] != 0.0 else -1.0
+
+
+@compiled
+def _overlap(a: Table, b: Table) -> bool:
+    """Whether two boxes overlap, by the separating axis theorem."""
+    dx, dy, reach = b[0] - a[0], b[1] - a[1], a[8] + b[8]
+    if dx * dx + dy * dy >= reach * reach or abs(a[2] - b[2]) >= a[7] + b[7]:
+        return False
+    along = abs(a[3] * b[3] + a[4] * b[4])
+    across = abs(a[3] * b[4] - a[4] * b[3])
+    return bool(
+        abs(dx * a[3] + dy * a[4]) < a[5] + b[5] * along + b[6] * across
+        and abs(dy * a[3] - dx * a[4]) < a[6] + b[5] * across + b[6] * along
+        and abs(dx * b[3] + dy * b[4]) < b[5] + a[5] * along + a[6] * across
+        and abs(dy * b[3] - dx * b[4]) < b[6] + a[5] * across + a[6] * along
+    )
+
+
+@compiled
+def lights_before(
+    state: Table, bodies: Table, count: int, stop_boxes: Table, light: npt.NDArray[np.int64]
+) -> int:
+    """Write for each vehicle which light it stands before, or -1; returns how many stand before one."""
+    waiting = 0
+    for row in range(count):
+        heading_x, heading_y = state[row, c.HEADING_X], state[row, c.HEADING_Y]
+        front_x = state[row, c.X] + heading_x * bodies[row, 3]
+        front_y = state[row, c.Y] + heading_y * bodies[row, 3]
+        light[row] = -1
+        for number in range(len(stop_boxes)):
+            b = stop_boxes[number]
+            if (
+                abs(front_x * b[0] + front_y * b[1] - b[2]) < b[4]
+                and abs(front_y * b[0] - front_x * b[1] - b[3]) < b[5]
+                and heading_x * b[0] + heading_y * b[1] > BOX_HEADING
+            ):
+                light[row] = int(b[6])
+                waiting += 1
+                break
+    return waiting
