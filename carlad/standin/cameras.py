@@ -10,6 +10,7 @@ from carlad.standin.rendering.cameras import CameraModel, Image, render_depth, r
 from carlad.standin.rendering.events import EventCamera, EventModel
 from carlad.standin.rendering.flow import FlowCamera
 from carlad.standin.rendering.labels import render_instance, render_normals
+from carlad.standin.rendering.strokes import draw
 from carlad.standin.vision import Eyes
 from carlad.wire import types as t
 from carlad.wire.sensors import image_header
@@ -71,7 +72,8 @@ def _model(actor: Actor) -> CameraModel:
 
 
 def _rgb(eyes: Eyes, model: CameraModel, pose: t.Transform) -> Image:
-    return render_rgb(eyes.frame(), model, pose, eyes.weather)
+    image = render_rgb(eyes.frame(), model, pose, eyes.weather)
+    return draw(image, eyes.frame(), model, pose, eyes.strokes)
 
 
 def _depth(eyes: Eyes, model: CameraModel, pose: t.Transform) -> Image:

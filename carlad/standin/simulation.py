@@ -7,6 +7,7 @@ from collections.abc import Generator
 from math import ceil, inf
 
 from carlad.standin.actors import Actor
+from carlad.standin.drawings import Drawings
 from carlad.standin.errors import INVALID_DESCRIPTION
 from carlad.standin.making import Maker
 from carlad.standin.sensing import Sensing
@@ -144,6 +145,7 @@ class Simulation:
         self.world = World(town, self._maker, self._tombstones)
         self.surroundings = Surroundings(town, self._next_layers)
         self.street_lights = StreetLights(town)
+        self.drawings = Drawings()
         self.sensing = Sensing(self, self._seed)
 
     def _publish_world(self, delta_s: float, state: SimulationState) -> None:

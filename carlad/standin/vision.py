@@ -18,6 +18,7 @@ from carlad.wire import types as t
 
 if TYPE_CHECKING:
     from carlad.standin.actors import Actor
+    from carlad.standin.drawings import Stroke
     from carlad.standin.simulation import Simulation
     from carlad.standin.world import World
 
@@ -43,6 +44,11 @@ class Eyes:
     def time_s(self) -> float:
         """Simulated time of the present tick."""
         return self._simulation.time_s
+
+    @property
+    def strokes(self) -> tuple[Stroke, ...]:
+        """What clients have drawn into the world."""
+        return self._simulation.drawings.at(self.time_s)
 
     def actor(self, actor_id: int) -> Actor | None:
         """Whom a surface belongs to; None for one that is gone since."""

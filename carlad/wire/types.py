@@ -304,6 +304,15 @@ class LabelledPoint(Wire):
     label: int
 
 
+class DebugShape(Wire):
+    """`primitive`: kind and its fields. `life_time` in seconds, negative: for ever."""
+
+    primitive: tuple[int, msgspec.Raw]
+    color: Color
+    life_time: float
+    persistent_lines: bool
+
+
 class OpendriveGenerationParameters(Wire):
     vertex_distance: float = 2.0
     max_road_length: float = 50.0

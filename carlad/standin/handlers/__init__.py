@@ -13,6 +13,7 @@ from typing import Any
 from carlad.standin.handlers import (
     actors,
     batch,
+    drawings,
     episode,
     files,
     lights,
@@ -54,6 +55,9 @@ HANDLERS: dict[str, Handler] = _named(
     surroundings.project_point,
     surroundings.cast_ray,
     street_lights.update_day_night_cycle,
+    drawings.draw_debug_shape,
+    drawings.clear_debug_shape,
+    drawings.clear_debug_string,
     files.get_required_files,
     files.request_file,
     files.get_navigation_mesh,
