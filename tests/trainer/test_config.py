@@ -37,7 +37,7 @@ def test_overrides_win_and_are_toml() -> None:
 @pytest.mark.parametrize(
     ("table", "overrides", "reason"),
     [
-        ({"ppo": {"learning_rat": 1}}, [], r"ppo.learning_rat: no such key; did you mean ppo.learn\?"),
+        ({"ppo": {"learning_rat": 1}}, [], r"ppo.learning_rat: no such key; did you mean ppo.learn"),
         ({"env": {"reward": {"progres": 1}}}, [], r"did you mean env.reward.progress\?"),
         ({"pop": {}}, [], r"pop: no such key; did you mean ppo\?"),
         ({"xyz": 1}, [], "xyz: no such key; known are train, servers, env, policy, ppo"),
