@@ -1,7 +1,7 @@
 """Fill .venv with everything pinned: `make install`. Standard library only.
 
 torch comes first: where there is no GPU its CPU build is taken, which saves several gigabytes. Then
-the extras `all` and `dev`, then the system libraries that open3d needs.
+the extras `all` and `dev`, the stand-in's compiled functions, then the system libraries that open3d needs.
 """
 
 from __future__ import annotations
