@@ -166,8 +166,8 @@ def town05() -> Network:
         arterial_rows=frozenset({1, 2}),
         local=Street(1, 1, speed_kmh=30, parking_m=2.2),
         arterial=Street(3, 3, speed_kmh=60, median_m=3.0, sidewalk_m=3.0),
-        ring=Street(2, 2, speed_kmh=80, median_m=2.0, shoulder_m=1.5),
-        corner_radius_m=50.0,
+        ring=Street(2, 2, speed_kmh=70, median_m=2.0, shoulder_m=1.5),
+        corner_radius_m=80.0,
     )
     drawn = grid.network(spec)
     ends = drawn.crossings.index(Crossing(360.0, 240.0)), drawn.crossings.index(Crossing(500.0, 240.0))
