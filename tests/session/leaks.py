@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -21,13 +21,21 @@ def wait_until(condition: Callable[[], object], within_s: float = 10.0) -> None:
 
 @contextmanager
 def nothing_left_behind() -> Iterator[None]:
-    """AssertionError unless processes, threads and file descriptors are as before."""
+    """AssertionError unless no process, thread or file descriptor has come to stay."""
     before = _inventory()
     yield
-    wait_until(lambda: _inventory() == before, within_s=5.0)
+    wait_until(lambda: not _inventory() - before, within_s=5.0)
 
 
-def _inventory() -> tuple[list[int], list[str], int]:
-    children = [child.pid for child in psutil.Process().children(recursive=True)]
-    threads = [thread.name for thread in threading.enumerate()]
-    return children, threads, len(os.listdir("/proc/self/fd"))
+def _inventory() -> set[str]:
+    """What is here now. Descriptors by what they are: a collected one may have been another test's."""
+    children = {f"process {child.pid}" for child in psutil.Process().children(recursive=True)}
+    threads = {f"thread {thread.name}" for thread in threading.enumerate()}
+    descriptors = {f"descriptor of {target}" for target in _descriptors()}
+    return children | threads | descriptors
+
+
+def _descriptors() -> Iterator[str]:
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the listing's own
+            yield os.readlink(f"/proc/self/fd/{name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -166,6 +167,7 @@ def test_a_killed_host_leaves_no_socket_after_close(start: Start, tmp_path: Path
 def test_sigterm_closes_the_environment_and_ends_the_host(start: Start, tmp_path: Path) -> None:
     env = start("Quiet")
     os.kill(env.pid, signal.SIGTERM)
+    assert select.select([env.pidfd], [], [], WAIT_S)[0]
     with pytest.raises(SessionLostError, match="ended: exit code 0"):
         env.reset(1, WAIT_S)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log"]
