@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cached_property
 from math import atan2, degrees
 
 from carlad.standin.actors import Actor
@@ -25,7 +26,13 @@ class Walker(Actor):
 
     ground = 0.0
     control = t.WalkerControl(t.Vector3D())
+    pose_share = 0.0  # how much of the wanted pose shows: 0 none, 1 it alone
     _led_from: t.Vector3D | None = None  # where the last step left a walker that is led
+
+    @cached_property
+    def wanted_pose(self) -> dict[str, t.Transform]:
+        """parent_from_bone of the bones that a client has set."""
+        return {}
 
     def obey(self, control: t.WalkerControl) -> None:
         """Walk from the next tick on in `control.direction` (world) with `control.speed` (m/s)."""

@@ -299,6 +299,28 @@ class EnvironmentObject(Wire):
     type: int
 
 
+class BoneTransforms(Wire):
+    """Where a bone is: in the world, in its actor and in its parent bone."""
+
+    name: str
+    world: Transform
+    component: Transform
+    relative: Transform
+
+
+class WalkerBones(Wire):
+    bones: list[BoneTransforms]
+
+
+class BonePose(Wire):
+    name: str
+    pose: Transform
+
+
+class BonePoses(Wire):
+    poses: list[BonePose]
+
+
 class LabelledPoint(Wire):
     location: Location
     label: int

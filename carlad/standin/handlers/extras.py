@@ -1,0 +1,24 @@
+"""What a simple simulator has nothing to say about: G-buffers and ROS are taken, and nothing follows."""
+
+from __future__ import annotations
+
+from carlad.standin.simulation import Simulation
+
+
+def get_gbuffer_token(sim: Simulation, actor_id: int, buffer: int) -> bytes:
+    """A stream on which nothing is ever sent."""
+    sim.world.actor(actor_id)
+    return sim.streams.token(sim.streams.new_stream())
+
+
+def are_gbuffers_enabled(sim: Simulation, actor_id: int) -> bool:
+    sim.world.actor(actor_id)
+    return False
+
+
+def is_sensor_enabled_for_ros(sim: Simulation, stream_id: int) -> bool:
+    return False
+
+
+def set_annotations_traverse_translucency(sim: Simulation, enabled: bool) -> None:
+    """Nothing here is translucent, so nothing changes."""
