@@ -15,7 +15,7 @@ from carlad.config import FleetSection
 from carlad.errors import ConfigError
 from carlad.fleet.ports import Ports
 
-_STANDIN_PACKAGES = ("carla", "numpy", "numba", "open3d", "scenariogeneration")
+_STANDIN_PACKAGES = ("carla", "numpy", "numba", "open3d")
 # What the service manager told the daemon is not for its children: they would answer in its name.
 _DAEMONS_OWN = (
     "NOTIFY_SOCKET",
