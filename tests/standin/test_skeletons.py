@@ -46,10 +46,8 @@ def test_a_set_pose_is_shown_as_far_as_it_is_blended_in(world: carla.World, walk
 def test_a_vehicles_wheels_are_bones(world: carla.World) -> None:
     vehicle = car(world)
     names = vehicle.get_bone_names()
-    assert names == [
-        "Vehicle_Base",
-        *(f"Wheel_{e}_{s}" for e in ("Front", "Rear") for s in ("Left", "Right")),
-    ]
+    wheels = [f"Wheel_{end}_{side}" for end in ("Front", "Rear") for side in ("Left", "Right")]
+    assert names == ["Vehicle_Base", *wheels]
     places = dict(zip(names, vehicle.get_vehicle_bone_world_transforms(), strict=True))
     for name, wheel in zip(wheels, vehicle.get_physics_control().wheels, strict=True):
         assert places[name].location.x * 100.0 == pytest.approx(wheel.position.x, abs=1.0)
