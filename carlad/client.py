@@ -228,13 +228,18 @@ def lease(
 
 def this_process() -> Holder:
     """Who asks, for the daemon's status."""
-    program = Path(sys.argv[0] if sys.argv else "").name
     return Holder(
         user=_user()[:128],
         host=(socket.gethostname() or "localhost")[:128],
-        program=(program or "python")[:128],
+        program=_program()[:128],
         pid=os.getpid(),
     )
+
+
+def _program() -> str:
+    """The script's name, or the package's for `python -m package`."""
+    script = Path(sys.argv[0] if sys.argv else "")
+    return (script.parent.name if script.name == "__main__.py" else script.name) or "python"
 
 
 def _user() -> str:
