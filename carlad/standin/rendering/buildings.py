@@ -128,8 +128,7 @@ def _tree_places(lane: Lane, chance: random.Random) -> Iterator[_Lot]:
 
 def _beside(lane: Lane, index: int, distance_m: float, half_length: float, half_depth: float) -> _Lot:
     """A lot whose middle lies `distance_m` right of the lane's border."""
-    across = lane.right[index] - lane.left[index]
-    aside = across / np.linalg.norm(across)
+    aside = lane.aside[index]
     x, y, z = lane.right[index] + aside * distance_m
     yaw_deg = math.degrees(math.atan2(-aside[0], aside[1]))
     return _Lot(float(x), float(y), float(z), yaw_deg, half_length, half_depth)

@@ -145,13 +145,13 @@ def _bends(line: Points) -> npt.NDArray[np.bool_]:
     pieces = [(0, len(line) - 1)]
     while pieces:
         first, last = pieces.pop()
-        inner = line[first + 1 : last] - line[first]
-        if not len(inner):
+        if last - first < 2:
             continue
-        chord = line[last] - line[first]
-        away = np.linalg.norm(np.cross(inner, chord), axis=1)
-        farthest = int(away.argmax())
-        if away[farthest] > _SMOOTH_M * np.linalg.norm(chord):
+        inner, chord = line[first + 1 : last] - line[first], line[last] - line[first]
+        along = inner @ chord
+        away = np.einsum("ij,ij->i", inner, inner) - along * along / max(float(chord @ chord), 1e-9)
+        farthest = int(away.argmax())  # squared distances from the chord
+        if away[farthest] > _SMOOTH_M**2:
             middle = first + 1 + farthest
             kept[middle] = True
             pieces += [(first, middle), (middle, last)]
