@@ -53,7 +53,7 @@ def _mesh(name: str, town: Town) -> Generator[None, None, bytes]:
 def _build(name: str, town: Town) -> bytes:
     try:
         return navigation.mesh_file(town.map, town.xodr)
-    except ValueError:
+    except navigation.NavigationFileError:
         # A damaged mesh would corrupt the user's process; without one its walkers stand still.
         log.exception("no navigation mesh: %s", name)
         return b""

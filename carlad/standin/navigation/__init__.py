@@ -52,10 +52,18 @@ def file_name(town_name: str, xodr: str) -> str | None:
 def mesh_file(town_map: carla.Map, xodr: str) -> bytes:
     """The file for a map, checked; empty where nobody can walk. `xodr` is the map's OpenDRIVE text.
 
-    Raises NavigationFileError rather than return what would corrupt the user's process, and ValueError where
-    the text has numbers that are none.
+    Raises NavigationFileError rather than return what would corrupt the user's process.
     """
-    pieces = [(patch.polygon, patch.area) for patch in patches(town_map, xodr).patches]
+    try:
+        found = patches(town_map, xodr)
+    except (
+        ArithmeticError,
+        LookupError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # the map library's, and those of numbers that are none
+        raise NavigationFileError(f"cannot make a navigation mesh of the map: {error}") from error
+    pieces = [(patch.polygon, patch.area) for patch in found.patches]
     many = len(pieces) > tiles.POLYGONS_MAX
     mesh = joined(tiles.cut(pieces) if many else pieces)
     if not mesh.polygons:

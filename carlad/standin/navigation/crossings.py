@@ -10,7 +10,7 @@ import numpy as np
 
 from carlad.standin.navigation.convex import Point, Polygon, between, edges, hull
 from carlad.standin.navigation.patchwork import Area, Patchwork
-from carlad.standin.navigation.pavements import Points, Section, Strip
+from carlad.standin.navigation.pavements import FAR_M, Points, Section, Strip
 
 if TYPE_CHECKING:
     import carla
@@ -32,7 +32,8 @@ def drawn(town_map: carla.Map) -> Iterator[Polygon]:
         point = (place.x, place.y, place.z)
         outline.append(point)
         if len(outline) > 2 and _distance(point, outline[0]) < _CLOSED_M:
-            yield hull(outline[:-1])
+            if all(abs(coordinate) < FAR_M for corner in outline for coordinate in corner):
+                yield hull(outline[:-1])
             outline = []
 
 

@@ -21,6 +21,8 @@ Lanes = tuple[int, int]  # the innermost and the outermost of a run
 
 INSET_M = 0.3  # walkers keep this far from kerb and wall: CARLA's agent radius
 _STEP_M = 1.0
+_STATIONS_MAX = 5000  # of one section
+FAR_M = 100_000.0  # what lies further from the origin is a mistake in the map
 _END_GAP_M = 1e-3  # the map library finds no waypoint exactly at a road's end
 _BEND_M = 0.12  # a strip's straight pieces stray no further from the border
 PIECE_M = 25.0  # the longest: a path may hold 256 of them
@@ -110,13 +112,13 @@ def _strips(
     town_map: carla.Map, road_id: int, sidewalks: list[Lanes], start: float, end: float
 ) -> list[tuple[Lanes, Strip]]:
     """A strip for each sidewalk, all at the same stations; none where the map library knows no such lane."""
-    count = max(2, int((end - start) / _STEP_M) + 1)
+    count = min(max(2, int((end - start) / _STEP_M) + 1), _STATIONS_MAX)
     stations = np.linspace(start + _END_GAP_M, end - _END_GAP_M, count).tolist()
     borders = []
     for lanes in sidewalks:
         innermost = _table(town_map, road_id, lanes[0], stations)
         outermost = innermost if lanes[0] == lanes[1] else _table(town_map, road_id, lanes[1], stations)
-        if len(innermost) == len(outermost) == count and np.isfinite([innermost, outermost]).all():
+        if len(innermost) == len(outermost) == count and np.abs([innermost, outermost]).max() < FAR_M:
             borders.append((lanes, _border(innermost, -1.0), _border(outermost, 1.0)))
     if not borders:
         return []
@@ -127,12 +129,14 @@ def _strips(
 def _table(town_map: carla.Map, road_id: int, lane: int, stations: list[float]) -> Points:
     """x, y, z (m), yaw (deg) and width (m) of a lane at the stations where it is: float64 (n, 5)."""
     rows = []
-    for s in stations:
-        waypoint = town_map.get_waypoint_xodr(road_id, lane, s)
-        if waypoint is not None:
-            pose = waypoint.transform
-            place = pose.location
-            rows.append((place.x, place.y, place.z, pose.rotation.yaw, waypoint.lane_width))
+    try:
+        for waypoint in (town_map.get_waypoint_xodr(road_id, lane, s) for s in stations):
+            if waypoint is not None:
+                pose = waypoint.transform
+                place = pose.location
+                rows.append((place.x, place.y, place.z, pose.rotation.yaw, waypoint.lane_width))
+    except IndexError:  # the map library could not read the road, and has left it out
+        return np.empty((0, 5))
     return np.array(rows)
 
 

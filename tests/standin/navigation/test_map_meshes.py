@@ -8,7 +8,7 @@ import carla
 import pytest
 
 from carlad.standin import navigation, towns
-from carlad.standin.navigation.check import checked
+from carlad.standin.navigation.check import NavigationFileError, checked
 from carlad.standin.navigation.patchwork import Area
 from tests.standin.navigation import maps
 from tests.standin.navigation.maps import INSET_M, LANE_M, PAVEMENT_M, Ground, islands, mesh_of
@@ -135,6 +135,21 @@ def test_map_without_sidewalks_has_no_file() -> None:
     )
     xodr = maps.document(maps.street(1, maps.line(0, 0, 0, 60), length=60, lanes=lanes))
     assert navigation.file_name("Carla/Maps/OpenDriveMap", xodr) is None
+    assert navigation.mesh_file(carla.Map("test", xodr), xodr) == b""
+
+
+@pytest.mark.parametrize(
+    ("number", "odd"), [('length="60"', 'length="x"'), ('id="1"', 'id="99999999999"'), ('id="-2"', 'id="x"')]
+)
+def test_odd_numbers_in_a_map_are_one_clear_error(number: str, odd: str) -> None:
+    xodr = maps.document(maps.street(1, maps.line(0, 0, 0, 60), length=60))
+    assert number in xodr
+    with pytest.raises(NavigationFileError, match="cannot make a navigation mesh"):
+        navigation.mesh_file(carla.Map("test", xodr), xodr.replace(number, odd))
+
+
+def test_endless_road_takes_no_endless_time() -> None:
+    xodr = maps.document(maps.street(1, maps.line(0, 0, 0, 1e9), length=1e9))
     assert navigation.mesh_file(carla.Map("test", xodr), xodr) == b""
 
 
