@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,17 +44,19 @@ def test_commands_of_the_readme_work(tmp_path: Path) -> None:
     training = next(block for block in blocks("console") if "trainer train" in block)
     (snippet,) = blocks("python")
     environment = _environment(tmp_path)
-    commands = using.splitlines()[2:]  # after activating .venv and starting the daemon
-    assert using.splitlines()[:2] == ["source .venv/bin/activate", "carlad &"]
-    with subprocess.Popen(["carlad"], cwd=tmp_path, env=environment) as daemon:
-        try:
-            for command in commands[1:2] + commands + training.splitlines()[:2]:
-                _run(shlex.split(command), tmp_path, environment)
-            _run([sys.executable, "-c", snippet], tmp_path, environment)
-        finally:
-            daemon.terminate()
-    assert daemon.returncode == 0
+    activate, start, *commands = using.splitlines()
+    train, look, board = training.splitlines()
+    assert (activate, start) == ("source .venv/bin/activate", "carlad &")
+    with _running("carlad", tmp_path, environment):
+        _until(lambda: _call("carlactl status", tmp_path, environment).returncode == 0)
+        for command in (*commands, f"{sys.executable} -c {shlex.quote(snippet)}"):
+            _call(command, tmp_path, environment).check_returncode()
+        with _running(train.removesuffix(" &"), tmp_path, environment):
+            _call(look, tmp_path, environment).check_returncode()
     assert (tmp_path / "data" / "first.png").stat().st_size > 10_000
+    port = _free_port()
+    with _running(f"{board} --port {port}", tmp_path, environment):
+        _until(lambda: _answers(port))
 
 
 @pytest.mark.system
@@ -68,8 +76,47 @@ def test_demo_succeeds(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "carlad.demo", "--out", str(tmp_path / "demo")], check=True)
 
 
-def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
-    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=120)
+@contextmanager
+def _running(command: str, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    with subprocess.Popen(shlex.split(command), cwd=folder, env=environment) as process:
+        try:
+            yield
+            assert process.poll() is None
+        finally:
+            process.terminate()
+    assert process.returncode in (0, -signal.SIGTERM)
+
+
+def _call(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        shlex.split(command),
+        cwd=folder,
+        env=environment,
+        timeout=120,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not come true in time"
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+            return bool(page.status == 200)
+    except OSError:
+        return False
 
 
 def _environment(folder: Path) -> dict[str, str]:

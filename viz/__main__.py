@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
 from carlad.errors import CarladError
-from viz.source import Session, Source, ViewerError, newest_run, read_sessions
+from viz.source import NoRunError, Session, Source, ViewerError, newest_run, read_sessions
 
 _EXAMPLES = """\
 examples:
@@ -20,11 +21,15 @@ examples:
 """
 
 
+_FIRST_PICTURE_WITHIN_S = 10.0  # several times what a learner's update takes
+_LOOK_AGAIN_S = 0.1
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command's exit code: 0 done, 1 nothing to see or no screen, 2 wrong usage."""
     options = _parser().parse_args(arguments)
     try:
-        with closing(_source(options)) as source:
+        with closing(_source_in_time(options)) as source:
             _show(source, options)
     except CarladError as error:
         print(f"viz: {error}", file=sys.stderr)
@@ -43,8 +48,20 @@ def _show(source: Source, options: argparse.Namespace) -> None:
     if options.snapshot is None:
         app.run_window(source, options.size)
     else:
-        app.snapshot(source, options.snapshot, options.size, options.wait)
+        app.snapshot(source, options.snapshot, options.size, options.wait or _FIRST_PICTURE_WITHIN_S)
         print(options.snapshot)
+
+
+def _source_in_time(options: argparse.Namespace) -> Source:
+    """Waits for the run as long as --wait says, and not at all without it."""
+    deadline_s = time.monotonic() + (options.wait or 0.0)
+    while True:
+        try:
+            return _source(options)
+        except NoRunError:
+            if time.monotonic() >= deadline_s:
+                raise
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _source(options: argparse.Namespace) -> Source:
@@ -77,7 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--snapshot", metavar="FILE.png", type=Path, help="write one picture and exit")
     parser.add_argument(
-        "--wait", metavar="S", type=float, default=10.0, help="how long a snapshot waits for a picture (10 s)"
+        "--wait",
+        metavar="S",
+        type=float,
+        help="how long to wait for the run, and then for a snapshot's picture (default: 0 and 10 s)",
     )
     return parser
 

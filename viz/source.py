@@ -22,6 +22,10 @@ class ViewerError(CarladError):
     """There is nothing to show, or nowhere; the message says why and what to do."""
 
 
+class NoRunError(ViewerError):
+    """There is no such run, or none yet."""
+
+
 class Session(msgspec.Struct, frozen=True):
     """A session's name and the endpoint of its telemetry."""
 
@@ -54,10 +58,10 @@ class Scene:
 
 
 def newest_run(data: Path) -> Path:
-    """The run directory under `data` that was written to last. Raises ViewerError if there is none."""
+    """The run directory under `data` that was written to last. Raises NoRunError if there is none."""
     found = list(data.rglob(SESSIONS_FILE)) if data.is_dir() else []
     if not found:
-        raise ViewerError(
+        raise NoRunError(
             f"cannot find a run: no {SESSIONS_FILE} under {data}; "
             "start a training, or name one with --run or --telemetry"
         )
@@ -65,10 +69,12 @@ def newest_run(data: Path) -> Path:
 
 
 def read_sessions(run: Path) -> list[Session]:
-    """The sessions that a run directory lists. Raises ViewerError if there are none."""
+    """The sessions that a run directory lists. Raises ViewerError, NoRunError if there is no list."""
     path = run / SESSIONS_FILE
     try:
         sessions = msgspec.json.decode(path.read_bytes(), type=_Sessions).sessions
+    except FileNotFoundError as error:
+        raise NoRunError(f"cannot read the sessions of {run}: {error}") from error
     except (OSError, msgspec.DecodeError) as error:
         raise ViewerError(f"cannot read the sessions of {run}: {error}") from error
     if not sessions:
