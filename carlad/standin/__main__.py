@@ -49,7 +49,7 @@ def _serve(options: Options) -> None:
         town = towns.load(options.map)
     except towns.UnknownTownError as error:
         _give_up(str(error), 1)
-    server = Server(town, calls, streams, options.seed, faults)
+    server = Server(town, calls, streams, options.seed, faults, options.recordings)
     for number in (signal.SIGTERM, signal.SIGINT):
         ignored = "ignore-sigterm" in faults
         signal.signal(number, signal.SIG_IGN if ignored else lambda *_: server.stop())

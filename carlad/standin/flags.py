@@ -11,7 +11,8 @@ RPC_PORT = 2000  # CARLA's default
 PORT_MAX = 65535
 
 USAGE = """usage: python -m carlad.standin [-carla-rpc-port=2000] [-carla-streaming-port=PORT]
-           [--map NAME] [--host ADDRESS] [--seed N] [--fault NAME[=ARGUMENT]]... [CarlaUE4.sh flags]
+           [--map NAME] [--host ADDRESS] [--seed N] [--recordings DIRECTORY]
+           [--fault NAME[=ARGUMENT]]... [CarlaUE4.sh flags]
 
 A server that the official CARLA 0.9.16 client can use, without a GPU.
 
@@ -20,11 +21,12 @@ A server that the official CARLA 0.9.16 client can use, without a GPU.
   --map NAME               town to start with (default Town01), also as /Game/Carla/Maps/NAME
   --host ADDRESS           IPv4 address to listen on (default 127.0.0.1)
   --seed N                 seed of the sensors' noise (default 0)
+  --recordings DIRECTORY   where the recorder's files go (default: one in the temporary directory)
   --fault NAME[=ARGUMENT]  misbehave, see carlad/standin/faults.py; may be repeated
 
 Flags of CarlaUE4.sh that only concern Unreal's rendering and sound are accepted and ignored."""
 
-_WITH_VALUE = ("--map", "--host", "--seed", "--fault")
+_WITH_VALUE = ("--map", "--host", "--seed", "--recordings", "--fault")
 _PORTS = {
     "-carla-rpc-port": "-carla-rpc-port",
     "-carla-port": "-carla-rpc-port",  # an older name that the real server still takes
@@ -45,6 +47,7 @@ class Options:
     host: str = "127.0.0.1"
     map: str = "Town01"
     seed: int = 0
+    recordings: str = ""  # empty: the default directory
     faults: tuple[Fault, ...] = ()
     ignored: tuple[str, ...] = ()
 
@@ -59,6 +62,7 @@ def parse(argv: Sequence[str]) -> Options:
         host=_last(ours, "--host", Options.host),
         map=_last(ours, "--map", Options.map),
         seed=_number("--seed", _last(ours, "--seed", "0")),
+        recordings=_last(ours, "--recordings", Options.recordings),
         faults=tuple(_fault(text) for text in ours.get("--fault", [])),
         ignored=tuple(ignored),
     )

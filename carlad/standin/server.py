@@ -7,6 +7,7 @@ import selectors
 import socket
 import time
 from itertools import count
+from pathlib import Path
 
 from carlad.standin.caller import Caller
 from carlad.standin.connection import READ, accept_all
@@ -36,10 +37,11 @@ class Server:
         streams: socket.socket,
         seed: int = 0,
         faults: Faults | None = None,
+        recordings: str = "",
     ) -> None:
         self._selector = selectors.DefaultSelector()
         self._streams = Streams(streams.getsockname()[1], self._selector)
-        self.simulation = Simulation(town, self._streams, seed)
+        self.simulation = Simulation(town, self._streams, seed, Path(recordings) if recordings else None)
         self._faults = faults or Faults()
         self._callers: dict[int, Caller] = {}
         self._parked: dict[Caller, None] = {}  # in the order in which they began to wait

@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from math import ceil, inf
+from pathlib import Path
 
+from carlad.standin import towns
 from carlad.standin.actors import Actor
 from carlad.standin.drawings import Drawings
 from carlad.standin.errors import INVALID_DESCRIPTION
 from carlad.standin.making import Maker
+from carlad.standin.recording import Recorder, default_directory
+from carlad.standin.replay import Replayer
 from carlad.standin.sensing import Sensing
 from carlad.standin.streams import Streams
 from carlad.standin.street_lights import StreetLights
@@ -45,7 +49,7 @@ WEATHER = t.WeatherParameters(
 class Simulation:
     """Time moves by `tick` only. In synchronous mode it is deterministic: same calls, same numbers."""
 
-    def __init__(self, town: Town, streams: Streams, seed: int) -> None:
+    def __init__(self, town: Town, streams: Streams, seed: int, recordings: Path | None = None) -> None:
         self.streams = streams
         self.traffic_managers = TrafficManagers()
         self.frame = 0
@@ -55,6 +59,9 @@ class Simulation:
         self.weather = WEATHER
         self.gravity_mps2 = GRAVITY_MPS2
         self.drawn_towns: dict[str, str] = {}  # OpenDRIVE texts that clients sent, by map name
+        self.recordings = recordings or default_directory()
+        self.recorder = Recorder()
+        self.replayer = Replayer(self)
         self._seed = seed
         self._maker = Maker(streams.new_stream)
         self._tombstones = Tombstones()
@@ -104,7 +111,9 @@ class Simulation:
         delta_s = self.delta_s
         self.frame += 1
         self.time_s += delta_s
+        self.replayer.step(delta_s)
         self.world.step(delta_s, self._substeps(delta_s))
+        self.recorder.record(self.world, delta_s)
         pending = self.street_lights.update_is_pending()
         self._publish_world(
             delta_s, SimulationState.PENDING_LIGHT_UPDATE if pending else SimulationState.NONE
@@ -118,6 +127,12 @@ class Simulation:
         frame = self.tick()
         yield from self.streams.drained()
         return frame
+
+    def town_of(self, name: str) -> Town:
+        """A town by its plain name. Raises UnknownTownError, OpenDriveError."""
+        if name in self.drawn_towns:
+            return towns.from_opendrive(f"Carla/Maps/{name}", self.drawn_towns[name])
+        return towns.load(name)
 
     def change_town(self, town: Town, reset_settings: bool, layers: int = ALL_LAYERS) -> None:
         """Have a new episode begin in `town`, with these map layers, once the present call is answered."""
@@ -134,7 +149,9 @@ class Simulation:
         self.world.bury_all()
         self.episode_id += 1
         self.weather = WEATHER
+        self.recorder.stop()
         self._begin(self._next_town)
+        self.replayer.world_changed()
         self.frame += 1
         self._publish_world(self.delta_s, SimulationState.MAP_CHANGE)
         return True

@@ -85,15 +85,20 @@ def in_actor(bones: tuple[Bone, ...], parent_from_bone: Pose) -> dict[str, t.Tra
 
 def blended(animated: Pose, wanted: Pose, share: float) -> dict[str, t.Transform]:
     """Between the animation's pose (0) and the one that a client wants (1)."""
-    return {name: _between(pose, wanted.get(name, pose), share) for name, pose in animated.items()}
+    return {name: between(pose, wanted.get(name, pose), share) for name, pose in animated.items()}
 
 
-def _between(a: t.Transform, b: t.Transform, share: float) -> t.Transform:
+def between(a: t.Transform, b: t.Transform, share: float) -> t.Transform:
+    """From `a` (0) to `b` (1); angles take the short way round."""
+
     def mix(low: float, high: float) -> float:
         return low + (high - low) * share
+
+    def turn(low: float, high: float) -> float:
+        return low + ((high - low + 180.0) % 360.0 - 180.0) * share
 
     p, q, r, s = a.location, b.location, a.rotation, b.rotation
     return t.Transform(
         t.Vector3D(mix(p.x, q.x), mix(p.y, q.y), mix(p.z, q.z)),
-        t.Rotation(mix(r.pitch, s.pitch), mix(r.yaw, s.yaw), mix(r.roll, s.roll)),
+        t.Rotation(turn(r.pitch, s.pitch), turn(r.yaw, s.yaw), turn(r.roll, s.roll)),
     )

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import msgpack
 import pytest
 
 from carlad.wire.calls import CALLS
 from carlad.wire.msgpackrpc import ResponseReader
-from tests.standin.process import StandIn
+from tests.standin.process import StandIn, standin_process
 from tests.standin.raw import connected, raw_client
 
 ROUNDS = 12
 # Those that end or stop the world for others; their arguments are checked by the same code.
 SPARED = {"tick_cue", "load_new_episode", "set_episode_settings"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """What it is told to record goes where pytest tidies up."""
+    with standin_process("--recordings", str(tmp_path_factory.mktemp("recordings"))) as running:
+        yield running
 
 
 def value(chance: random.Random, depth: int = 0) -> object:

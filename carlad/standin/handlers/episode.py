@@ -81,11 +81,9 @@ def load_new_episode(sim: Simulation, name: str, reset_settings: bool, layers: i
     plain = name.rpartition("/")[2]
     if not plain:
         town = sim.town
-    elif plain in sim.drawn_towns:
-        town = towns.from_opendrive(f"Carla/Maps/{plain}", sim.drawn_towns[plain])
     else:
         try:
-            town = towns.load(name)
+            town = sim.town_of(plain)
         except towns.UnknownTownError as error:
             raise CallError(f"Map '{name}' not found") from error
     sim.change_town(town, reset_settings, layers)
