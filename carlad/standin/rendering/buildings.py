@@ -30,6 +30,7 @@ _WINDOW_PITCH_M = 3.0
 _GLASS_RELIEF_M = 0.03
 _FRONT_GARDEN_M = 4.0
 _TREE_GAP_M = 17.0
+_RAISED_M = 4.0  # beside higher roads, which are bridges, is nothing
 _CLEARANCE_M = 1.0  # between a lot and any lane
 
 
@@ -77,12 +78,12 @@ def neighbourhood(map_name: str, lanes: Sequence[Lane]) -> Iterator[tuple[Mesh, 
     bottom = min(float(lane.center[:, 2].min()) for lane in lanes)
     for lane in borders:
         for lot in _lots(lane, chance):
-            if ground.is_free(lot):
+            if lot.z - bottom < _RAISED_M and ground.is_free(lot):
                 ground.take(lot)
                 yield join(_house(lot, bottom, chance)), lot.yaw_deg
     for lane in borders:
         for place in _tree_places(lane, chance):
-            if ground.is_free(place):
+            if place.z - bottom < _RAISED_M and ground.is_free(place):
                 yield join(_tree(place, bottom, chance)), 0.0
 
 

@@ -41,6 +41,7 @@ _DOUBLE_GAP_M = 0.12
 _DASH_M, _DASH_PERIOD_M = 3, 6
 _STOP_LINE_LENGTH_M = 0.4
 _ZEBRA_PERIOD_M = 1.0
+_ZEBRA_HEIGHT_M = 0.018  # over the lanes' paint
 _SAME_POINT_M = 1e-3
 
 _DASHED = frozenset({"Broken", "BrokenBroken"})
@@ -99,7 +100,7 @@ def crosswalks(town_map: carla.Map) -> Iterator[Mesh]:
     for corners in _crosswalk_corners(town_map):
         across, along = corners[1] - corners[0], corners[3] - corners[0]
         count = max(1, int(np.linalg.norm(across) / _ZEBRA_PERIOD_M))
-        starts = corners[0] + across * (np.arange(count)[:, None] + 0.25) / count + up(_PAINT_HEIGHT_M)
+        starts = corners[0] + across * (np.arange(count)[:, None] + 0.25) / count + up(_ZEBRA_HEIGHT_M)
         width = across * 0.5 / count
         yield quads(
             np.stack((starts, starts + width, starts + width + along, starts + along), axis=1),
