@@ -83,6 +83,20 @@ def test_a_session_of_a_run_is_found_by_its_name(training: str, tmp_path: Path) 
     assert (tmp_path / "now.png").stat().st_size > 10_000
 
 
+def test_a_run_that_is_just_starting_is_waited_for(training: str, tmp_path: Path) -> None:
+    run, picture = tmp_path / "run", tmp_path / "now.png"
+    command = [sys.executable, "-m", "viz", "--run", str(run), "--snapshot", str(picture), "--wait", "20"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        run.mkdir()
+        listed = json.dumps({"sessions": [{"session": "env-0", "telemetry": training}]})
+        (tmp_path / "listed").write_text(listed)
+        (tmp_path / "listed").rename(run / "sessions.json")
+        assert process.wait(20) == 0
+    assert picture.stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
