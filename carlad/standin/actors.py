@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from carlad.standin.geometry import compose
+from carlad.standin.spring_arm import SpringArm
 from carlad.wire import types as t
 
 
@@ -31,6 +32,7 @@ class Actor:
         self.parent: Actor | None = None
         self.children: list[Actor] = []
         self.parent_from_actor: t.Transform | None = None
+        self._arm: SpringArm | None = None
         self.collides = True
         self.values = {a.id: a.value for a in description.attributes}
         self._pose = pose
@@ -66,9 +68,14 @@ class Actor:
         if velocity is not None:
             self._velocity = velocity
 
-    def attach(self, parent: Actor, parent_from_actor: t.Transform) -> None:
+    def attach(
+        self, parent: Actor, parent_from_actor: t.Transform, attachment: int = t.AttachmentType.RIGID
+    ) -> None:
+        """`attachment` is an AttachmentType: whether it is carried rigidly or by a spring arm."""
         self.parent = parent
         self.parent_from_actor = parent_from_actor
+        if attachment != t.AttachmentType.RIGID:
+            self._arm = SpringArm(parent_from_actor, attachment)
         parent.children.append(self)
         self.follow()
 
@@ -76,13 +83,21 @@ class Actor:
         """Let the actor go; it stays where it is."""
         if self.parent is not None:
             self.parent.children.remove(self)
-        self.parent = self.parent_from_actor = None
+        self.parent = self.parent_from_actor = self._arm = None
 
-    def follow(self) -> None:
-        """Move an attached actor to where its parent carries it."""
+    def follow(self, delta_s: float = 0.0) -> None:
+        """Move an attached actor to where its parent carries it, `delta_s` after the last time."""
         assert self.parent is not None
         assert self.parent_from_actor is not None
-        self.move(compose(self.parent.pose, self.parent_from_actor), self.parent.velocity)
+        if self._arm is not None:
+            self.move(self._arm.carry(self.parent.pose, delta_s), self.parent.velocity)
+        else:
+            self.move(compose(self.parent.pose, self.parent_from_actor), self.parent.velocity)
+
+    def hang(self, parent_from_actor: t.Transform) -> None:
+        """Carry an attached actor somewhere else from now on; a spring arm becomes a rigid one."""
+        self.parent_from_actor, self._arm = parent_from_actor, None
+        self.follow()
 
     def wire(self, stream_token: bytes) -> t.Actor:
         return t.Actor(

@@ -16,7 +16,7 @@ from carlad.standin.collisions import Collision
 from carlad.standin.errors import NO_PARENT, NOT_FOUND, NOTHING_TO_DESTROY, SPAWN_COLLISION, ActorError
 from carlad.standin.geometry import compose
 from carlad.standin.making import Maker
-from carlad.standin.motion import kernels
+from carlad.standin.motion.kernels import kernels
 from carlad.standin.records import Segment
 from carlad.standin.towns import Town
 from carlad.standin.traffic_lights import TrafficLight, TrafficLights
@@ -113,7 +113,13 @@ class World:
         self._admit(actor, pose)
         return actor
 
-    def spawn_attached(self, description: t.ActorDescription, pose: t.Transform, parent_id: int) -> Actor:
+    def spawn_attached(
+        self,
+        description: t.ActorDescription,
+        pose: t.Transform,
+        parent_id: int,
+        attachment: int = t.AttachmentType.RIGID,
+    ) -> Actor:
         """A new actor that moves with another one, `pose` in the parent's frame."""
         parent = self.actors.get(parent_id)
         if parent is None:
@@ -121,7 +127,7 @@ class World:
         world_from_actor = compose(parent.pose, pose)
         actor = self._maker.make(description, world_from_actor, self.vehicles)
         self._admit(actor, world_from_actor)
-        actor.attach(parent, pose)
+        actor.attach(parent, pose, attachment)
         self._attached.append(actor)
         return actor
 
@@ -152,8 +158,7 @@ class World:
     def relocate(self, actor: Actor, pose: t.Transform) -> None:
         """Move an actor; `pose` is relative to the parent where it is attached."""
         if actor.parent is not None:
-            actor.parent_from_actor = pose
-            actor.follow()
+            actor.hang(pose)
         else:
             actor.move(pose)
         if isinstance(actor, Vehicle):
@@ -219,7 +224,7 @@ class World:
         for walker in self.walkers:
             self._walkers.place(walker)
         for actor in self._attached:
-            actor.follow()
+            actor.follow(delta_s)
             if not isinstance(actor, Vehicle):
                 self._segment(actor).place(actor)
         if len(self.vehicles):
@@ -232,7 +237,7 @@ class World:
         if count + len(others) < 2:
             return []
         boxes = collisions.boxes(others)
-        pairs = kernels.load().touching_pairs(
+        pairs = kernels().touching_pairs(
             self.vehicles.state,
             self.vehicles.bodies,
             count,
@@ -250,7 +255,7 @@ class World:
         light = np.empty(n, np.int64)
         before, self._at_lights = (
             self._at_lights,
-            kernels.load().lights_before(vehicles.state, vehicles.bodies, n, self.lights.stop_boxes, light),
+            kernels().lights_before(vehicles.state, vehicles.bodies, n, self.lights.stop_boxes, light),
         )
         if before or self._at_lights:
             at_light = light >= 0

@@ -165,7 +165,7 @@ def test_attached_actor_moves_with_its_parent(world: carla.World) -> None:
     vehicle = car(world)
     pose = carla.Transform(carla.Location(x=1.5, y=0.5, z=2.0), carla.Rotation(yaw=90))
     sensor = world.spawn_actor(
-        blueprint(world, "sensor.other.gnss"), pose, vehicle, carla.AttachmentType.SpringArm
+        blueprint(world, "sensor.other.gnss"), pose, vehicle, carla.AttachmentType.Rigid
     )
     vehicle.apply_control(carla.VehicleControl(throttle=1.0, steer=0.3))
     ticks(world, 30)

@@ -7,6 +7,9 @@ from carlad.standin.errors import require_finite
 from carlad.standin.simulation import Simulation
 from carlad.standin.vehicles import Vehicle
 from carlad.wire import types as t
+from carlad.wire.errors import CallError
+
+_ATTACHMENTS = frozenset(map(int, t.AttachmentType))
 
 
 def get_spectator(sim: Simulation) -> t.Actor:
@@ -27,18 +30,24 @@ def spawn_actor_with_parent(
     sim: Simulation, description: t.ActorDescription, pose: t.Transform,
     parent_id: int, attachment: int, socket_name: str,
 ) -> t.Actor:  # fmt: skip
-    """Spring arms are carried rigidly: there is nothing here that they could smooth."""
-    return sim.described(spawn(sim, description, pose, parent_id))
+    """Sockets are all at the parent's origin."""
+    if attachment not in _ATTACHMENTS:
+        raise CallError(f"cannot attach an actor by attachment type {attachment}: there are 0, 1 and 2")
+    return sim.described(spawn(sim, description, pose, parent_id, attachment))
 
 
 def spawn(
-    sim: Simulation, description: t.ActorDescription, pose: t.Transform, parent_id: int | None
+    sim: Simulation,
+    description: t.ActorDescription,
+    pose: t.Transform,
+    parent_id: int | None,
+    attachment: int = t.AttachmentType.RIGID,
 ) -> Actor:
     """A new actor, attached where there is a parent. Raises CallError in CARLA's words."""
     check_pose(pose)
     if parent_id is None:
         return sim.spawned(sim.world.spawn(description, pose))
-    return sim.spawned(sim.world.spawn_attached(description, pose, parent_id))
+    return sim.spawned(sim.world.spawn_attached(description, pose, parent_id, attachment))
 
 
 def destroy_actor(sim: Simulation, actor_id: int) -> bool:
