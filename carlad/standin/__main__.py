@@ -42,7 +42,6 @@ def _serve(options: Options) -> None:
 
     # Imported only now: a port in use is told at once.
     from carlad.standin import towns
-    from carlad.standin.motion.kernels import load_early
     from carlad.standin.server import Server
 
     try:
@@ -60,7 +59,6 @@ def _serve(options: Options) -> None:
     log.info(
         "ready: rpc_port=%d streaming_port=%d map=%s", options.rpc_port, streams.getsockname()[1], town.name
     )
-    load_early()
     server.run()
     server.close()
 

@@ -11,16 +11,15 @@ import numpy.typing as npt
 
 from carlad.standin.actors import Actor
 from carlad.standin.motion import columns as c
-from carlad.standin.motion import kernels, physics
+from carlad.standin.motion import physics
 from carlad.standin.motion.ackermann import AckermannController
+from carlad.standin.motion.kernels import kernels, make_ready
 from carlad.standin.records import Segment, vehicle_segment
 from carlad.wire import types as t
 from carlad.wire.sensors import STATE_OFFSET
 
 SPEED_LIMIT_KMH = 30.0  # where the road states none, as in CARLA
 GRAVITY_MPS2 = 9.81
-# CARLA's angular impulses and torques are in degrees and centimetres (UPrimitiveComponent, kg cm^2 deg).
-_ANGULAR_SI = radians(1.0) * 1e-4
 
 _control = struct.Struct("<fff???i")
 _speed_limit = struct.Struct("<f")
@@ -133,6 +132,7 @@ class Vehicle(Actor):
         physics.check(control)
         self._physics = control
         self._table.car[self.row] = physics.car_row(control, self.chassis)
+        self.state[c.GEAR] = min(self.state[c.GEAR], len(control.forward_gears))
 
     def move(self, pose: t.Transform, velocity: t.Vector3D | None = None) -> None:
         place, turn = pose.location, pose.rotation
@@ -164,18 +164,18 @@ class Vehicle(Actor):
                 t.Vector3D(now.x + impulse.x / mass, now.y + impulse.y / mass, now.z + impulse.z / mass)
             )
 
-    def spin(self, impulse: t.Vector3D) -> None:
-        """Change the turn about the vertical axis: an angular impulse in CARLA's unit, kg cm^2 deg/s."""
+    def spin(self, impulse: float) -> None:
+        """Change the turn by an angular impulse about the vertical axis: N m s."""
         if self.simulated:
-            self.state[c.TURNING] += impulse.z * _ANGULAR_SI / self.car[c.INERTIA]
+            self.state[c.TURNING] += impulse / self.car[c.INERTIA]
 
     def press(self, force: t.Vector3D) -> None:
         """Add to the force during the next tick: N, world frame, at the middle."""
         self.state[_FORCE] += (force.x, force.y, force.z)
 
-    def twist(self, torque: t.Vector3D) -> None:
-        """Add to the torque during the next tick, about the vertical axis: kg cm^2 deg/s^2."""
-        self.state[c.TORQUE] += torque.z * _ANGULAR_SI
+    def twist(self, torque: float) -> None:
+        """Add to the torque about the vertical axis during the next tick: N m."""
+        self.state[c.TORQUE] += torque
 
     def obey(self, control: t.VehicleControl) -> None:
         """Drive as told from the next tick on; values beyond their range are clipped."""
@@ -222,7 +222,7 @@ class Vehicles:
         return cast("list[Vehicle]", self.records.actors)
 
     def add(self, vehicle: Vehicle, pose: t.Transform, ground: Ground) -> None:
-        kernels.load()  # not during a tick
+        make_ready()  # not during a tick
         self.records.add(vehicle)
         grown = self.records.capacity - len(self.state)
         if grown > 0:
@@ -273,7 +273,7 @@ class Vehicles:
         for vehicle in self.all:
             if vehicle.ackermann.active:
                 self._drive(vehicle, delta_s)
-        kernels.load().advance(self.state, self.car, len(self), delta_s, substeps)
+        kernels().advance(self.state, self.car, len(self), delta_s, substeps)
 
     def publish(self) -> None:
         """Copy into the records what a tick changes."""
@@ -283,15 +283,8 @@ class Vehicles:
 
     def _drive(self, vehicle: Vehicle, delta_s: float) -> None:
         """Have the Ackermann controller work the pedals."""
-        state = vehicle.state
-        forward = state[c.AX] * state[c.HEADING_X] + state[c.AY] * state[c.HEADING_Y]
-        control = vehicle.ackermann.run(
-            float(state[c.FORWARD]),
-            float(forward),
-            float(state[c.STEERED]),
-            vehicle.car[c.STEER_MAX],
-            delta_s,
-        )
+        speed_mps, steer_max = float(vehicle.state[c.FORWARD]), float(vehicle.car[c.STEER_MAX])
+        control = vehicle.ackermann.run(speed_mps, steer_max, delta_s)
         self.set_control(vehicle, control)
 
 

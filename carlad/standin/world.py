@@ -16,7 +16,7 @@ from carlad.standin.collisions import Collision
 from carlad.standin.errors import NO_PARENT, NOT_FOUND, NOTHING_TO_DESTROY, SPAWN_COLLISION, ActorError
 from carlad.standin.geometry import compose
 from carlad.standin.making import Maker
-from carlad.standin.motion import kernels
+from carlad.standin.motion.kernels import kernels
 from carlad.standin.records import Segment
 from carlad.standin.towns import Town
 from carlad.standin.traffic_lights import TrafficLight, TrafficLights
@@ -237,7 +237,7 @@ class World:
         if count + len(others) < 2:
             return []
         boxes = collisions.boxes(others)
-        pairs = kernels.load().touching_pairs(
+        pairs = kernels().touching_pairs(
             self.vehicles.state,
             self.vehicles.bodies,
             count,
@@ -255,7 +255,7 @@ class World:
         light = np.empty(n, np.int64)
         before, self._at_lights = (
             self._at_lights,
-            kernels.load().lights_before(vehicles.state, vehicles.bodies, n, self.lights.stop_boxes, light),
+            kernels().lights_before(vehicles.state, vehicles.bodies, n, self.lights.stop_boxes, light),
         )
         if before or self._at_lights:
             at_light = light >= 0

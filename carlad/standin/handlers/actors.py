@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from math import radians
+
 from carlad.standin.actors import Actor
 from carlad.standin.errors import require_finite
 from carlad.standin.simulation import Simulation
 from carlad.standin.vehicles import Vehicle
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
+
+# CARLA's angular impulses and torques are in degrees and centimetres (UPrimitiveComponent's kg cm^2 deg).
+_ANGULAR_SI = radians(1.0) * 1e-4
 
 _ATTACHMENTS = frozenset(map(int, t.AttachmentType))
 
@@ -104,6 +109,63 @@ def add_actor_impulse(sim: Simulation, actor_id: int, impulse: t.Vector3D) -> No
     actor = sim.world.actor(actor_id)
     if isinstance(actor, Vehicle):
         actor.strike(impulse)
+
+
+def add_actor_force(sim: Simulation, actor_id: int, force: t.Vector3D) -> None:
+    _check(force)
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle):
+        actor.press(force)
+
+
+def add_actor_angular_impulse(sim: Simulation, actor_id: int, impulse: t.Vector3D) -> None:
+    """Only its part about the vertical axis: vehicles stay upright."""
+    _check(impulse)
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle):
+        actor.spin(impulse.z * _ANGULAR_SI)
+
+
+def add_actor_torque(sim: Simulation, actor_id: int, torque: t.Vector3D) -> None:
+    """Only its part about the vertical axis: vehicles stay upright."""
+    _check(torque)
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle):
+        actor.twist(torque.z * _ANGULAR_SI)
+
+
+def add_actor_impulse_at_location(
+    sim: Simulation, actor_id: int, impulse: t.Vector3D, location: t.Vector3D
+) -> None:
+    _check(impulse)
+    _check(location)
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle):
+        actor.strike(impulse)
+        actor.spin(_moment(actor, impulse, location))
+
+
+def add_actor_force_at_location(
+    sim: Simulation, actor_id: int, force: t.Vector3D, location: t.Vector3D
+) -> None:
+    _check(force)
+    _check(location)
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle):
+        actor.press(force)
+        actor.twist(_moment(actor, force, location))
+
+
+def _moment(actor: Vehicle, push: t.Vector3D, location: t.Vector3D) -> float:
+    """About the vertical axis, of a push at a place in the world."""
+    middle = actor.pose.location
+    return (location.x - middle.x) * push.y - (location.y - middle.y) * push.x
+
+
+def set_actor_enable_gravity(sim: Simulation, actor_id: int, enabled: bool) -> None:
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Vehicle):
+        actor.fall(enabled)
 
 
 def set_actor_simulate_physics(sim: Simulation, actor_id: int, enabled: bool) -> None:

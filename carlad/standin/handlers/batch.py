@@ -88,8 +88,17 @@ _RUN: dict[type, Callable[[Simulation, Any], object]] = {
         sim, it.actor, t.VehicleLightState(it.flags)
     ),
     c.SetTrafficLightState: lambda sim, it: lights.set_traffic_light_state(sim, it.actor, it.state),
-    # Nothing to do: autopilot is the client's, there is no gravity to switch off and no telemetry to show.
+    c.ApplyVehicleAckermannControl: lambda sim, it: vehicles.apply_ackermann_control_to_vehicle(
+        sim, it.actor, it.control
+    ),
+    c.ApplyVehiclePhysicsControl: lambda sim, it: vehicles.apply_physics_control(
+        sim, it.actor, it.physics_control
+    ),
+    c.ApplyForce: lambda sim, it: actors.add_actor_force(sim, it.actor, it.vector),
+    c.ApplyAngularImpulse: lambda sim, it: actors.add_actor_angular_impulse(sim, it.actor, it.vector),
+    c.ApplyTorque: lambda sim, it: actors.add_actor_torque(sim, it.actor, it.vector),
+    c.SetEnableGravity: lambda sim, it: actors.set_actor_enable_gravity(sim, it.actor, it.enabled),
+    # Nothing to do: autopilot is the client's, and there is no telemetry to show.
     c.SetAutopilot: lambda sim, it: sim.world.actor(it.actor),
-    c.SetEnableGravity: lambda sim, it: sim.world.actor(it.actor),
     c.ShowDebugTelemetry: lambda sim, it: sim.world.actor(it.actor),
 }

@@ -1,5 +1,4 @@
 """How vehicles move: the compiled equations, what they are given, and what steers by speed instead of pedals.
 
-Importing `model` or `contacts` imports numba, which takes longer than a start: kernels.py does so when the
-first vehicle comes.
+Nothing here imports numba before the first vehicle: that takes longer than the server's start.
 """

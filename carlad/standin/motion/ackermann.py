@@ -12,6 +12,7 @@ from carlad.wire import types as t
 
 ACCELERATION_MAX_MPS2, DECELERATION_MAX_MPS2 = 3.0, 8.0  # where the control asks for none
 STANDING_MPS = 0.1
+SMOOTHING = 0.2  # share of a tick's acceleration in the smoothed one
 
 
 class Pid:
@@ -39,6 +40,7 @@ class AckermannController:
     def __init__(self) -> None:
         self.active = False
         self._target = t.VehicleAckermannControl()
+        self._steer = self._speed_mps = self._acceleration_mps2 = 0.0
         self.apply_settings(t.AckermannControllerSettings())
 
     @property
@@ -59,17 +61,19 @@ class AckermannController:
             self._start()
         self._target, self.active = target, True
 
-    def run(
-        self, speed_mps: float, acceleration_mps2: float, steered: float, steer_max: float, delta_s: float
-    ) -> t.VehicleControl:
-        """The pedals and the steering for the next tick. `steered`: the front wheels' angle now."""
-        steer = _approach(steered, self._target.steer, abs(self._target.steer_speed) * delta_s)
-        control = t.VehicleControl(steer=_clip(steer / steer_max, 1.0) if steer_max else 0.0)
+    def run(self, speed_mps: float, steer_max: float, delta_s: float) -> t.VehicleControl:
+        """The pedals and the steering for the next tick. `steer_max`: of the inner front wheel."""
+        acceleration = (speed_mps - self._speed_mps) / delta_s
+        self._speed_mps = speed_mps
+        self._acceleration_mps2 += SMOOTHING * (acceleration - self._acceleration_mps2)
+        self._steer = _approach(self._steer, self._target.steer, abs(self._target.steer_speed) * delta_s)
+        self._steer = _clip(self._steer, steer_max)
+        control = t.VehicleControl(steer=self._steer / steer_max if steer_max else 0.0)
         if max(abs(speed_mps), abs(self._target.speed)) < STANDING_MPS:
             self._start()
             control.brake = 1.0
             return control
-        pedal = self._pedal(self._wanted_speed(speed_mps), speed_mps, acceleration_mps2, delta_s)
+        pedal = self._pedal(self._wanted_speed(speed_mps), delta_s)
         control.reverse = self._reverse
         pressed = -pedal if self._reverse else pedal
         control.throttle, control.brake = max(0.0, pressed), max(0.0, -pressed)
@@ -91,12 +95,12 @@ class AckermannController:
             else self._target.speed
         )
 
-    def _pedal(self, wanted_mps: float, speed_mps: float, acceleration_mps2: float, delta_s: float) -> float:
+    def _pedal(self, wanted_mps: float, delta_s: float) -> float:
         limit = abs(self._target.acceleration)
         low, high = (-limit, limit) if limit > 1e-4 else (-DECELERATION_MAX_MPS2, ACCELERATION_MAX_MPS2)
-        change = self._speed.run(wanted_mps, speed_mps, delta_s)
+        change = self._speed.run(wanted_mps, self._speed_mps, delta_s)
         self._wanted_mps2 = max(low, min(high, self._wanted_mps2 + change))
-        change = self._acceleration.run(self._wanted_mps2, acceleration_mps2, delta_s)
+        change = self._acceleration.run(self._wanted_mps2, self._acceleration_mps2, delta_s)
         self._pressed = _clip(self._pressed + change, 1.0)
         return self._pressed
 

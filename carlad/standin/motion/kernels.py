@@ -1,4 +1,4 @@
-"""The compiled functions, loaded when the first vehicle needs them."""
+"""The functions of model.py and contacts.py, as machine code once that is there."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from carlad.standin.motion import columns as c
+from carlad.standin.motion import contacts, model
+from carlad.standin.motion.kernel import compiled_twin
 
 _HERE = Path(__file__).parent
 _loading = threading.Lock()
@@ -26,30 +28,42 @@ class Kernels:
     touching_pairs: Callable[..., Any]
     lights_before: Callable[..., int]
 
-
-def load() -> Kernels:
-    """The functions, ready to run: from numba's cache, or compiled now, which takes some ten seconds once."""
-    with _loading:
-        return _load()
+    @classmethod
+    def of(cls, model: ModuleType, contacts: ModuleType) -> Kernels:
+        return cls(model.advance, contacts.touching_pairs, contacts.lights_before)
 
 
-def load_early() -> None:
-    """Begin to load in the background where that takes long; elsewhere the first vehicle can wait for it."""
-    if not _are_cached():
+PLAIN = Kernels.of(model, contacts)
+_compiled: Kernels | None = None
+
+
+def kernels() -> Kernels:
+    """Machine code where it is ready, else plain Python, which gives the same bits more slowly."""
+    return _compiled or PLAIN
+
+
+def make_ready() -> None:
+    """Get the machine code: at once from numba's cache, else compiled in the background, some ten seconds."""
+    if _compiled is not None:
+        return
+    if _are_cached():
+        load()
+    elif not _loading.locked():
         threading.Thread(target=load, name="compile", daemon=True).start()
 
 
-@cache
-def _load() -> Kernels:
-    _forget_older_code()
-    from carlad.standin.motion import contacts, model
-
-    state, car = np.zeros((1, c.STATE)), np.ones((1, c.CAR))
-    bodies, others = np.zeros((1, contacts.BODY)), np.zeros((0, contacts.BOX))
-    model.advance(state, car, 1, 0.01, 1)
-    contacts.touching_pairs(state, bodies, 1, others, np.zeros((1, contacts.BOX)))
-    contacts.lights_before(state, bodies, 1, np.zeros((0, contacts.STOP_BOX)), np.zeros(1, np.int64))
-    return Kernels(model.advance, contacts.touching_pairs, contacts.lights_before)
+def load() -> None:
+    """Get the machine code now, compiled where need be."""
+    global _compiled
+    with _loading:
+        _forget_older_code()
+        fast = Kernels.of(compiled_twin(model), compiled_twin(contacts))
+        state, car = np.zeros((1, c.STATE)), np.ones((1, c.CAR))
+        bodies, others = np.zeros((1, contacts.BODY)), np.zeros((0, contacts.BOX))
+        fast.advance(state, car, 1, 0.01, 1)
+        fast.touching_pairs(state, bodies, 1, others, np.zeros((1, contacts.BOX)))
+        fast.lights_before(state, bodies, 1, np.zeros((0, contacts.STOP_BOX)), np.zeros(1, np.int64))
+        _compiled = fast
 
 
 def _are_cached() -> bool:

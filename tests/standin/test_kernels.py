@@ -1,0 +1,57 @@
+"""Plain Python and machine code must agree to the last bit: a server may change over at any tick."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from carlad.standin.motion import columns as c
+from carlad.standin.motion import kernels, physics
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def fast() -> kernels.Kernels:
+    kernels.load()
+    return kernels.kernels()
+
+
+def test_both_move_vehicles_alike(fast: kernels.Kernels) -> None:
+    chance = np.random.default_rng(5)
+    chassis = physics.Chassis(2.87, 1.06, 0.75)
+    car = np.tile(physics.car_row(physics.default_control(14, 1696.0, chassis), chassis), (COUNT, 1))
+    one = np.zeros((COUNT, c.STATE))
+    one[:, [c.SIMULATED, c.HEADING_X]], one[:, c.GRAVITY] = 1.0, 9.81
+    one[:, c.YAW] = chance.uniform(-180.0, 180.0, COUNT)
+    one[:, [c.SLOPE_X, c.SLOPE_Y]] = chance.uniform(-0.1, 0.1, (COUNT, 2))
+    one[:, c.FORWARD] = chance.uniform(-5.0, 30.0, COUNT)
+    other = one.copy()
+    for _ in range(60):
+        controls = chance.uniform(0.0, 1.0, (COUNT, 2)), chance.uniform(-1.0, 1.0, COUNT)
+        switches = chance.uniform(size=(COUNT, 2)) < 0.02
+        for state in (one, other):
+            state[:, [c.THROTTLE, c.BRAKE]], state[:, c.STEER] = controls[0] * [1.0, 0.1], controls[1]
+            state[:, [c.HAND_BRAKE, c.REVERSE]] = switches
+        kernels.PLAIN.advance(one, car, COUNT, 0.05, 5)
+        fast.advance(other, car, COUNT, 0.05, 5)
+        assert one.tobytes() == other.tobytes()
+    assert np.abs(one[:, c.FORWARD]).max() > 5.0
+
+
+def test_both_find_the_same_contacts_and_lights(fast: kernels.Kernels) -> None:
+    chance = np.random.default_rng(6)
+    state, bodies = np.zeros((COUNT, c.STATE)), np.tile((0.0, 0.0, 0.7, 2.4, 1.0, 0.7, 1.0), (COUNT, 1))
+    state[:, [c.X, c.Y]] = chance.uniform(0.0, 12.0, (COUNT, 2))
+    state[:, c.YAW], state[:, c.HEADING_X] = chance.uniform(-180.0, 180.0, COUNT), 1.0
+    stop = np.array([[1.0, 0.0, 6.0, 6.0, 4.0, 4.0, 3.0]])
+    found, lights = [], []
+    for functions in (kernels.PLAIN, fast):
+        pairs = functions.touching_pairs(state, bodies, COUNT, np.zeros((0, 9)), np.empty((COUNT, 9)))
+        found.append(sorted(pairs.tolist()))
+        light = np.zeros(COUNT, np.int64)
+        functions.lights_before(state, bodies, COUNT, stop, light)
+        lights.append(light.tolist())
+    assert found[0] == found[1] != []
+    assert lights[0] == lights[1]
+    assert 3 in lights[0]
