@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from carlad.fleet.lifecycle import TRANSITIONS, State
-from carlad.standin.coverage import COVERAGE, Coverage
+from carlad.standin.coverage import COVERAGE, SENSORS, Coverage
 from carlad.wire.calls import CALLS
 
 DOCS = Path(__file__).resolve().parent
@@ -56,7 +56,21 @@ def coverage() -> Iterator[str]:
         yield f"| {state.value} ({len(names)}) | {', '.join(names) or '–'} |"
 
 
-PARTS: dict[str, Callable[[], Iterator[str]]] = {"lifecycle": lifecycle, "coverage": coverage}
+def sensors() -> Iterator[str]:
+    """Every sensor blueprint and how far it measures truly."""
+    yield "| state | sensors |"
+    yield "| --- | --- |"
+    for state in Coverage:
+        names = [f"`{name}`" for name, its_state in SENSORS.items() if its_state is state]
+        if names:
+            yield f"| {state.value} ({len(names)}) | {', '.join(names)} |"
+
+
+PARTS: dict[str, Callable[[], Iterator[str]]] = {
+    "lifecycle": lifecycle,
+    "coverage": coverage,
+    "sensors": sensors,
+}
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ COVERAGE: dict[str, Coverage] = {
     "add_actor_force_at_location": SIMPLIFIED,
     "set_actor_simulate_physics": TRUE,
     "set_actor_collisions": TRUE,
-    "set_actor_dead": MISSING,
+    "set_actor_dead": SIMPLIFIED,
     "set_actor_enable_gravity": TRUE,
     "set_actor_autopilot": ACCEPTED,
     "get_actor_component_names": SIMPLIFIED,
@@ -141,7 +141,7 @@ COVERAGE: dict[str, Coverage] = {
     "reset_traffic_light_group": TRUE,
     "reset_all_traffic_lights": TRUE,
     "get_group_traffic_lights": TRUE,
-    "get_light_boxes": SIMPLIFIED,
+    "get_light_boxes": TRUE,
     # Sensors' extras
     "get_gbuffer_token": ACCEPTED,
     "enable_gbuffers": ACCEPTED,
@@ -152,4 +152,27 @@ COVERAGE: dict[str, Coverage] = {
     "send": ACCEPTED,
     "set_ignored_vehicles": ACCEPTED,
     "apply_batch": TRUE,
+}
+
+# Sensors by blueprint. What is simplified: no lens, no exposure, no weather but haze in pictures.
+SENSORS: dict[str, Coverage] = {
+    "sensor.camera.rgb": SIMPLIFIED,
+    "sensor.camera.depth": TRUE,
+    "sensor.camera.semantic_segmentation": TRUE,
+    "sensor.camera.instance_segmentation": TRUE,
+    "sensor.camera.normals": SIMPLIFIED,
+    "sensor.camera.optical_flow": TRUE,
+    "sensor.camera.dvs": SIMPLIFIED,
+    "sensor.camera.cosmos_visualization": ACCEPTED,
+    "sensor.lidar.ray_cast": TRUE,
+    "sensor.lidar.ray_cast_semantic": TRUE,
+    "sensor.other.radar": TRUE,
+    "sensor.other.obstacle": SIMPLIFIED,
+    "sensor.other.collision": TRUE,
+    "sensor.other.lane_invasion": TRUE,
+    "sensor.other.gnss": TRUE,
+    "sensor.other.imu": SIMPLIFIED,
+    "sensor.other.rss": ACCEPTED,
+    "sensor.other.v2x": ACCEPTED,
+    "sensor.other.v2x_custom": ACCEPTED,
 }

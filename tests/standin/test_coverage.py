@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from carlad.standin.coverage import COVERAGE, Coverage
+from carlad.standin import blueprints
+from carlad.standin.coverage import COVERAGE, SENSORS, Coverage
 from carlad.standin.handlers import CALLER_HANDLERS, HANDLERS, OFF_THE_GAME_THREAD
 from carlad.wire.calls import CALLS
 
@@ -11,6 +12,11 @@ SERVED = (Coverage.TRUE, Coverage.SIMPLIFIED)
 
 def test_every_call_of_the_client_has_a_row() -> None:
     assert set(COVERAGE) == set(CALLS)
+
+
+def test_every_sensor_of_the_library_has_a_row() -> None:
+    library = {found.id for found in blueprints.definitions() if found.id.startswith("sensor.")}
+    assert set(SENSORS) == library
 
 
 @pytest.mark.parametrize("name", sorted(CALLS))

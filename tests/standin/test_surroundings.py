@@ -88,6 +88,17 @@ def test_a_ray_meets_each_thing_once_in_order(world: carla.World, house: carla.E
     assert sum(point.label == Label.Buildings for point in points) >= 1
 
 
+def test_a_traffic_lights_boxes_are_its_heads(world: carla.World) -> None:
+    light = world.get_actors().filter("traffic.traffic_light")[0]
+    boxes = light.get_light_boxes()
+    assert boxes
+    for box in boxes:
+        above = box.location + carla.Location(z=box.extent.z + 0.2)
+        hit = world.ground_projection(above, 1.0)
+        assert hit.label == Label.TrafficLight
+        assert hit.location.z == pytest.approx(box.location.z + box.extent.z, abs=0.01)
+
+
 def test_a_ray_into_the_sky_meets_nothing(world: carla.World) -> None:
     start = carla.Location(z=50.0)
     assert not world.cast_ray(start, start + carla.Location(z=500.0))

@@ -89,6 +89,7 @@ HANDLERS: dict[str, Handler] = _named(
     extras.are_gbuffers_enabled,
     extras.is_sensor_enabled_for_ros,
     extras.set_annotations_traverse_translucency,
+    extras.set_actor_dead,
     files.get_required_files,
     files.request_file,
     files.get_navigation_mesh,

@@ -1,8 +1,11 @@
-"""What a simple simulator has nothing to say about: G-buffers and ROS are taken, and nothing follows."""
+"""What a simple simulator has little to say about: G-buffers and ROS are taken, and nothing follows."""
 
 from __future__ import annotations
 
 from carlad.standin.simulation import Simulation
+from carlad.standin.vehicles import Vehicle
+from carlad.standin.walkers import Walker
+from carlad.wire import types as t
 
 
 def get_gbuffer_token(sim: Simulation, actor_id: int, buffer: int) -> bytes:
@@ -22,3 +25,12 @@ def is_sensor_enabled_for_ros(sim: Simulation, stream_id: int) -> bool:
 
 def set_annotations_traverse_translucency(sim: Simulation, enabled: bool) -> None:
     """Nothing here is translucent, so nothing changes."""
+
+
+def set_actor_dead(sim: Simulation, actor_id: int) -> None:
+    """It stops, until somebody controls it again: there are no ragdolls."""
+    actor = sim.world.actor(actor_id)
+    if isinstance(actor, Walker):
+        actor.obey(t.WalkerControl(t.Vector3D()))
+    elif isinstance(actor, Vehicle):
+        actor.obey(t.VehicleControl(brake=1.0, hand_brake=True))

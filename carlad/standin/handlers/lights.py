@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from carlad.standin.errors import NOT_A_LIGHT, ActorError
-from carlad.standin.geometry import point
+from carlad.standin.rendering.signals import HEAD_EXTENT_M, head_centers
 from carlad.standin.simulation import Simulation
 from carlad.standin.traffic_lights import TrafficLight
 from carlad.wire import types as t
-
-_LAMP_BOX_M = t.Vector3D(0.2, 0.2, 0.5)
-_LAMP_HEIGHT_M = 4.5
 
 
 def light_of(sim: Simulation, actor_id: int) -> TrafficLight:
@@ -58,6 +55,10 @@ def get_group_traffic_lights(sim: Simulation, actor_id: int) -> list[int]:
 
 
 def get_light_boxes(sim: Simulation, actor_id: int) -> list[t.BoundingBox]:
+    """Of the light's heads, world frame."""
     light = light_of(sim, actor_id)
-    lamps = point(light.pose, t.Vector3D(0.0, 0.0, _LAMP_HEIGHT_M))
-    return [t.BoundingBox(lamps, _LAMP_BOX_M, light.pose.rotation, light.id)]
+    turn = t.Rotation(0.0, light.pose.rotation.yaw + 90.0, 0.0)
+    return [
+        t.BoundingBox(t.Vector3D(*center.tolist()), t.Vector3D(*HEAD_EXTENT_M), turn, light.id)
+        for center in head_centers(light.pose)
+    ]

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from carlad.standin.rendering.mesh import Color, Mesh, box, join, quads, up, yaw_matrix
 from carlad.standin.towns import Town, TrafficLight
 from carlad.wire.types import CityObjectLabel as Tag
-from carlad.wire.types import TrafficLightState
+from carlad.wire.types import TrafficLightState, Transform
 
 _POST: Color = (84, 88, 92)
 _HEAD: Color = (38, 40, 42)
 _HEAD_HEIGHTS_M = (3.0, 5.4)  # one for the drivers who wait, one that is seen from afar
-_HEAD_EXTENT_M = (0.16, 0.2, 0.55)
+HEAD_EXTENT_M = (0.16, 0.2, 0.55)
 _ARM_M = 0.2  # from the post to the middle of a head
 _LAMP_M = 0.14  # half a side
 _LAMPS = (TrafficLightState.RED, TrafficLightState.YELLOW, TrafficLightState.GREEN)
@@ -33,7 +33,7 @@ TRIANGLES_PER_LIGHT = 2 * len(_LAMPS) * len(_HEAD_HEIGHTS_M)
 def posts(town: Town) -> Iterator[tuple[Mesh, float]]:
     """A post for each light, and its yaw in degrees."""
     for light in town.lights:
-        top = _HEAD_HEIGHTS_M[-1] + _HEAD_EXTENT_M[2]
+        top = _HEAD_HEIGHTS_M[-1] + HEAD_EXTENT_M[2]
         yaw = _facing(light)
         yield box(_foot(light) + up(top / 2), (0.07, 0.07, top / 2), yaw, Tag.POLES, _POST), yaw
 
@@ -41,9 +41,15 @@ def posts(town: Town) -> Iterator[tuple[Mesh, float]]:
 def heads(town: Town) -> Iterator[tuple[Mesh, float]]:
     """The two heads of each light, and their yaw in degrees."""
     for light in town.lights:
-        foot, yaw = _foot(light), _facing(light)
-        centers = [foot + up(height) + yaw_matrix(yaw) @ (_ARM_M, 0, 0) for height in _HEAD_HEIGHTS_M]
-        yield join(box(center, _HEAD_EXTENT_M, yaw, Tag.TRAFFIC_LIGHT, _HEAD) for center in centers), yaw
+        yaw, centers = _facing(light), head_centers(light.pose)
+        yield join(box(center, HEAD_EXTENT_M, yaw, Tag.TRAFFIC_LIGHT, _HEAD) for center in centers), yaw
+
+
+def head_centers(pose: Transform) -> list[npt.NDArray[np.float64]]:
+    """Middles (3,) of the heads of a light at `pose`, metres, world frame."""
+    place, turn = pose.location, yaw_matrix(pose.rotation.yaw + 90.0)
+    foot = np.array((place.x, place.y, place.z))
+    return [foot + up(height) + turn @ (_ARM_M, 0, 0) for height in _HEAD_HEIGHTS_M]
 
 
 def lamps(town: Town) -> Iterator[Mesh]:
@@ -80,6 +86,6 @@ def _facing(light: TrafficLight) -> float:
 
 def _lamp(height: float, row: int) -> npt.NDArray[np.float64]:
     """(4, 3), in the post's frame, facing +x; red is uppermost."""
-    x, z = _ARM_M + _HEAD_EXTENT_M[0] + 0.01, height + 0.34 * (1 - row)
+    x, z = _ARM_M + HEAD_EXTENT_M[0] + 0.01, height + 0.34 * (1 - row)
     w = _LAMP_M
     return np.array(((x, -w, z - w), (x, w, z - w), (x, w, z + w), (x, -w, z + w)))
