@@ -7,17 +7,16 @@ from enum import Enum
 
 class Coverage(Enum):
     """TRUE: as CARLA does it. SIMPLIFIED: answers truly for the simple world there is. ACCEPTED: taken, and
-    nothing happens. MISSING: answered with an error, or, where the client does not wait, without effect.
+    nothing happens.
     """
 
     TRUE = "true"
     SIMPLIFIED = "simplified"
     ACCEPTED = "accepted only"
-    MISSING = "not yet"
 
 
 TRUE, SIMPLIFIED = Coverage.TRUE, Coverage.SIMPLIFIED
-ACCEPTED, MISSING = Coverage.ACCEPTED, Coverage.MISSING
+ACCEPTED = Coverage.ACCEPTED
 
 COVERAGE: dict[str, Coverage] = {
     # Connection, world, episode

@@ -1,4 +1,4 @@
-"""What the server answers: one function for each call, grouped by theme; `coverage.py` says what is missing.
+"""What the server answers: one function for each call, grouped by theme; `coverage.py` says how truly.
 
 A handler gets the simulation and the call's arguments and returns the result as `wire.calls` types it, or a
 generator that yields until the result is there and then returns it. Those in CALLER_HANDLERS also get the
