@@ -28,7 +28,6 @@ from carlad.wire.types import CityObjectLabel, TrafficLightState, WeatherParamet
 T = TypeVar("T")
 
 NOTHING_HIDDEN: frozenset[int] = frozenset()
-INSTANCE_MAX = 0xFFFF  # instance images have 16 bits for an object
 
 _SKIP_M = 1e-3  # past a surface that is seen from behind
 _BACK_FACES_MAX = 6  # surfaces that a ray may leave from inside before it counts as lost
@@ -147,8 +146,7 @@ class Frame:
     def instances(self) -> npt.NDArray[np.uint32]:
         """uint32 (rows,), what each surface is part of: an actor's id, or counted down from the highest
         number of 16 bits for the town's structures; 0 for the sky"""
-        town = INSTANCE_MAX - self.static.owner.astype(np.uint32) % INSTANCE_MAX
-        return np.concatenate((town, np.zeros(1, np.uint32), self._moving.object_id))
+        return np.concatenate((self.static.instances, np.zeros(1, np.uint32), self._moving.object_id))
 
     @cached_property
     def normals(self) -> npt.NDArray[np.float32]:

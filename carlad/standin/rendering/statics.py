@@ -18,17 +18,21 @@ from carlad.standin.rendering.structures import Structure
 from carlad.standin.towns import Town
 from carlad.wire.types import WeatherParameters
 
+_INSTANCE_MAX = 0xFFFF  # instance images have 16 bits for a thing
+
 
 class Static:
     """The triangles of all structures; those of the street lights' bulbs and of the lamps come last.
 
     owner: int64 (T,), index of the structure to which a triangle belongs
+    instances: uint32 (T,), the number of that structure in instance images, counted down from the highest
     bulb_rows: the first row of each street light's bulb
     """
 
     def __init__(self, mesh: Mesh, owner: npt.NDArray[np.int64], bulb_rows: range) -> None:
         self.mesh = mesh
         self.owner = owner
+        self.instances = _INSTANCE_MAX - owner.astype(np.uint32) % _INSTANCE_MAX
         self.bulb_rows = bulb_rows
         self.normals = mesh.normals
         self.caster = caster_of(mesh)
