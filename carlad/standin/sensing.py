@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 COLLISION = "sensor.other.collision"
 GNSS = "sensor.other.gnss"
 IMU = "sensor.other.imu"
-_TYPES: dict[
-    str, SensorType
-] = {  # those with a stream: all but lane invasion and RSS
+_TYPES: dict[str, SensorType] = {  # those with a stream: all but lane invasion and RSS
     COLLISION: SensorType.COLLISION,
     GNSS: SensorType.GNSS,
     IMU: SensorType.IMU,
