@@ -61,8 +61,9 @@ def test_commands_of_the_readme_work(tmp_path: Path) -> None:
 
 @pytest.mark.system
 def test_demo_with_a_learning_rate_of_zero_fails(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "carlad.demo", "--out", str(tmp_path / "demo")]
     result = subprocess.run(
-        [sys.executable, "-m", "carlad.demo", "--out", str(tmp_path / "demo"), "-o", "ppo.learning_rate=0"],
+        [*command, "-o", "ppo.learning_rate=0", "-o", "train.total_steps=30000"],
         capture_output=True,
         text=True,
         check=False,

@@ -86,7 +86,7 @@ def test_only_the_time_limit_truncates_and_success_is_no_failure() -> None:
         ({"lateral_m": -2.5}, "deviation", -0.05),
         ({"steer_change": 2.0}, "comfort", -0.05),
         ({"reason": Reason.SUCCESS}, "arrival", 5.0),
-        ({"reason": Reason.BLOCKED}, "arrival", -5.0),
+        ({"reason": Reason.BLOCKED}, "arrival", -1.0),
         ({"reason": Reason.TIME_LIMIT}, "arrival", 0.0),
     ],
 )

@@ -17,7 +17,7 @@ class RewardWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     deviation: float = 0.05  # each step at the limit of the lateral offset
     comfort: float = 0.05  # each step in which the steering goes from one stop to the other
     success: float = 5.0
-    failure: float = 5.0  # collision, off the route, or blocked: half of what a good episode earns
+    failure: float = 1.0  # collision, off the route, or blocked; more makes creeping pay, which puts it off
 
 
 class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
