@@ -17,6 +17,9 @@ _SCRIPT = """
 import json, os, sys
 import carla
 
+pytestmark = pytest.mark.system  # thousands of ticks
+
+
 port, manager_port, town, seconds = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 client = carla.Client("127.0.0.1", port)
 client.set_timeout(20.0)

@@ -13,6 +13,9 @@ from tests.standin.navigation.crowd import Plan, run
 from tests.standin.navigation.maps import CROSSWALK, ROAD, SIDEWALK, Ground
 from tests.standin.process import standin_process
 
+pytestmark = pytest.mark.system  # thousands of ticks
+
+
 WALKERS = 30
 
 
