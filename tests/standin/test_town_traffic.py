@@ -11,14 +11,13 @@ import pytest
 
 from tests.standin.process import standin_process
 
+pytestmark = pytest.mark.system  # thousands of ticks
+
 FIRST_PORT, LAST_PORT = 21000, 21499
 SECONDS = 60
 _SCRIPT = """
 import json, os, sys
 import carla
-
-pytestmark = pytest.mark.system  # thousands of ticks
-
 
 port, manager_port, town, seconds = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 client = carla.Client("127.0.0.1", port)

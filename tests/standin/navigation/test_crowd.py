@@ -15,7 +15,6 @@ from tests.standin.process import standin_process
 
 pytestmark = pytest.mark.system  # thousands of ticks
 
-
 WALKERS = 30
 
 
