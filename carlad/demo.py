@@ -50,6 +50,7 @@ class DemoFailedError(Exception):
 def main() -> int:
     arguments = _parser().parse_args()
     out = arguments.out.absolute()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it started, as Ctrl-C does
     try:
         _make_empty(out)
         with ExitStack() as stack:
