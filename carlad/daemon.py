@@ -24,7 +24,6 @@ import zmq
 
 import carlad
 from carlad.broker.broker import Broker
-from carlad.broker.journal import Journal
 from carlad.broker.leases import Terms
 from carlad.config import Config
 from carlad.errors import CarladError
@@ -35,6 +34,7 @@ from carlad.gateway.endpoint import listening
 from carlad.gateway.notices import Notices
 from carlad.gateway.router import Router, router_socket
 from carlad.gateway.zmq_socket import ZmqSocket
+from carlad.journal import Journal
 from carlad.log import get_logger
 from carlad.messages import notices_endpoint
 from carlad.runtime import RestartPolicy, supervise

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import msgspec
 import trio
 
 from carlad.broker.effects import Answer, Claim, Effect, End, Load, Tell
-from carlad.broker.journal import Journal, JournalError
 from carlad.broker.leases import LeaseTable, Terms
+from carlad.journal import Journal, JournalError
 from carlad.log import get_logger
 from carlad.messages import (
     Acquire,
@@ -223,7 +224,7 @@ class Broker:
             if token <= self._token_on_disk:
                 return None
             try:
-                await trio.to_thread.run_sync(self._journal.raise_token, newest)
+                await trio.to_thread.run_sync(partial(self._journal.write, token=newest))
             except JournalError as error:
                 return str(error)
             self._token_on_disk = newest

@@ -19,8 +19,8 @@ from statistics import median, quantiles
 
 import zmq
 
-from carlad.broker.journal import Journal
 from carlad.client import Client
+from carlad.journal import Journal
 from carlad.link import Link
 from carlad.messages import Acquire, Granted, Release
 from tests.bench.harness import Report
@@ -99,7 +99,7 @@ def _serve_echo(folder: Path) -> None:
     for token in count(1):
         sender, kind, _request = router.recv_multipart()
         if kind == b"acquire":
-            journal.raise_token(token)
+            journal.write(token=token)
         router.send_multipart([sender, REPLY])
 
 

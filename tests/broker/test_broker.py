@@ -13,8 +13,8 @@ import trio
 import trio.testing
 
 from carlad.broker.broker import Broker
-from carlad.broker.journal import Journal, JournalError
 from carlad.broker.leases import Terms
+from carlad.journal import Journal, JournalError
 from carlad.messages import Granted, Refused, Release, Renew, Renewed, ReplyBody, Withdraw
 from carlad.runtime import NoAnswerError, RestartPolicy, supervise
 from tests.broker.fake_servers import FakeServers
@@ -193,10 +193,10 @@ async def test_a_withdrawn_request_takes_no_server(tmp_path: Path) -> None:
 async def test_without_a_journal_there_is_no_grant(tmp_path: Path) -> None:
     async with running(tmp_path) as bench:
 
-        def fail(_token: int) -> None:
+        def fail(changes: object = (), token: int = 0) -> None:
             raise JournalError("cannot write the journal: disk full")
 
-        bench.journal.raise_token = fail  # type: ignore[assignment, method-assign]
+        bench.journal.write = fail  # type: ignore[assignment, method-assign]
         answer = await bench.ask(acquire(wait_s=10.0))
         assert isinstance(answer, Refused)
         assert (answer.code, bench.servers.grants_of) == ("unavailable", {0: [], 1: []})

@@ -13,13 +13,13 @@ import trio
 import zmq
 
 from carlad.broker.broker import Broker
-from carlad.broker.journal import Journal
 from carlad.broker.leases import Terms
 from carlad.gateway.desk import Desk
 from carlad.gateway.endpoint import listening
 from carlad.gateway.notices import Notices
 from carlad.gateway.router import Router, router_socket
 from carlad.gateway.zmq_socket import ZmqSocket
+from carlad.journal import Journal
 from carlad.messages import notices_endpoint
 from tests.broker.fake_servers import FakeServers
 

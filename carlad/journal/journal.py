@@ -1,0 +1,158 @@
+"""Records by kind and key, and the highest fencing token that was ever given out: SQLite, write-ahead.
+
+A unit owns its kinds of records and reads them once, at its start. Values are JSON of msgspec structs, so
+that people can look into the file with `sqlite3`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from carlad.errors import CarladError, ConfigError
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+_APPLICATION_ID = 0x6361726C  # "carl": tells our files from other programs'
+_SCHEMA_VERSION = 1
+_SCHEMA = f"""
+BEGIN;
+CREATE TABLE IF NOT EXISTS high_water (token INTEGER NOT NULL) STRICT;
+INSERT INTO high_water SELECT 0 WHERE NOT EXISTS (SELECT * FROM high_water);
+CREATE TABLE IF NOT EXISTS record (
+    kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+UPDATE high_water SET token = token;  -- finds out now whether it can be written
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_SCHEMA_VERSION};
+COMMIT;
+"""
+
+
+class JournalError(CarladError):
+    """Something could not be put on disk, and so must not be done, or it cannot be read back."""
+
+
+class Put(msgspec.Struct, frozen=True):
+    """Writes a record, over the one before it."""
+
+    kind: str
+    key: str
+    record: msgspec.Struct
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Removes a record; one that is not there is none the less gone."""
+
+    kind: str
+    key: str
+
+
+Change = Put | Delete
+
+
+class Journal:
+    """Blocking: call it from a thread, from as many as you like. `close` it in the end."""
+
+    def __init__(self, path: Path, busy_s: float = 2.0) -> None:
+        """Opens or creates the file. Raises ConfigError where it cannot be read and written.
+
+        `busy_s`: how long to wait for another program that looks into it.
+        """
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(
+                path, timeout=busy_s, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise ConfigError(f"cannot open the journal {path}: {error}") from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self.close()
+            raise ConfigError(
+                f"cannot use the journal {path}: {error}; restore it, or move it away once no old holder "
+                "uses a server any more: fencing tokens then start again at 1"
+            ) from error
+
+    def token(self) -> int:
+        """The highest token on disk; 0 in a new journal."""
+        with self._lock:
+            (token,) = self._connection.execute("SELECT token FROM high_water").fetchone()
+        return int(token)
+
+    def read(self, kind: str, type: type[R]) -> dict[str, R]:
+        """All records of a kind by key. Raises JournalError for one that is not of `type`."""
+        try:
+            with self._lock:
+                query = "SELECT key, value FROM record WHERE kind = ? ORDER BY key"
+                rows = self._connection.execute(query, (kind,)).fetchall()
+            return {key: msgspec.json.decode(value, type=type) for key, value in rows}
+        except (sqlite3.Error, msgspec.DecodeError) as error:
+            raise JournalError(f"cannot read the journal's records of kind {kind}: {error}") from error
+
+    def write(self, changes: Iterable[Change] = (), token: int = 0) -> None:
+        """All of it or nothing, in one transaction. Raises JournalError.
+
+        When it returns, no end of any process can undo it. With a `token`, which is raised to and never
+        lowered, it also outlasts a power cut. That costs a flush to the disk, and records do without:
+        after a boot no process is left that they speak of.
+        """
+        rows = [(change, _encoded(change)) for change in changes]
+        try:
+            with self._lock, self._transaction(survives_power_cut=token > 0):
+                for change, value in rows:
+                    self._apply(change, value)
+                if token > 0:
+                    self._connection.execute("UPDATE high_water SET token = max(token, ?)", (token,))
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot write the journal: {error}") from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self, *, survives_power_cut: bool) -> Iterator[None]:
+        execute = self._connection.execute
+        execute("PRAGMA synchronous = FULL" if survives_power_cut else "PRAGMA synchronous = NORMAL")
+        execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # SQLite has rolled back already after some errors
+                execute("ROLLBACK")
+            raise
+
+    def _apply(self, change: Change, value: bytes | None) -> None:
+        if value is None:
+            where = (change.kind, change.key)
+            self._connection.execute("DELETE FROM record WHERE kind = ? AND key = ?", where)
+        else:
+            row = (change.kind, change.key, value)
+            self._connection.execute("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", row)
+
+    def _prepare(self) -> None:
+        execute = self._connection.execute
+        (tables,) = execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        (application,) = execute("PRAGMA application_id").fetchone()
+        if tables and application != _APPLICATION_ID:
+            raise sqlite3.DatabaseError("it is another program's database")
+        (found,) = execute("PRAGMA user_version").fetchone()
+        if found > _SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"it is of a newer carlad (version {found})")
+        (verdict,) = execute("PRAGMA quick_check").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        execute("PRAGMA journal_mode = WAL")
+        self._connection.executescript(_SCHEMA)
+
+
+def _encoded(change: Change) -> bytes | None:
+    return msgspec.json.encode(change.record) if isinstance(change, Put) else None
