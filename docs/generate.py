@@ -12,6 +12,7 @@ from pathlib import Path
 
 from carlad.fleet.lifecycle import TRANSITIONS, State
 from carlad.standin.coverage import COVERAGE, SENSORS, Coverage
+from carlad.standin.faults import KINDS
 from carlad.wire.calls import CALLS
 
 DOCS = Path(__file__).resolve().parent
@@ -66,10 +67,20 @@ def sensors() -> Iterator[str]:
             yield f"| {state.value} ({len(names)}) | {', '.join(names)} |"
 
 
+def faults() -> Iterator[str]:
+    """Every fault on demand and what it does."""
+    yield "| fault | what the server does |"
+    yield "| --- | --- |"
+    for name, kind in KINDS.items():
+        written = f"{name}={kind.argument}" if kind.argument else name
+        yield f"| `{written}` | {kind.does}{' (start only)' if kind.start else ''} |"
+
+
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "lifecycle": lifecycle,
     "coverage": coverage,
     "sensors": sensors,
+    "faults": faults,
 }
 
 

@@ -33,9 +33,10 @@ def main() -> NoReturn:
 
 
 def _serve(options: Options) -> None:
-    from carlad.standin.faults import Faults
+    from carlad.standin.faults import FaultFile, Faults
 
-    faults = Faults(options.faults)
+    file = FaultFile(options.fault_file, options.rpc_port) if options.fault_file else None
+    faults = Faults(options.faults, options.faults_on_signal, file)
     faults.before_start()
     calls = _bind(options.host, options.rpc_port, "-carla-rpc-port")
     streams = _bind(options.host, options.streaming_port, "-carla-streaming-port")
@@ -50,8 +51,7 @@ def _serve(options: Options) -> None:
         _give_up(str(error), 1)
     server = Server(town, calls, streams, options.seed, faults, options.recordings)
     for number in (signal.SIGTERM, signal.SIGINT):
-        ignored = "ignore-sigterm" in faults
-        signal.signal(number, signal.SIG_IGN if ignored else lambda *_: server.stop())
+        signal.signal(number, lambda *_: server.stop() if faults.terminated() else None)
     try:
         server.listen()
     except OSError as error:

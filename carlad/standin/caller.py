@@ -44,6 +44,7 @@ class Caller(Connection):
         self._server = server
         self._reader = RequestReader()
         self._requests: deque[Request] = deque()
+        self._held: list[Request] = []  # that a fault leaves unanswered for now
         self._parked: tuple[Request, Generator[None, None, Any]] | None = None
         self._may_be_overtaken = False
 
@@ -55,13 +56,17 @@ class Caller(Connection):
             self.close()
             return
         self._requests.extend(requests)
-        if len(self._requests) > REQUESTS_MAX:
+        if len(self._requests) + len(self._held) > REQUESTS_MAX:
             log.warning("a client sent %d requests without waiting and is cut off", len(self._requests))
             self.close()
             return
-        self._serve()
-        if self._parked is not None:
-            self._server.park(self)
+        self._serve_or_park()
+
+    def release(self) -> None:
+        """Serve what was held back, in its order and before what came later."""
+        held, self._held = self._held, []
+        self._requests.extendleft(reversed(held))
+        self._serve_or_park()
 
     def resume(self) -> bool:
         """Go on with the parked call and those behind it; False while one has to wait."""
@@ -88,6 +93,11 @@ class Caller(Connection):
     def _drives_traffic(self) -> bool:
         return bool(self._server.simulation.traffic_managers.ports_of(self.identity))
 
+    def _serve_or_park(self) -> None:
+        self._serve()
+        if self._parked is not None:
+            self._server.park(self)
+
     def _serve(self) -> None:
         while self._requests and self.open and (self._parked is None or self._overtakes(self._requests[0])):
             self._begin(self._requests.popleft())
@@ -96,7 +106,8 @@ class Caller(Connection):
         return self._may_be_overtaken and request.name == "get_episode_settings"
 
     def _begin(self, request: Request) -> None:
-        if self._server.plays_dead(request.name):
+        if self._server.holds_back(self, request.name):
+            self._held.append(request)
             return
         if self._server.simulation.traffic_managers:
             self.step.saw(request.name, time.monotonic())

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from carlad.standin.faults import Fault, FaultError, parse_fault
+from carlad.standin.faults.kinds import Fault, FaultError, parse_fault, table
 
 RPC_PORT = 2000  # CARLA's default
 PORT_MAX = 65535
 
-USAGE = """usage: python -m carlad.standin [-carla-rpc-port=2000] [-carla-streaming-port=PORT]
+USAGE = f"""usage: python -m carlad.standin [-carla-rpc-port=2000] [-carla-streaming-port=PORT]
            [--map NAME] [--host ADDRESS] [--seed N] [--recordings DIRECTORY]
-           [--fault NAME[=ARGUMENT]]... [CarlaUE4.sh flags]
+           [--fault FAULT]... [--fault-on-signal FAULT]... [--fault-file FILE]
+           [CarlaUE4.sh flags]
 
 A server that the official CARLA 0.9.16 client can use, without a GPU.
 
@@ -22,11 +23,31 @@ A server that the official CARLA 0.9.16 client can use, without a GPU.
   --host ADDRESS           IPv4 address to listen on (default 127.0.0.1)
   --seed N                 seed of the sensors' noise (default 0)
   --recordings DIRECTORY   where the recorder's files go (default: one in the temporary directory)
-  --fault NAME[=ARGUMENT]  misbehave, see carlad/standin/faults.py; may be repeated
+  --fault FAULT            misbehave from the start on, see below; may be repeated
+  --fault-on-signal FAULT  misbehave from each SIGUSR1 on; may be repeated
+  --fault-file FILE        misbehave as the file says, one fault a line, from when it says so; what is no
+                           longer in it is over. It need not exist; {{port}} in its name is the port for calls
 
-Flags of CarlaUE4.sh that only concern Unreal's rendering and sound are accepted and ignored."""
+Flags of CarlaUE4.sh that only concern Unreal's rendering and sound are accepted and ignored.
 
-_WITH_VALUE = ("--map", "--host", "--seed", "--recordings", "--fault")
+faults (WHEN: seconds, as 2.5, or ticks, as 100ticks, from being ready or from a later order):
+{table()}
+
+examples:
+  python -m carlad.standin -carla-rpc-port=3000 --fault crash-after=30
+  python -m carlad.standin --fault fork --fault ignore-sigterm
+  python -m carlad.standin --fault-on-signal hang-game-after=0   # then: kill -USR1 PID
+  python -m carlad.standin --fault-file /tmp/faults/{{port}}       # then: echo leak=50 > /tmp/faults/2000"""
+
+_WITH_VALUE = (
+    "--map",
+    "--host",
+    "--seed",
+    "--recordings",
+    "--fault",
+    "--fault-on-signal",
+    "--fault-file",
+)
 _PORTS = {
     "-carla-rpc-port": "-carla-rpc-port",
     "-carla-port": "-carla-rpc-port",  # an older name that the real server still takes
@@ -49,6 +70,8 @@ class Options:
     seed: int = 0
     recordings: str = ""  # empty: the default directory
     faults: tuple[Fault, ...] = ()
+    faults_on_signal: tuple[Fault, ...] = ()
+    fault_file: str = ""
     ignored: tuple[str, ...] = ()
 
 
@@ -63,7 +86,9 @@ def parse(argv: Sequence[str]) -> Options:
         map=_last(ours, "--map", Options.map),
         seed=_number("--seed", _last(ours, "--seed", "0")),
         recordings=_last(ours, "--recordings", Options.recordings),
-        faults=tuple(_fault(text) for text in ours.get("--fault", [])),
+        faults=_faults(ours, "--fault"),
+        faults_on_signal=_faults(ours, "--fault-on-signal"),
+        fault_file=_last(ours, "--fault-file", Options.fault_file),
         ignored=tuple(ignored),
     )
 
@@ -108,8 +133,8 @@ def _number(name: str, text: str) -> int:
         raise UsageError(f"cannot use {name}={text}: not a number") from None
 
 
-def _fault(text: str) -> Fault:
+def _faults(ours: dict[str, list[str]], name: str) -> tuple[Fault, ...]:
     try:
-        return parse_fault(text)
+        return tuple(parse_fault(text) for text in ours.get(name, []))
     except FaultError as error:
         raise UsageError(str(error)) from error

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from carlad.standin.caller import Caller
 from carlad.standin.connection import READ, accept_all
-from carlad.standin.faults import Faults, crash
+from carlad.standin.faults import Faults
+from carlad.standin.faults.deeds import crash
 from carlad.standin.handlers import OFF_THE_GAME_THREAD
 from carlad.standin.simulation import Simulation
 from carlad.standin.streams import Streams
 from carlad.standin.towns import Town
 from carlad.standin.traffic_managers import heal
+from carlad.wire import CARLA_VERSION
 
 log = logging.getLogger("carlad.standin")
 
@@ -24,7 +26,7 @@ log = logging.getLogger("carlad.standin")
 # A reader that takes longer than so many rounds is waited for with short sleeps.
 SPINS = 50
 NAP_S = 0.00005
-WATCH_S = 0.05  # how often timed faults and missing Traffic Manager steps are looked for
+WATCH_S = 0.05  # how often faults and missing Traffic Manager steps are looked for
 
 
 class Server:
@@ -45,6 +47,8 @@ class Server:
         self._faults = faults or Faults()
         self._callers: dict[int, Caller] = {}
         self._parked: dict[Caller, None] = {}  # in the order in which they began to wait
+        self._stuck: dict[Caller, None] = {}  # those who have calls that a fault leaves unanswered
+        self._loaded_s: float | None = None  # when the map is there that is being loaded
         self._identities = count(1)
         self._next_tick_s = 0.0
         self._spins = 0
@@ -93,19 +97,27 @@ class Server:
 
     def answered(self) -> None:
         """A call was answered: a map that it wanted is loaded now."""
-        if self.simulation.begin_episode_if_due():
-            self._next_tick_s = time.monotonic() + self.simulation.delta_s
+        if self.simulation.episode_is_due and self._loaded_s is None:
+            slow = self._faults.first("slow-load")
+            self._loaded_s = time.monotonic() + (slow.amount if slow else 0.0)
+            self._load_if_due()
 
     def caller_gone(self, caller: Caller) -> None:
         self._callers.pop(caller.identity, None)
         self.simulation.traffic_managers.remove_owner(caller.identity)
         self._parked.pop(caller, None)
+        self._stuck.pop(caller, None)
 
-    def plays_dead(self, call: str) -> bool:
-        """Whether a fault forbids to answer this call; a crash does not return."""
+    def holds_back(self, caller: Caller, call: str) -> bool:
+        """Whether a fault forbids to answer this call as long as it lasts; a crash does not return."""
+        if not self._faults.watched:
+            return False
         if call == "load_new_episode" and "crash-on-load" in self._faults:
             crash()
-        return self._faults.timed and self._game_hangs() and call not in OFF_THE_GAME_THREAD
+        if call in OFF_THE_GAME_THREAD or not (self._game_hangs() or self._tick_is_stuck(call)):
+            return False
+        self._stuck[caller] = None
+        return True
 
     # --- the loop's parts ----------------------------------------------------------------------------
 
@@ -119,7 +131,7 @@ class Server:
             return 0.0
         if not self.simulation.settings.synchronous_mode:
             return max(0.0, self._next_tick_s - time.monotonic())
-        return WATCH_S if self.simulation.traffic_managers or self._faults.timed else None
+        return WATCH_S if self.simulation.traffic_managers or self._faults.watched else None
 
     def _resume(self) -> None:
         if not self._parked:
@@ -132,8 +144,8 @@ class Server:
             time.sleep(NAP_S)
 
     def _keep_time(self) -> None:
-        if self._faults.timed:
-            self._faults.strike_if_due(time.monotonic())
+        if self._faults.watched:
+            self._misbehave()
         if self.simulation.settings.synchronous_mode:
             if self.simulation.traffic_managers:
                 self._heal()
@@ -156,8 +168,45 @@ class Server:
                 log.warning("a Traffic Manager missed its wake-up: waking it")
                 heal(caller.peer_host, ports)
 
-    def _game_hangs(self) -> bool:
-        return self._faults.timed and self._faults.game_hangs(time.monotonic())
-
     def _drain_wake_ups(self, _events: int) -> None:
         self._woken.recv(4096)
+
+    # --- faults on demand ----------------------------------------------------------------------------
+
+    def _misbehave(self) -> None:
+        now_s, frame = time.monotonic(), self.simulation.frame
+        self._faults.look(now_s, frame)
+        self._load_if_due()
+        version = self._faults.first("wrong-version")
+        self.simulation.version = version.text if version else CARLA_VERSION
+        self._streams.muted = self._faults.due("mute-streams-after", now_s, frame)
+        if self._faults.strikes("drop-streams-after", now_s, frame):
+            self._streams.drop()
+        if self._stuck and not self._game_hangs():
+            self._release()
+
+    def _load_if_due(self) -> None:
+        """Begin the episode that was asked for, once its map is there."""
+        if self._loaded_s is not None and time.monotonic() >= self._loaded_s:
+            self._loaded_s = None
+            self.simulation.begin_episode()
+            self._next_tick_s = time.monotonic() + self.simulation.delta_s
+
+    def _game_hangs(self) -> bool:
+        if not self._faults.watched:
+            return False
+        loads = self._loaded_s is not None
+        return loads or self._faults.due("hang-game-after", time.monotonic(), self.simulation.frame)
+
+    def _tick_is_stuck(self, call: str) -> bool:
+        return (
+            call == "tick_cue"
+            and self.simulation.settings.synchronous_mode
+            and self._faults.due("stuck-tick-after", time.monotonic(), self.simulation.frame)
+        )
+
+    def _release(self) -> None:
+        """Have the calls answered that a fault held back; some may be held back again."""
+        stuck, self._stuck = self._stuck, {}
+        for caller in stuck:
+            caller.release()

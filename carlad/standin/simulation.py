@@ -21,7 +21,7 @@ from carlad.standin.surroundings import ALL_LAYERS, Surroundings
 from carlad.standin.towns import Town
 from carlad.standin.traffic_managers import TrafficManagers
 from carlad.standin.world import Tombstones, World
-from carlad.wire import sensors
+from carlad.wire import CARLA_VERSION, sensors
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
 from carlad.wire.sensors import SensorType, SimulationState
@@ -51,6 +51,7 @@ class Simulation:
 
     def __init__(self, town: Town, streams: Streams, seed: int, recordings: Path | None = None) -> None:
         self.streams = streams
+        self.version = CARLA_VERSION
         self.traffic_managers = TrafficManagers()
         self.frame = 0
         self.time_s = 0.0
@@ -141,10 +142,13 @@ class Simulation:
         if reset_settings:
             self.settings = t.EpisodeSettings()
 
-    def begin_episode_if_due(self) -> bool:
+    @property
+    def episode_is_due(self) -> bool:
+        return self._next_town is not None
+
+    def begin_episode(self) -> None:
         """Begin the episode that `change_town` announced, with one frame sent unasked."""
-        if self._next_town is None:
-            return False
+        assert self._next_town is not None
         self.streams.end_sensors()
         self.world.bury_all()
         self.episode_id += 1
@@ -154,7 +158,6 @@ class Simulation:
         self.replayer.world_changed()
         self.frame += 1
         self._publish_world(self.delta_s, SimulationState.MAP_CHANGE)
-        return True
 
     def _begin(self, town: Town) -> None:
         self._next_town = None

@@ -87,6 +87,7 @@ class Streams:
     def __init__(self, port: int, selector: selectors.BaseSelector) -> None:
         self.port = port
         self.gauge = DrainGauge()
+        self.muted = False  # nothing is sent: a fault
         self._selector = selector
         self._subscribers: dict[int, list[Subscriber]] = {}
         self._unnamed: set[Subscriber] = set()
@@ -133,7 +134,7 @@ class Streams:
     def publish(self, stream_id: int, *parts: Any) -> None:
         """Send one message, given in parts, to every reader of the stream."""
         readers = self._subscribers.get(stream_id)
-        if not readers:
+        if not readers or self.muted:
             return
         size = sum(memoryview(part).nbytes for part in parts)
         message = (frame_prefix(size), *parts)
@@ -170,9 +171,13 @@ class Streams:
             waited_s = time.monotonic() - started_s
             awaited = [reader for reader in awaited if reader.is_awaited(self.gauge, waited_s)]
 
-    def close(self) -> None:
+    def drop(self) -> None:
+        """Close every connection, as a fault: the streams themselves go on, for whoever comes back."""
         for stream_id in tuple(self._subscribers):
             self.end(stream_id)
+
+    def close(self) -> None:
+        self.drop()
         for subscriber in tuple(self._unnamed):
             subscriber.close()
         self.gauge.close()

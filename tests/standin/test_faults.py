@@ -8,12 +8,15 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 
+from carlad.wire.types import EpisodeSettings
 from tests.standin.process import eventually, free_ports, standin_process
-from tests.standin.raw import raw_client
+from tests.standin.raw import RawClient, RawSubscriber, raw_client, raw_subscriber
 
 
 def test_crash_at_start_ends_by_segmentation_fault() -> None:
@@ -113,9 +116,158 @@ def test_a_fault_due_at_once_still_lets_the_server_become_ready(fault: str) -> N
         server.process.kill()
 
 
-def _answers(client: object, call: str) -> bool:
+def test_crash_after_some_ticks_ends_by_segmentation_fault() -> None:
+    with standin_process("--fault=crash-after=5ticks") as server, raw_client(server.rpc_port) as client:
+        client.call("set_episode_settings", EpisodeSettings(synchronous_mode=True))
+        with suppress(OSError):
+            for _ in range(50):
+                client.call("tick_cue")
+        assert server.wait() == -signal.SIGSEGV
+
+
+def test_a_hung_game_thread_that_goes_on_answers_what_it_was_asked(tmp_path: Path) -> None:
+    orders = tmp_path / "faults"
+    with standin_process(f"--fault-file={orders}") as server, raw_client(server.rpc_port) as client:
+        orders.write_text("hang-game-after=0\n")
+        eventually(lambda: "faults by file: hang-game-after" in server.stderr())
+        asked = [client.send("get_episode_info"), client.send("get_map_info")]
+        version = client.send("version")
+        assert client.receive().msgid == version
+        orders.write_text("")
+        assert [client.receive().msgid, client.receive().msgid] == asked
+
+
+def test_a_stuck_tick_ends_with_synchronous_mode() -> None:
+    with (
+        standin_process("--fault=stuck-tick-after=3ticks") as server,
+        raw_client(server.rpc_port) as client,
+        raw_client(server.rpc_port) as rescuer,
+    ):
+        client.call("set_episode_settings", EpisodeSettings(synchronous_mode=True))
+        client.sock.settimeout(0.3)
+        assert _answers_until_stuck(client, 1000)
+        client.sock.settimeout(5.0)
+        assert rescuer.call("get_episode_settings").synchronous_mode
+        rescuer.call("set_episode_settings", EpisodeSettings())
+        client.receive()
+        assert client.call("get_episode_info")
+
+
+def test_slow_load_answers_only_its_version_until_the_map_is_there() -> None:
+    with standin_process("--fault=slow-load=0.6") as server, raw_client(server.rpc_port) as client:
+        before = client.call("get_episode_info").episode_id
+        client.call("load_new_episode", "Town02", True, 0xFFFF)
+        started = time.monotonic()
+        asked, version = client.send("get_episode_info"), client.send("version")
+        assert client.receive().msgid == version
+        assert client.receive().msgid == asked
+        assert time.monotonic() - started > 0.5
+        assert client.call("get_episode_info").episode_id == before + 1
+        assert client.call("get_map_info").name == "Carla/Maps/Town02"
+
+
+def test_a_leak_grows_and_ends_with_its_order(tmp_path: Path) -> None:
+    orders = tmp_path / "faults"
+    with standin_process(f"--fault-file={orders}") as server:
+        process = psutil.Process(server.process.pid)
+        before = process.memory_info().rss
+        orders.write_text("leak=200")
+        eventually(lambda: process.memory_info().rss > before + 40e6)
+        orders.unlink()
+        eventually(lambda: "faults by file: none" in server.stderr())
+
+
+def test_sigterm_can_end_by_segmentation_fault() -> None:
+    with standin_process("--fault=crash-at-sigterm") as server:
+        server.process.terminate()
+        assert server.wait() == -signal.SIGSEGV
+
+
+def test_forked_and_terminated_whole_it_exits_with_139() -> None:
+    with standin_process("--fault=fork", "--fault=crash-at-sigterm") as server:
+        (child,) = psutil.Process(server.process.pid).children()
+        child.terminate()
+        assert server.wait() == 139
+
+
+def test_a_wrong_version_is_what_the_client_sees() -> None:
+    with standin_process("--fault=wrong-version=0.9.15") as server, raw_client(server.rpc_port) as client:
+        assert client.call("version") == "0.9.15"
+
+
+def test_dropped_streams_end_and_may_be_had_again(tmp_path: Path) -> None:
+    orders = tmp_path / "faults"
+    with standin_process(f"--fault-file={orders}") as server:
+        with raw_subscriber(server.streaming_port, 1) as reader:
+            reader.payload()
+            orders.write_text("drop-streams-after=0")
+            with pytest.raises(ConnectionError):
+                _read_for_ever(reader)
+        with raw_subscriber(server.streaming_port, 1) as reader:
+            for _ in range(5):
+                reader.payload()
+
+
+def test_mute_streams_stay_open_and_send_nothing() -> None:
+    with (
+        standin_process("--fault=mute-streams-after=5ticks") as server,
+        raw_client(server.rpc_port) as client,
+        raw_subscriber(server.streaming_port, 1) as reader,
+    ):
+        reader.sock.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            _read_for_ever(reader)
+        assert client.call("get_episode_info")
+
+
+def test_a_signal_puts_its_faults_into_force() -> None:
+    with standin_process("--fault-on-signal=crash-after=0") as server, raw_client(server.rpc_port) as client:
+        assert client.call("version") == "0.9.16"
+        server.process.send_signal(signal.SIGUSR1)
+        assert server.wait() == -signal.SIGSEGV
+
+
+def test_a_fault_file_named_by_port_is_read_at_the_start_already(tmp_path: Path) -> None:
+    port = free_ports()[0]
+    (tmp_path / str(port)).write_text("# of this server only\nwrong-version=1.2.3  # a text\n")
+    with (
+        standin_process(f"--fault-file={tmp_path}/{{port}}", rpc_port=port),
+        raw_client(port) as client,
+    ):
+        assert client.call("version") == "1.2.3"
+
+
+def test_an_order_that_makes_no_sense_is_told_and_the_others_hold(tmp_path: Path) -> None:
+    orders = tmp_path / "faults"
+    with standin_process(f"--fault-file={orders}") as server, raw_client(server.rpc_port) as client:
+        orders.write_text("melt\nfork\nwrong-version=0.1\n")
+        eventually(lambda: client.call("version") == "0.1")
+        assert "cannot make the fault 'melt'" in server.stderr()
+        assert "the start is over: fork" in server.stderr()
+
+
+def test_faults_on_demand_cost_nothing_in_an_idle_server(tmp_path: Path) -> None:
+    with standin_process(f"--fault-file={tmp_path}/none") as server, raw_client(server.rpc_port) as client:
+        client.call("set_episode_settings", EpisodeSettings(synchronous_mode=True))
+        process = psutil.Process(server.process.pid)
+        before = sum(process.cpu_times()[:2])
+        time.sleep(1.0)
+        assert sum(process.cpu_times()[:2]) - before < 0.05
+
+
+def _read_for_ever(reader: RawSubscriber) -> None:
+    while True:
+        reader.payload()
+
+
+def _answers_until_stuck(client: RawClient, ticks_max: int) -> bool:
+    """Whether a tick stays unanswered."""
+    return any(not _answers(client, "tick_cue") for _ in range(ticks_max))
+
+
+def _answers(client: RawClient, call: str) -> bool:
     try:
-        client.call(call)  # type: ignore[attr-defined]
+        client.call(call)
     except TimeoutError:
         return False
     return True

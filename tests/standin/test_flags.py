@@ -35,6 +35,12 @@ def test_our_options_take_their_value_either_way() -> None:
     assert options.faults == (Fault("crash-at-start"), Fault("crash-after", 2.5))
 
 
+def test_a_fault_is_due_after_seconds_or_ticks() -> None:
+    options = parse(["--fault-on-signal=hang-after=100ticks", "--fault=wrong-version=0.9.15"])
+    assert options.faults_on_signal == (Fault("hang-after", 100, ticks=True),)
+    assert options.faults == (Fault("wrong-version", text="0.9.15"),)
+
+
 def test_a_map_may_be_named_as_carla_names_it() -> None:
     assert parse(["/Game/Carla/Maps/Town02"]).map == "/Game/Carla/Maps/Town02"
 
@@ -49,9 +55,13 @@ def test_a_map_may_be_named_as_carla_names_it() -> None:
         ("--map", "needs a value"),
         ("--colour=red", "the options are"),
         ("--fault=melt", "there are crash-at-start"),
-        ("--fault=crash-after", "write crash-after=SECONDS"),
+        ("--fault=crash-after", "write crash-after=WHEN"),
         ("--fault=crash-after=-1", "0 or more"),
         ("--fault=crash-after=nan", "0 or more"),
+        ("--fault=crash-after=soon", 'seconds, as "2.5", or ticks'),
+        ("--fault=leak=much", "MB_PER_S is a number"),
+        ("--fault=slow-load=3ticks", "SECONDS is a number"),
+        ("--fault-on-signal=melt", "there are crash-at-start"),
         ("--fault=fork=2", "takes no argument"),
     ],
 )

@@ -11,7 +11,6 @@ from carlad.standin import towns
 from carlad.standin.errors import require_finite
 from carlad.standin.making import definitions
 from carlad.standin.simulation import Simulation
-from carlad.wire import CARLA_VERSION
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
 from carlad.wire.streaming import WORLD_STREAM
@@ -23,7 +22,7 @@ OPENDRIVE_MAP = "OpenDriveMap"  # the name under which the client loads the text
 
 
 def version(sim: Simulation) -> str:
-    return CARLA_VERSION
+    return sim.version
 
 
 def get_available_maps(sim: Simulation) -> list[str]:
