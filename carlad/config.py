@@ -53,7 +53,7 @@ class FleetSection(Section, frozen=True):
 
 
 class LeaseSection(Section, frozen=True):
-    ttl_s: Seconds = 30.0  # a holder that dies costs its server for this long
+    ttl_s: Seconds = 30.0  # a holder on another machine that dies costs its server for this long
     ttl_max_s: Seconds = 3600.0
 
 

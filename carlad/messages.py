@@ -33,12 +33,17 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Holder(Message, frozen=True):
-    """Who holds a lease, in the holder's own words. `pid` 0: the lease belongs to no process."""
+    """Who holds a lease. `pid` 0: the lease belongs to no process and lives as long as it is renewed.
+
+    These are the holder's own words. Of a client on a Unix socket the daemon puts the kernel's in their
+    place: `user`, `pid` (unless it is 0) and `started`, clock ticks from boot to the process's start.
+    """
 
     user: Name
     host: Name
     program: Name
     pid: int = 0
+    started: int = 0
 
     def __str__(self) -> str:
         process = f"[{self.pid}]" if self.pid else ""

@@ -127,9 +127,23 @@ def test_a_daemon_that_stands_still_for_a_while_costs_no_lease(daemon: FakeDaemo
         assert not server.lost.wait(1.5)
 
 
-def test_a_holder_that_is_killed_loses_its_lease_within_its_time_to_live(shared: FakeDaemon) -> None:
+_HOLDS = "import carlad\nlease = carlad.lease(ttl_s=600)\nprint('held', flush=True)\ninput()"
+_LIES = """
+from carlad.client import Client
+from carlad.messages import Holder
+words = Holder(user="somebody else", host="box", program="liar", pid=1, started=1)
+Client().acquire(ttl_s=600, holder=words)
+print('held', flush=True)
+input()
+"""
+
+
+@pytest.mark.parametrize("program", [_HOLDS, _LIES], ids=["honest", "liar"])
+def test_a_holder_that_is_killed_loses_its_lease_at_once_whatever_it_said_it_was(
+    shared: FakeDaemon, program: str
+) -> None:
     holder = subprocess.Popen(
-        [sys.executable, "-c", "import carlad\nlease = carlad.lease()\nprint('held', flush=True)\ninput()"],
+        [sys.executable, "-c", program],
         env={**os.environ, "CARLAD_ENDPOINT": shared.endpoint},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -137,11 +151,41 @@ def test_a_holder_that_is_killed_loses_its_lease_within_its_time_to_live(shared:
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     with Client(shared.endpoint) as client:
-        assert f"[{holder.pid}]" in client.status().leases[0].holder
+        (held,) = client.status().leases
+        assert held.holder.startswith(f"{this_process().user}@")
+        assert held.holder.endswith(f"[{holder.pid}]")
         holder.kill()
         holder.communicate()
         _until(lambda: client.status().leases == (), 4.0)
-        assert "lease.expired" in [notice.event for notice in client.events().notices]
+        (ended,) = [n for n in client.events().notices if n.lease_id == held.lease_id and n.reason]
+        assert (ended.event, ended.reason) == ("lease.expired", f"its holder, process {holder.pid}, died")
+
+
+def test_a_waiter_that_is_killed_leaves_the_queue_at_once(daemon: FakeDaemon) -> None:
+    with Client(daemon.endpoint) as client:
+        for _ in range(2):
+            client.acquire(ttl_s=30.0)
+        waiter = subprocess.Popen(
+            [sys.executable, "-c", "import carlad; carlad.lease(wait_s=600)"],
+            env={**os.environ, "CARLAD_ENDPOINT": daemon.endpoint},
+        )
+        _until(lambda: client.status().waiting == 1, 5.0)
+        waiter.kill()
+        waiter.wait()
+        _until(lambda: client.status().waiting == 0, 4.0)
+
+
+def test_a_lease_that_belongs_to_no_process_outlives_the_one_that_asked(shared: FakeDaemon) -> None:
+    code = (
+        "import carlad; from carlad.client import Client, this_process; from msgspec.structs import replace; "
+        "print(Client().acquire(ttl_s=1.0, holder=replace(this_process(), pid=0)).lease_id)"
+    )
+    environ = {**os.environ, "CARLAD_ENDPOINT": shared.endpoint}
+    lease_id = subprocess.check_output([sys.executable, "-c", code], env=environ, text=True).strip()
+    with Client(shared.endpoint) as client:
+        client.renew(lease_id, ttl_s=600.0)
+        assert [lease.lease_id for lease in client.status().leases] == [lease_id]
+        client.release(lease_id)
 
 
 def test_a_request_waits_for_a_server_and_is_told_how_it_stands(shared: FakeDaemon) -> None:

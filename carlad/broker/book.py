@@ -8,7 +8,7 @@ import msgspec
 
 from carlad.broker import refusals
 from carlad.broker.queue import Recent
-from carlad.messages import Granted, LeaseStatus, Refused, SlotStatus
+from carlad.messages import Granted, Holder, LeaseStatus, Refused, SlotStatus
 
 ENDS_KEPT = 1024
 
@@ -24,7 +24,7 @@ class Lease(msgspec.Struct):
     token: int
     slot: int
     request_id: str
-    holder: str
+    holder: Holder
     ttl_s: float
     expires_at_s: float
 
@@ -107,7 +107,7 @@ class Book:
                 lease_id=lease.lease_id,
                 token=lease.token,
                 slot=lease.slot,
-                holder=lease.holder,
+                holder=str(lease.holder),
                 expires_in_s=max(0.0, lease.expires_at_s - now_s),
             )
             for lease in self

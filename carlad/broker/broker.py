@@ -8,7 +8,9 @@ from typing import Protocol
 import msgspec
 import trio
 
+from carlad.broker.deaths import Deaths
 from carlad.broker.effects import Answer, Claim, Effect, End, Load, Tell
+from carlad.broker.holder import GoneError, Peer, Process, identified
 from carlad.broker.leases import LeaseTable, Terms
 from carlad.journal import Journal, JournalError
 from carlad.log import get_logger
@@ -50,6 +52,7 @@ class Notify(Protocol):
 class Asked(msgspec.Struct, frozen=True):
     request_id: str
     body: Acquire | Renew | Release | Withdraw
+    peer: Peer
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -105,9 +108,9 @@ class Broker:
         self._table = LeaseTable(self._terms, self._token_on_disk)
         self._pending: dict[str, Pending] = {}
 
-    async def ask(self, request_id: str, body: Acquire | Renew | Release | Withdraw) -> Pending:
-        """Raises NoAnswerError if the broker fails over it."""
-        pending = await self._mailbox.ask(Asked(request_id, body))
+    async def ask(self, request_id: str, body: Acquire | Renew | Release | Withdraw, peer: Peer) -> Pending:
+        """What `peer` asks. Raises NoAnswerError if the broker fails over it."""
+        pending = await self._mailbox.ask(Asked(request_id, body, peer))
         assert pending is not None
         return pending
 
@@ -136,6 +139,7 @@ class Broker:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                self._deaths = Deaths(nursery, self._bury)
                 self._look()
                 nursery.start_soon(self._follow_fleet)
                 nursery.start_soon(self._keep_time)
@@ -146,19 +150,25 @@ class Broker:
 
     async def _handle(self, request: Asked | Stop | Ping) -> Pending | None:
         if isinstance(request, Asked):
-            return self._take(request.request_id, request.body)
+            return self._take(request.request_id, request.body, request.peer)
         if isinstance(request, Stop):
             self._perform(self._table.stop())
         return None
 
-    def _take(self, request_id: str, body: Acquire | Renew | Release | Withdraw) -> Pending:
+    def _take(self, request_id: str, body: Acquire | Renew | Release | Withdraw, peer: Peer) -> Pending:
         if (superseded := self._pending.pop(request_id, None)) is not None:
             superseded.settle(None)
         pending = self._pending[request_id] = Pending()
         now_s = trio.current_time()
         match body:
             case Acquire():
-                effects = self._table.acquire(request_id, body, now_s)
+                try:
+                    holder = identified(body.holder, peer)
+                except GoneError:
+                    pending.settle(None)
+                    return pending
+                acquire = msgspec.structs.replace(body, holder=holder)
+                effects = self._table.acquire(request_id, acquire, now_s)
             case Renew():
                 effects = self._table.renew(request_id, body, now_s)
             case Release():
@@ -202,7 +212,11 @@ class Broker:
                     self._nursery.start_soon(self._load, effect)
                 case End():
                     self._nursery.start_soon(self._end, effect)
+        self._deaths.watch_only(self._table.processes())
         self._rescheduled.mark()
+
+    def _bury(self, process: Process) -> None:
+        self._perform(self._table.holder_died(process, trio.current_time()))
 
     async def _claim(self, claim: Claim) -> None:
         """Journal first, then the server, then the reply."""

@@ -14,6 +14,7 @@ import msgspec
 from carlad.broker import refusals
 from carlad.broker.book import Book, Lease, lease_name
 from carlad.broker.effects import Answer, Claim, Effect, End, Load, Tell
+from carlad.broker.holder import Process, process_of
 from carlad.broker.queue import Queue, Recent, Waiting
 from carlad.broker.reservations import Phase, Reservation, Reservations
 from carlad.messages import (
@@ -73,6 +74,12 @@ class LeaseTable:
     def token(self) -> int:
         """The highest one that was tried."""
         return self._token
+
+    def processes(self) -> frozenset[Process]:
+        """Local ones that hold a lease or wait for one; their deaths are to be told to `holder_died`."""
+        holders = [lease.holder for lease in self._book]
+        holders += [waiting.acquire.holder for waiting in self._all_waiting()]
+        return frozenset(process for holder in holders if (process := process_of(holder)) is not None)
 
     @property
     def waiting(self) -> int:
@@ -149,12 +156,18 @@ class LeaseTable:
         for lease in self._book:
             if lease.request_id == unwanted:
                 effects += self._end(lease, "lease.released", "its request was withdrawn")
-        if (reservation := self._reservations.of_request(unwanted)) is not None:
-            reservation.withdrawn = True
-            if reservation.phase is not Phase.CLAIMING:  # nothing is under way that could lease it
-                self._reservations.drop(reservation)
-        self._queue.take(unwanted)
-        return effects + self._answer(unwanted, refusals.withdrawn()) + self._settle(now_s)
+        return effects + self._forget(unwanted) + self._settle(now_s)
+
+    def holder_died(self, process: Process, now_s: float) -> Effects:
+        """What it holds is ended, what it waits for is wanted no more."""
+        effects: Effects = []
+        for lease in self._book:
+            if process_of(lease.holder) == process:
+                effects += self._end(lease, "lease.expired", f"its holder, process {process.pid}, died")
+        for waiting in self._all_waiting():
+            if process_of(waiting.acquire.holder) == process:
+                effects += self._forget(waiting.request_id)
+        return effects + self._settle(now_s)
 
     # --- the fleet's and the clock's stimuli -------------------------------------------------------
 
@@ -216,7 +229,7 @@ class LeaseTable:
         """No grant from now on. The fleet ends the servers; holders and waiters are told."""
         self._stopping = True
         effects: Effects = []
-        for waiting in [*self._queue, *(r.waiting for r in self._reservations)]:
+        for waiting in self._all_waiting():
             effects += self._answer(waiting.request_id, refusals.stopping())
         for lease in self._book:
             effects += self._strike(lease, "lease.lost", "carlad is stopping")
@@ -225,6 +238,19 @@ class LeaseTable:
         return effects
 
     # --- decisions ---------------------------------------------------------------------------------
+
+    def _all_waiting(self) -> list[Waiting]:
+        """Also those for whom a slot is reserved."""
+        return [*self._queue, *(r.waiting for r in self._reservations if not r.withdrawn)]
+
+    def _forget(self, request_id: str) -> Effects:
+        """The request is wanted no more."""
+        if (reservation := self._reservations.of_request(request_id)) is not None:
+            reservation.withdrawn = True
+            if reservation.phase is not Phase.CLAIMING:  # nothing is under way that could lease it
+                self._reservations.drop(reservation)
+        self._queue.take(request_id)
+        return self._answer(request_id, refusals.withdrawn())
 
     def _is_pending(self, request_id: str) -> bool:
         in_queue = self._queue.position(request_id) is not None
@@ -314,7 +340,7 @@ class LeaseTable:
             token=token,
             slot=status.slot,
             request_id=waiting.request_id,
-            holder=str(waiting.acquire.holder),
+            holder=waiting.acquire.holder,
             ttl_s=waiting.ttl_s,
             expires_at_s=now_s + waiting.ttl_s,
         )

@@ -10,6 +10,7 @@ import trio
 
 import carlad
 from carlad.broker.broker import Broker
+from carlad.broker.holder import Peer
 from carlad.broker.leases import LOADS_MAX
 from carlad.gateway.notices import Notices
 from carlad.messages import (
@@ -55,13 +56,15 @@ class Desk:
         self._reserved_max_s = LOADS_MAX * load_max_s + ANSWER_MAX_S
         self._started_at_s = trio.current_time()
 
-    async def answer(self, request: Request, interim: Interim) -> ReplyBody | None:
-        """The answer, after none or some by `interim`. None: the request was sent again meanwhile, and
-        who sent it last is answered."""
+    async def answer(self, request: Request, peer: Peer, interim: Interim) -> ReplyBody | None:
+        """The answer to what `peer` asks, after none or some by `interim`.
+
+        None: the request was sent again meanwhile, and who sent it last is answered.
+        """
         limit_s = self._limit_s(request.body)
         try:
             with trio.fail_after(limit_s):
-                return await self._answer(request, interim)
+                return await self._answer(request, peer, interim)
         except trio.TooSlowError:
             return Refused(code="overloaded", reason=f"no answer within {limit_s:g} s")
         except NoAnswerError:
@@ -73,7 +76,7 @@ class Desk:
         # 0.0 comes first so that it wins against NaN, which the broker refuses.
         return min(max(0.0, body.wait_s), WAIT_MAX_S) + self._reserved_max_s
 
-    async def _answer(self, request: Request, interim: Interim) -> ReplyBody | None:
+    async def _answer(self, request: Request, peer: Peer, interim: Interim) -> ReplyBody | None:
         match request.body:
             case StatusQuery():
                 return self._status()
@@ -82,9 +85,9 @@ class Desk:
             case LogsQuery(slot, lines):
                 return await self._log_lines(slot, lines)
             case Acquire() as acquire:
-                return await self._acquire(request.request_id, acquire, interim)
+                return await self._acquire(request.request_id, acquire, peer, interim)
             case Renew() | Release() | Withdraw() as body:
-                return await (await self._broker.ask(request.request_id, body)).wait()
+                return await (await self._broker.ask(request.request_id, body, peer)).wait()
 
     def _status(self) -> Status:
         return Status(
@@ -105,8 +108,10 @@ class Desk:
             return Refused(code="no-such-slot", reason=f"cannot read the log of slot {slot}: {known}")
         return LogLines(slot=slot, lines=await self._servers.log_lines(slot, lines))
 
-    async def _acquire(self, request_id: str, acquire: Acquire, interim: Interim) -> ReplyBody | None:
-        pending = await self._broker.ask(request_id, acquire)
+    async def _acquire(
+        self, request_id: str, acquire: Acquire, peer: Peer, interim: Interim
+    ) -> ReplyBody | None:
+        pending = await self._broker.ask(request_id, acquire, peer)
         with trio.move_on_after(QUEUED_AFTER_S):
             return await pending.wait()
         await interim(self._broker.queued(request_id))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import trio
 import zmq
 
+from carlad.broker.holder import Peer
 from carlad.gateway import requests
 from carlad.gateway.desk import Desk
+from carlad.gateway.peers import peer_of
 from carlad.gateway.requests import UnreadableError
 from carlad.gateway.zmq_socket import ZmqSocket
 from carlad.log import get_logger
@@ -38,9 +40,11 @@ class Router:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._socket.pump)
             while True:
-                sender, *frames = await self._socket.receive()
+                frames = await self._socket.receive_frames()
+                peer = peer_of(frames[0])
+                sender, *payload = (frame.bytes for frame in frames)
                 try:
-                    request = requests.read(frames)
+                    request = requests.read(payload)
                 except UnreadableError as error:
                     await self._socket.send([sender, requests.refusal(error)])
                     continue
@@ -49,14 +53,14 @@ class Router:
                     await self._reply(sender, request, refused)
                     continue
                 self._requests += 1
-                nursery.start_soon(self._serve, sender, request)
+                nursery.start_soon(self._serve, sender, request, peer)
 
-    async def _serve(self, sender: bytes, request: Request) -> None:
+    async def _serve(self, sender: bytes, request: Request, peer: Peer) -> None:
         async def interim(body: ReplyBody) -> None:
             await self._reply(sender, request, body)
 
         try:
-            body = await self._desk.answer(request, interim)
+            body = await self._desk.answer(request, peer, interim)
         finally:
             self._requests -= 1
         if body is not None:

@@ -33,6 +33,10 @@ class ZmqSocket:
 
     async def receive(self) -> list[bytes]:
         """The frames of one message. Cancelled, it has taken none."""
+        return [frame.bytes for frame in await self.receive_frames()]
+
+    async def receive_frames(self) -> list[zmq.Frame]:
+        """As `receive`, with frames that know the properties of the connection that they came over."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while (frames := self._try_receive()) is None:
             if not self._wake() & zmq.POLLIN:
@@ -65,9 +69,9 @@ class ZmqSocket:
             self._senders.unpark_all()
         return events
 
-    def _try_receive(self) -> list[bytes] | None:
+    def _try_receive(self) -> list[zmq.Frame] | None:
         try:
-            return self._socket.recv_multipart(zmq.NOBLOCK)
+            return self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return None
 

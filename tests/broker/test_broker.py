@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from carlad.broker.broker import Broker
+from carlad.broker.holder import Peer
 from carlad.broker.leases import Terms
 from carlad.journal import Journal, JournalError
 from carlad.messages import Granted, Refused, Release, Renew, Renewed, ReplyBody, Withdraw
@@ -30,7 +31,8 @@ class Bench:
 
     async def ask(self, body: object, request_id: str | None = None) -> ReplyBody | None:
         self._requests += 1
-        pending = await self.broker.ask(request_id or f"request {self._requests}", body)  # type: ignore[arg-type]
+        name = request_id or f"request {self._requests}"
+        pending = await self.broker.ask(name, body, Peer())  # type: ignore[arg-type]
         return await pending.wait()
 
     async def granted(self, **terms: object) -> Granted:
