@@ -44,8 +44,10 @@ class FleetSection(Section, frozen=True):
     backend: Literal["standin", "binary", "docker", "external"] = "standin"
     carla_root: str = ""  # the folder of CarlaUE4.sh, for backend = "binary"
     servers: tuple[str, ...] = ()  # host:port each, for backend = "external"
+    user: str = ""  # as whom a root daemon starts servers: CARLA refuses root
     map: str = ""  # loaded at the start; empty: the one that the server starts with
     quality: Literal["Low", "Medium", "High", "Epic"] = "Low"  # learning seldom needs Epic's 3.5 GB
+    rendering: Literal["offscreen", "none"] = "offscreen"  # none: no GPU is used, cameras see nothing
     resolution: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")] = "800x600"
     ports: tuple[Port, Port] = (2000, 2999)  # first and last; outside Linux's ephemeral 32768+
     advertise_host: str = "127.0.0.1"  # what leases name: CARLA has no authentication

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import trio
 
-from carlad.config import PORTS_PER_SLOT, Config
-from carlad.errors import ConfigError
+from carlad.config import Config
 from carlad.fleet import logs
-from carlad.fleet.launch import Launcher, launcher
+from carlad.fleet.backends.choice import advice, choose
+from carlad.fleet.backends.interface import Launcher
 from carlad.fleet.leftovers import end_leftovers
-from carlad.fleet.ports import PortRegistry
 from carlad.fleet.slot import End, Lease, Load, Notify, Ping, Plan, Slot, SlotRequest
+from carlad.log import get_logger
 from carlad.messages import SlotStatus
 from carlad.runtime import Changes, NoAnswerError, RestartPolicy, supervise
+
+log = get_logger(__name__)
 
 # For slots' own failures, which are faults of carlad: servers' failures are the slots' business.
 _SLOT_POLICY = RestartPolicy(backoff_s=0.5, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
@@ -36,13 +38,13 @@ class Fleet:
     ) -> None:
         """`runs` is from `state_directory`; `launch` replaces the configured backend.
 
-        Raises ConfigError where the backend cannot be used or the ports are too few.
+        Raises ConfigError where the backend cannot be used.
         """
         self.changes = Changes()
         self._runs = runs
         self._hurry = trio.Event()
         plan = Plan(
-            launch=launch or launcher(config.fleet, environ),
+            backend=choose(config.fleet, environ, launch),
             host=config.fleet.advertise_host,
             map=config.fleet.map,
             probe=config.probe,
@@ -55,10 +57,10 @@ class Fleet:
             runs=runs,
             log_dir=Path(config.daemon.log_dir),
         )
-        registry = _port_registry(config)
+        for sentence in () if launch else advice(config.fleet, environ):
+            log.warning("config.advice", reason=sentence)
         self._slots = tuple(
-            Slot(number, plan, registry, notify, self.changes, self._hurry)
-            for number in range(config.fleet.size)
+            Slot(number, plan, notify, self.changes, self._hurry) for number in range(config.fleet.size)
         )
 
     def statuses(self) -> tuple[SlotStatus, ...]:
@@ -122,14 +124,3 @@ class Fleet:
             return await self._slots[slot].mailbox.ask(request)
         except NoAnswerError:  # the slot failed and its server with it
             return False
-
-
-def _port_registry(config: Config) -> PortRegistry:
-    first, last = config.fleet.ports
-    blocks, needed = (last - first + 1) // PORTS_PER_SLOT, config.fleet.size + 1
-    if blocks < needed:
-        raise ConfigError(
-            f"fleet.ports: {first} to {last} holds {blocks} blocks of {PORTS_PER_SLOT}; {needed} are needed "
-            f"for fleet.size = {config.fleet.size}, because no server gets the ports of the one before it"
-        )
-    return PortRegistry(first, last)

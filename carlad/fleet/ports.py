@@ -15,6 +15,7 @@ from carlad.log import get_logger
 
 log = get_logger(__name__)
 
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LISTEN = "0A"  # the kernel's TCP_LISTEN, include/net/tcp_states.h
 
 
@@ -84,6 +85,20 @@ def _can_bind(address: str, port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def ephemeral_advice(first: int, last: int) -> tuple[str, ...]:
+    """Why ports from `first` to `last` may be lost to outgoing connections; nothing where they are not."""
+    try:
+        lowest, highest = map(int, _EPHEMERAL.read_text().split())
+    except (OSError, ValueError):  # no /proc/sys, as in some containers
+        return ()
+    if last < lowest or highest < first:
+        return ()
+    return (
+        f"fleet.ports: {first} to {last} overlaps {lowest} to {highest}, from which Linux takes ports for "
+        f"outgoing connections: a server may find its port in use; stay below {lowest}",
+    )
 
 
 def listener_among(pids: Iterable[int], port: int) -> int | None:

@@ -17,7 +17,7 @@ import trio
 
 from carlad.errors import ServerError
 from carlad.fleet import logs
-from carlad.fleet.launch import Launch
+from carlad.fleet.backends.interface import Launch
 from carlad.fleet.leftovers import MARK, Incarnation, end_marked, run_folder, write
 from carlad.fleet.shim import descendants, start_time
 from carlad.log import get_logger

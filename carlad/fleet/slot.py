@@ -18,10 +18,9 @@ import trio
 from carlad.config import ProbeSection
 from carlad.errors import ServerError
 from carlad.fleet import logs, probe
-from carlad.fleet.launch import Launcher
+from carlad.fleet.backends.interface import Backend, Server
 from carlad.fleet.lifecycle import Event, Lifecycle, State
-from carlad.fleet.ports import PortRegistry, Ports
-from carlad.fleet.server import Server, running
+from carlad.fleet.ports import Ports
 from carlad.log import get_logger
 from carlad.messages import SlotStatus
 from carlad.runtime import Changes, Mailbox, RestartPolicy, Restarts
@@ -44,7 +43,7 @@ class Notify(Protocol):
 class Plan(msgspec.Struct, frozen=True):
     """What all slots of a fleet share. `map` empty: the one that the server starts with."""
 
-    launch: Launcher
+    backend: Backend
     host: str
     map: str
     probe: ProbeSection
@@ -78,7 +77,6 @@ class Slot:
         self,
         number: int,
         plan: Plan,
-        ports: PortRegistry,
         notify: Notify,
         changes: Changes,
         hurry: trio.Event,
@@ -88,7 +86,6 @@ class Slot:
         self.maps: frozenset[str] = frozenset()  # that its servers said they have
         self._number = number
         self._plan = plan
-        self._registry = ports
         self._notify = notify
         self._changes = changes
         self._hurry = hurry
@@ -158,7 +155,7 @@ class Slot:
         try:
             with trio.CancelScope() as self._life, self._a_block_of_ports() as ports:
                 folder = self._plan.runs / f"{self._number}-{self._status.incarnation}"
-                async with running(self._plan.launch(ports), folder, self.log_path, self._hurry) as server:
+                async with self._plan.backend.running(ports, folder, self.log_path, self._hurry) as server:
                     await self._live(server, ports)
         except ServerError as error:  # it could not be started, or something of it does not die
             self._end(str(error), failed=True)
@@ -175,14 +172,12 @@ class Slot:
 
     @contextmanager
     def _a_block_of_ports(self) -> Iterator[Ports]:
-        ports = self._ports = self._registry.take(previous=self._ports)
-        self._change(
-            rpc_port=ports.rpc, streaming_port=ports.streaming, traffic_manager_port=ports.traffic_manager
-        )
-        try:
+        with self._plan.backend.place(self._ports) as ports:
+            self._ports = ports
+            self._change(
+                rpc_port=ports.rpc, streaming_port=ports.streaming, traffic_manager_port=ports.traffic_manager
+            )
             yield ports
-        finally:
-            self._registry.give_back(ports)
 
     async def _live(self, server: Server, ports: Ports) -> None:
         """Watches process and answers side by side; each ends the incarnation, and so both."""

@@ -128,7 +128,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         parser.add_argument(f"--{flag}", action="store_true")
     parser.add_argument("--exit", type=int, default=None)
     parser.add_argument("--hold-port", action="store_true")
-    return parser.parse_args(argv)
+    return parser.parse_known_args(argv)[0]  # the rest concerns Unreal
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import trio
 
 from carlad.config import Config, DaemonSection, FleetSection, ProbeSection, RestartSection
+from carlad.fleet.backends.interface import Launch, Launcher
 from carlad.fleet.fleet import Fleet
-from carlad.fleet.launch import Launch, Launcher
 from carlad.fleet.leftovers import state_directory
 from carlad.messages import SlotStatus
 from tests.fleet.processes import FAKE_SERVER, REPOSITORY, free_ports, is_free, pids_with

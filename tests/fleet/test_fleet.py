@@ -11,10 +11,8 @@ import pytest
 import trio
 from msgspec import structs
 
-from carlad.config import Config, FleetSection, ProbeSection
-from carlad.errors import ConfigError
-from carlad.fleet.fleet import Fleet
-from carlad.fleet.launch import Launch
+from carlad.config import ProbeSection
+from carlad.fleet.backends.interface import Launch
 from carlad.rpc import connect
 from tests.fleet.processes import is_running, parent_of, server_on
 from tests.fleet.scenario import NO_PROBE, PROBE, fake, first_fake
@@ -343,12 +341,6 @@ def test_a_squatters_server_is_never_taken_for_ours(run_fleet):
             assert (await world.ready(incarnation=2)).rpc_port == world.first_port + 4
 
     run_fleet(scenario, launch=first_fake(run_fleet.environ, "--never-ready"))
-
-
-def test_too_few_ports_are_a_configuration_error(tmp_path):
-    config = Config(fleet=FleetSection(size=2, ports=(25000, 25008)))
-    with pytest.raises(ConfigError, match="2 blocks of 4; 3 are needed"):
-        Fleet(config, tmp_path, lambda *_args, **_keys: None, launch=lambda _ports: Launch((), {}, "/"))
 
 
 def command_line(pid: int) -> str:

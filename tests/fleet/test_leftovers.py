@@ -11,7 +11,7 @@ import trio
 from msgspec import structs
 
 from carlad.errors import ConfigError
-from carlad.fleet.launch import Launch
+from carlad.fleet.backends.interface import Launch
 from carlad.fleet.leftovers import (
     MARK,
     Incarnation,
@@ -30,7 +30,7 @@ from tests.fleet.processes import REPOSITORY, bystander, eventually, is_running,
 DAEMON = """
 import os, signal, sys, trio
 from pathlib import Path
-from carlad.fleet.launch import Launch
+from carlad.fleet.backends.interface import Launch
 from carlad.fleet.server import running
 from carlad.fleet.shim import start_time
 

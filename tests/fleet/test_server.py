@@ -11,7 +11,7 @@ import trio
 
 from carlad.errors import ServerError
 from carlad.fleet import logs
-from carlad.fleet.launch import Launch
+from carlad.fleet.backends.interface import Launch
 from carlad.fleet.server import describe_exit, running
 from tests.fleet.processes import is_running, parent_of
 

@@ -1,0 +1,34 @@
+"""Servers on this machine: each behind a shim, on a block of ports of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from pathlib import Path
+
+import trio
+
+from carlad.fleet.backends.interface import Launcher
+from carlad.fleet.ports import PortRegistry, Ports
+from carlad.fleet.server import Server, running
+
+
+class Local:
+    """A backend for whatever can be started as a process."""
+
+    def __init__(self, launch: Launcher, registry: PortRegistry) -> None:
+        self._launch = launch
+        self._registry = registry
+
+    @contextmanager
+    def place(self, previous: Ports | None) -> Iterator[Ports]:
+        ports = self._registry.take(previous)
+        try:
+            yield ports
+        finally:
+            self._registry.give_back(ports)
+
+    def running(
+        self, ports: Ports, folder: Path, log_path: Path, hurry: trio.Event
+    ) -> AbstractAsyncContextManager[Server]:
+        return running(self._launch(ports), folder, log_path, hurry)
