@@ -14,6 +14,7 @@ from carlad.fleet import logs
 from carlad.fleet.backends.choice import advice, choose
 from carlad.fleet.backends.interface import Launcher
 from carlad.fleet.leftovers import end_leftovers
+from carlad.fleet.ports import PortRegistry
 from carlad.fleet.slot import End, Lease, Load, Notify, Ping, Plan, Slot, SlotRequest
 from carlad.log import get_logger
 from carlad.messages import SlotStatus
@@ -44,7 +45,7 @@ class Fleet:
         self._runs = runs
         self._hurry = trio.Event()
         plan = Plan(
-            backend=choose(config.fleet, environ, launch),
+            backend=choose(config.fleet, environ, PortRegistry(*config.fleet.ports), launch),
             host=config.fleet.advertise_host,
             map=config.fleet.map,
             probe=config.probe,

@@ -23,9 +23,14 @@ _DAEMONS_OWN = (
 )
 
 
-def choose(config: FleetSection, environ: Mapping[str, str], launch: Launcher | None = None) -> Backend:
+def choose(
+    config: FleetSection,
+    environ: Mapping[str, str],
+    registry: PortRegistry,
+    launch: Launcher | None = None,
+) -> Backend:
     """The configured backend; `launch` replaces what it would start. Raises ConfigError."""
-    return Local(launch or _launcher(config, for_servers(environ)), PortRegistry(*config.ports))
+    return Local(launch or _launcher(config, for_servers(environ)), registry)
 
 
 def advice(config: FleetSection, environ: Mapping[str, str]) -> tuple[str, ...]:

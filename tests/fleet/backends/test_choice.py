@@ -19,7 +19,7 @@ def test_what_the_service_manager_said_to_the_daemon_is_not_passed_on():
 @pytest.mark.parametrize("backend", ["docker", "external"])
 def test_a_backend_that_does_not_exist_yet_is_refused(backend):
     with pytest.raises(ConfigError, match=f'"{backend}" is not supported yet'):
-        choose(FleetSection(backend=backend), {})
+        choose(FleetSection(backend=backend), {}, ports.PortRegistry(2000, 2999))
 
 
 @pytest.mark.parametrize(
