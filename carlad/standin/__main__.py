@@ -9,6 +9,9 @@ import socket
 import sys
 from typing import NoReturn
 
+# Before numpy is there: its matrices are small here, and threads that spin for them take cores from clients.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from carlad.standin.flags import USAGE, Options, UsageError, parse
 
 log = logging.getLogger("carlad.standin")

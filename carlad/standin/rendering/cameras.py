@@ -1,4 +1,4 @@
-"""RGB, depth and semantic images of a frame, by one ray for each pixel."""
+"""RGB, depth and semantic images of a frame: by OpenGL where that is faster, else by a ray for each pixel."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 
 from carlad.standin.rendering.daylight import Daylight, daylight, pack
 from carlad.standin.rendering.geometry import FloatArray, location_of, rotation_of
+from carlad.standin.rendering.raster import Raster, has_graphics_card, raster
 from carlad.standin.rendering.scene import Frame, Hits
 from carlad.wire.types import Transform, WeatherParameters
 
@@ -25,6 +26,7 @@ _HAZE_MAX_M = 4095
 _SKY_STEPS = 512
 _CAMERAS_CACHED = 8  # grids of that many different sizes and fields of view are kept
 _NEAR_M = 0.02
+_SMALL_PX = 192 * 192  # below that rays are faster than OpenGL without a graphics card
 # A box's corners are numbered by the signs of x, y and z as three bits: an edge joins two that differ in one.
 _EDGES = [(a, b) for a in range(8) for b in range(a) if (a ^ b).bit_count() == 1]
 _EDGE_TAILS, _EDGE_HEADS = np.array(_EDGES).T
@@ -61,17 +63,22 @@ def render_rgb(
     frame: Frame, camera: CameraModel, world_from_camera: Transform, weather: WeatherParameters
 ) -> Image:
     """Flat-shaded colours by the weather's sun, haze and sky."""
-    hits, upward = look(frame, camera, world_from_camera)
-    light = daylight(weather)
-    pixels = _hazy(frame.palette(weather)[hits.triangle], hits.distance, light)
-    sky = hits.triangle == frame.sky
-    pixels[sky] = _sky(upward[sky], light)
+    light, palette = daylight(weather), frame.palette(weather)
+    if (by := _raster(camera)) is not None:
+        pixels = by.colors(frame, camera, world_from_camera, palette, light, _HAZE_MAX_M, _SKY_STEPS)
+        return image_of(pixels, camera)
+    hits = look(frame, camera, world_from_camera)
+    pixels = _hazy(palette[hits.triangle], hits.distance, light)
+    sky = np.flatnonzero(hits.triangle == frame.sky)
+    pixels[sky] = _sky(_upward(camera, world_from_camera, sky), light)
     return image_of(pixels, camera)
 
 
 def render_depth(frame: Frame, camera: CameraModel, world_from_camera: Transform) -> Image:
     """Distance along the camera's x axis: (R + 256 G + 65536 B) / (2^24 - 1) of 1000 m; the sky is 1000 m."""
-    hits, _upward = look(frame, camera, world_from_camera)
+    if (by := _raster(camera)) is not None:
+        return image_of(by.depth(frame, camera, world_from_camera, _FAR_M, _DEPTH_MAX), camera)
+    hits = look(frame, camera, world_from_camera)
     # float32 holds every integer below 2^24.
     steps = np.minimum(hits.distance * np.float32(_DEPTH_MAX / _FAR_M), _DEPTH_MAX).astype(np.uint32)
     words = (steps & 0xFF) << 16 | (steps & 0xFF00) | steps >> 16 | _OPAQUE
@@ -80,9 +87,17 @@ def render_depth(frame: Frame, camera: CameraModel, world_from_camera: Transform
 
 def render_semantic(frame: Frame, camera: CameraModel, world_from_camera: Transform) -> Image:
     """CityObjectLabel in R; G and B are 0."""
-    hits, _upward = look(frame, camera, world_from_camera)
-    words = frame.tags.astype(np.uint32) << 16 | _OPAQUE
-    return image_of(words[hits.triangle].astype(np.uint32, copy=False), camera)
+    words: npt.NDArray[np.uint32] = frame.tags.astype(np.uint32) << np.uint32(16) | _OPAQUE
+    return labelled(frame, camera, world_from_camera, words)
+
+
+def labelled(
+    frame: Frame, camera: CameraModel, world_from_camera: Transform, words: npt.NDArray[np.uint32]
+) -> Image:
+    """In each pixel the word of its surface: `words` has one for each row of the frame's tables."""
+    if (by := _raster(camera)) is not None:
+        return image_of(by.labels(frame, camera, world_from_camera, words), camera)
+    return image_of(words[look(frame, camera, world_from_camera).triangle], camera)
 
 
 # --- rays ------------------------------------------------------------------------------------------
@@ -97,12 +112,15 @@ def plane(camera: CameraModel) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.
     return y.astype(np.float32), z.astype(np.float32)
 
 
-@lru_cache(maxsize=_CAMERAS_CACHED)
-def _lengths(camera: CameraModel) -> npt.NDArray[np.float32]:
-    """(H * W,), of the rays' directions"""
+def _upward(
+    camera: CameraModel, world_from_camera: Transform, pixels: npt.NDArray[np.intp]
+) -> npt.NDArray[np.floating]:
+    """(N,), the sines of the elevations at which `pixels` look."""
     y, z = plane(camera)
-    lengths: npt.NDArray[np.float32] = np.sqrt(1 + y**2 + z[:, None] ** 2).reshape(-1)
-    return lengths
+    forward, right, up = rotation_of(world_from_camera)[2]
+    column, row = y[pixels % camera.width], z[pixels // camera.width]
+    sines: npt.NDArray[np.floating] = (forward + column * right + row * up) / np.sqrt(1 + column**2 + row**2)
+    return sines
 
 
 def focal_px(camera: CameraModel) -> float:
@@ -110,17 +128,22 @@ def focal_px(camera: CameraModel) -> float:
     return camera.width / (2.0 * math.tan(math.radians(camera.fov_deg) / 2.0))
 
 
-def look(
-    frame: Frame, camera: CameraModel, world_from_camera: Transform
-) -> tuple[Hits, npt.NDArray[np.float32]]:
-    """What each pixel meets, its distance along the camera's axis, and the rays' upward parts in [-1, 1]."""
+def look(frame: Frame, camera: CameraModel, world_from_camera: Transform) -> Hits:
+    """What each pixel meets, and its distance along the camera's axis."""
     key = (camera, astuple(world_from_camera.location), astuple(world_from_camera.rotation))
+    if (by := _raster(camera)) is not None:
+        return frame.once(key, lambda: Hits(*by.hits(frame, camera, world_from_camera)))
     return frame.once(key, lambda: _cast(frame, camera, world_from_camera))
 
 
-def _cast(
-    frame: Frame, camera: CameraModel, world_from_camera: Transform
-) -> tuple[Hits, npt.NDArray[np.float32]]:
+def _raster(camera: CameraModel) -> Raster | None:
+    """What draws an image of that size faster than rays do."""
+    if camera.width * camera.height < _SMALL_PX and not has_graphics_card():
+        return None
+    return raster()
+
+
+def _cast(frame: Frame, camera: CameraModel, world_from_camera: Transform) -> Hits:
     origin, turn = location_of(world_from_camera), rotation_of(world_from_camera)
     forward, right, up = turn.T.astype(np.float32)
     y, z = plane(camera)
@@ -130,8 +153,7 @@ def _cast(
     grid[:] = rows[:, None]
     grid.reshape(camera.height, -1)[:] += columns.astype(np.float32).reshape(-1)  # long rows: numpy's pace
     rays = grid.reshape(-1, 6)
-    hits = frame.cast(rays, _object_pixels(frame, camera, origin, turn))
-    return hits, rays[:, 5] / _lengths(camera)
+    return frame.cast(rays, _object_pixels(frame, camera, origin, turn))
 
 
 def _object_pixels(
@@ -177,7 +199,7 @@ def image_of(words: npt.NDArray[np.uint32], camera: CameraModel) -> Image:
 # --- air -------------------------------------------------------------------------------------------
 
 
-def _sky(upward: npt.NDArray[np.float32], light: Daylight) -> npt.NDArray[np.uint32]:
+def _sky(upward: npt.NDArray[np.floating], light: Daylight) -> npt.NDArray[np.uint32]:
     """From the horizon's colour to the zenith's, by the sine of the elevation."""
     share = np.linspace(0.0, 1.0, _SKY_STEPS)[:, None] ** 0.6
     ladder = pack(light.horizon + (light.zenith - light.horizon) * share)

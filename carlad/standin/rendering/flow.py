@@ -32,7 +32,7 @@ class FlowCamera:
         camera = self._camera
         if before is None:
             return np.zeros((camera.height, camera.width, 2), np.float32)
-        hits, _upward = look(frame, camera, world_from_camera)
+        hits = look(frame, camera, world_from_camera)
         seen = _rays(camera)
         sky = hits.triangle == frame.sky
         seen_m = seen * np.where(sky, 1.0, hits.distance)[:, None]

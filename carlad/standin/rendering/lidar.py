@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from carlad.standin.rendering.geometry import location_of, rotation_of
 from carlad.standin.rendering.scene import Frame
 from carlad.wire.types import Transform
 
@@ -103,17 +102,21 @@ class Lidar:
 
     def scan(self, frame: Frame, world_from_lidar: Transform, delta_s: float) -> LidarScan:
         """The points of the `delta_s` seconds that end with `frame`."""
+        model = self._model
         beams = self._head.turn(delta_s)
-        if self._model.dropoff_general > 0:
-            beams = beams.where(self._chance.random(len(beams)) >= self._model.dropoff_general)
-        echoes = _measure(frame, world_from_lidar, beams, self._model.range_m)
-        intensity = np.exp(-self._model.attenuation * echoes.distance)
-        kept = self._is_received(intensity)
-        echoes, intensity = echoes.where(kept), intensity[kept]
-        points = np.empty((len(echoes.distance), 4), np.float32)
-        points[:, :3] = echoes.beams.direction * self._noisy(echoes.distance)[:, None]
+        if model.dropoff_general > 0:
+            beams = beams.take(np.flatnonzero(self._chance.random(len(beams)) >= model.dropoff_general))
+        hits, _directions = frame.cast_from(world_from_lidar, beams.direction, model.range_m)
+        met = np.flatnonzero(hits.distance <= model.range_m)
+        distance = hits.distance.take(met)
+        intensity = np.exp(-model.attenuation * distance)
+        kept = np.flatnonzero(self._is_received(intensity))
+        met, distance, intensity = met.take(kept), distance.take(kept), intensity.take(kept)
+        points = np.empty((len(met), 4), np.float32)
+        beams = beams.take(met)
+        np.multiply(beams.direction, self._noisy(distance)[:, None], out=points[:, :3])
         points[:, 3] = intensity
-        return LidarScan(self._head.angle_rad, echoes.beams.per_channel(self._model.channels), points)
+        return LidarScan(self._head.angle_rad, beams.per_channel(model.channels), points)
 
     def _is_received(self, intensity: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
         """Bright points always; the others with a probability that is linear in their intensity."""
@@ -138,18 +141,22 @@ class SemanticLidar:
 
     def scan(self, frame: Frame, world_from_lidar: Transform, delta_s: float) -> LidarScan:
         """The points of the `delta_s` seconds that end with `frame`."""
-        echoes = _measure(frame, world_from_lidar, self._head.turn(delta_s), self._model.range_m)
-        points = np.empty(len(echoes.distance), SEMANTIC_POINT)
-        place = echoes.beams.direction * echoes.distance[:, None]
+        model = self._model
+        beams = self._head.turn(delta_s)
+        hits, directions = frame.cast_from(world_from_lidar, beams.direction, model.range_m)
+        met = np.flatnonzero(hits.distance <= model.range_m)
+        beams, triangle = beams.take(met), hits.triangle.take(met)
+        place = beams.direction * hits.distance.take(met)[:, None]
+        points = np.empty(len(met), SEMANTIC_POINT)
         points["x"], points["y"], points["z"] = place.T
-        normals = frame.normals[echoes.triangle]
-        points["cos_inc_angle"] = np.abs(np.einsum("ij,ij->i", normals, echoes.world_direction))
-        points["object_id"] = frame.object_ids[echoes.triangle]
-        points["tag"] = frame.tags[echoes.triangle]
-        return LidarScan(self._head.angle_rad, echoes.beams.per_channel(self._model.channels), points)
+        normals, directions = frame.normals.take(triangle, axis=0), directions.take(met, axis=0)
+        points["cos_inc_angle"] = np.abs(np.einsum("ij,ij->i", normals, directions))
+        points["object_id"] = frame.object_ids[triangle]
+        points["tag"] = frame.tags[triangle]
+        return LidarScan(self._head.angle_rad, beams.per_channel(model.channels), points)
 
 
-# --- beams and echoes ------------------------------------------------------------------------------
+# --- beams -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -162,26 +169,11 @@ class _Beams:
     def __len__(self) -> int:
         return len(self.channel)
 
-    def where(self, kept: npt.NDArray[np.bool_]) -> _Beams:
-        return _Beams(self.direction[kept], self.channel[kept])
+    def take(self, rows: npt.NDArray[np.intp]) -> _Beams:
+        return _Beams(self.direction.take(rows, axis=0), self.channel.take(rows))
 
     def per_channel(self, channels: int) -> npt.NDArray[np.uint32]:
         return np.bincount(self.channel, minlength=channels).astype(np.uint32)
-
-
-@dataclass(frozen=True)
-class _Echoes:
-    """Beams that met something in range: at which distance (m), which row of the frame's tables."""
-
-    beams: _Beams
-    distance: npt.NDArray[np.float32]
-    triangle: npt.NDArray[np.int64]
-    world_direction: npt.NDArray[np.float32]
-
-    def where(self, kept: npt.NDArray[np.bool_]) -> _Echoes:
-        return _Echoes(
-            self.beams.where(kept), self.distance[kept], self.triangle[kept], self.world_direction[kept]
-        )
 
 
 class _Head:
@@ -211,11 +203,3 @@ class _Head:
         direction[..., 1] = level * np.sin(horizontal)
         direction[..., 2] = height
         return _Beams(direction.reshape(-1, 3), np.repeat(np.arange(model.channels), count))
-
-
-def _measure(frame: Frame, world_from_lidar: Transform, beams: _Beams, range_m: float) -> _Echoes:
-    rays = np.empty((len(beams), 6), np.float32)
-    rays[:, :3] = location_of(world_from_lidar)
-    rays[:, 3:] = beams.direction @ rotation_of(world_from_lidar).T.astype(np.float32)
-    hits = frame.cast(rays)
-    return _Echoes(beams, hits.distance, hits.triangle, rays[:, 3:]).where(hits.distance <= range_m)

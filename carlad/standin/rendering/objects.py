@@ -48,6 +48,13 @@ class Objects:
         world: npt.NDArray[np.float64] = local @ self.world_from_actor.transpose(0, 2, 1)
         return world + self.pose[:, None, :3]
 
+    def distance(self, origin: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """float (N,), from `origin` to spheres about the boxes; negative inside"""
+        middle = self.corners.mean(axis=1)
+        distance: npt.NDArray[np.float64] = np.linalg.norm(middle - origin, axis=1)
+        distance -= np.linalg.norm(self.extent, axis=1)
+        return distance
+
     @staticmethod
     def none() -> Objects:
         """An empty street."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from carlad.standin.rendering.geometry import location_of, rotation_of
 from carlad.standin.rendering.scene import Frame
 from carlad.wire.types import Transform, Vector3D
 
@@ -66,12 +65,9 @@ class Radar:
         A positive speed moves away, a positive azimuth is to the right, a positive altitude above.
         """
         beams = self._beams(int(self._model.points_per_second * delta_s))
-        rays = np.empty((len(beams), 6), np.float32)
-        rays[:, :3] = location_of(world_from_radar)
-        rays[:, 3:] = beams @ rotation_of(world_from_radar).T.astype(np.float32)
-        hits = frame.cast(rays)
+        hits, directions = frame.cast_from(world_from_radar, beams, self._model.range_m)
         met = hits.distance <= self._model.range_m
-        beams, away, depth = beams[met], rays[met, 3:], hits.distance[met]
+        beams, away, depth = beams[met], directions[met], hits.distance[met]
         speeds = _velocities(frame.object_ids[hits.triangle[met]], velocity_of) - _vector(own_velocity)
         radial = np.einsum("ij,ij->i", speeds, away)
         azimuth, altitude = np.arctan2(beams[:, 1], beams[:, 0]), np.arcsin(np.clip(beams[:, 2], -1.0, 1.0))

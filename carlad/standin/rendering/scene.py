@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from carlad.standin.rendering import signals
 from carlad.standin.rendering.daylight import daylight, pack, shade
+from carlad.standin.rendering.geometry import FloatArray, location_of, rotation_of
 from carlad.standin.rendering.mesh import Mesh
 from carlad.standin.rendering.objects import Objects
 from carlad.standin.rendering.shapes import ObjectMesh, mesh_of
@@ -23,13 +24,15 @@ from carlad.standin.rendering.statics import Static, cast, caster_of
 from carlad.standin.rendering.street_lights import TRIANGLES_PER_BULB
 from carlad.standin.rendering.structures import Structure, structures_of
 from carlad.standin.towns import Town
-from carlad.wire.types import CityObjectLabel, TrafficLightState, WeatherParameters
+from carlad.wire.types import CityObjectLabel, TrafficLightState, Transform, WeatherParameters
 
 T = TypeVar("T")
 
 NOTHING_HIDDEN: frozenset[int] = frozenset()
 
 _SKIP_M = 1e-3  # past a surface that is seen from behind
+_CONES_MAX = 24  # objects near a head, each asked whether a ray comes near it
+_CONE_MARGIN = 1e-4  # of a cosine, for float32
 _BACK_FACES_MAX = 6  # surfaces that a ray may leave from inside before it counts as lost
 
 
@@ -184,6 +187,38 @@ class Frame:
         distance[winning] = nearer[winners]
         triangle[winning] = row[winners] + (self.sky + 1)
         return Hits(distance, triangle)
+
+    def cast_from(
+        self, world_from_head: Transform, directions: npt.NDArray[np.float32], reach_m: float
+    ) -> tuple[Hits, npt.NDArray[np.float32]]:
+        """First surfaces along unit vectors (N, 3) in a head's frame, and these in the world's frame.
+
+        Objects that lie wholly beyond `reach_m` may be missed.
+        """
+        rays = np.empty((len(directions), 6), np.float32)
+        rays[:, :3] = origin = location_of(world_from_head)
+        rays[:, 3:] = world = directions @ rotation_of(world_from_head).T.astype(np.float32)
+        return self.cast(rays, self._passing(origin, world, reach_m)), world
+
+    def _passing(
+        self, origin: FloatArray, directions: npt.NDArray[np.float32], reach_m: float
+    ) -> npt.NDArray[np.intp] | None:
+        """Which rays come near an object; None for all of them, also where asking costs more than casting.
+
+        Seen from outside a box lies in the cone that its corners span.
+        """
+        near = np.flatnonzero(self.objects.distance(origin) < reach_m)
+        if len(near) > _CONES_MAX:
+            return None
+        corners = self.objects.corners[near] - origin
+        corners /= np.linalg.norm(corners, axis=2, keepdims=True)
+        axis = corners.mean(axis=1)
+        axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+        cosine = np.einsum("nki,ni->nk", corners, axis).min(axis=1, initial=1.0) - _CONE_MARGIN
+        if not (cosine > 0.0).all():  # inside, or too close
+            return None
+        along = directions @ axis.T.astype(np.float32)
+        return np.flatnonzero((along > cosine.astype(np.float32)).any(axis=1))
 
     def _cast_moving(
         self, rays: npt.NDArray[np.float32]

@@ -25,7 +25,7 @@ def draw(
     """`image` with the strokes over it; far ones are at least a pixel wide."""
     if not strokes:
         return image
-    hits, _upward = look(frame, camera, world_from_camera)
+    hits = look(frame, camera, world_from_camera)
     surface = hits.distance.reshape(camera.height, camera.width)
     drawn = image.copy()
     origin, turn = location_of(world_from_camera), rotation_of(world_from_camera)

@@ -7,12 +7,14 @@ import threading
 import carla
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from carlad.standin import towns
 from carlad.standin.rendering.objects import Objects
 from carlad.standin.rendering.scene import Frame, Scene
 from carlad.wire.types import CityObjectLabel as Tag
-from tests.standin.rendering.things import HIGH, cube, several
+from tests.standin.rendering.things import HIGH, cube, pose, several
 
 
 def _straight_down(frame: Frame, points: list[tuple[float, float, float]]) -> tuple[list[int], list[float]]:
@@ -162,3 +164,27 @@ def test_warming_in_several_threads_builds_once() -> None:
         thread.join(timeout=20)
     assert len(built) == 4
     assert len(set(built)) == 1
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(*[st.floats(-30.0, 30.0)] * 2, st.floats(-3.0, 3.0), st.floats(0.3, 3.0)), max_size=8)
+)
+def test_rays_of_one_head_miss_no_object(
+    scene: Scene, places: list[tuple[float, float, float, float]]
+) -> None:
+    """Whether asked of those rays alone that may meet an object, or of all."""
+    objects = several(
+        [(x, y, HIGH + z, 10.0 * z, 9.0 * x, 5.0) for x, y, z, _half in places],
+        [(2 * half, half, half / 2) for _x, _y, _z, half in places],
+        [Tag.CAR] * len(places),
+    )
+    angles = np.linspace(-np.pi, np.pi, 400)
+    beams = np.stack((np.cos(angles), np.sin(angles), 0.3 * np.sin(7 * angles)), axis=1)
+    beams = (beams / np.linalg.norm(beams, axis=1, keepdims=True)).astype(np.float32)
+    frame = scene.frame(objects if places else Objects.none())
+    hits, directions = frame.cast_from(pose(0, 0, HIGH), beams, 100.0)
+    rays = np.concatenate((np.tile((0.0, 0.0, HIGH), (400, 1)), directions), axis=1).astype(np.float32)
+    everything = frame.cast(rays)
+    assert np.array_equal(hits.triangle, everything.triangle)
+    assert np.array_equal(hits.distance, everything.distance)
