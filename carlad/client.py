@@ -90,9 +90,10 @@ class Client:
     def release(self, lease_id: str, token: int | None = None) -> None:
         self._ask(Release(lease_id=lease_id, token=token), Released)
 
-    def logs(self, slot: int, lines: int = 200) -> tuple[str, ...]:
-        """The newest lines of a slot's server, oldest first."""
-        return self._ask(LogsQuery(slot=slot, lines=lines), LogLines).lines
+    def logs(self, slot: int, lines: int = 200, after: str | None = None) -> LogLines:
+        """The newest lines of a slot's server, oldest first; or the next ones after the `place` of an
+        earlier answer."""
+        return self._ask(LogsQuery(slot=slot, lines=lines, after=after), LogLines)
 
     def events(self, after: int = 0) -> Events:
         """The notices after that number which the daemon still has."""

@@ -92,7 +92,25 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     try:
         return resolve(decode(text), environ)
     except ConfigError as error:
-        raise ConfigError(f"cannot use configuration {path}: {error}") from error
+        line = toml.line_of(text, key_of(str(error)))
+        where = f", line {line}" if line else ""
+        raise ConfigError(f"cannot use configuration {path}{where}: {error}") from error
+
+
+def problems(text: str) -> list[str]:
+    """All that is wrong with a configuration, each as `section.key: why` where it is about a key."""
+    try:
+        found = list(toml.problems(toml.parse(text), Config))
+        if not found:
+            decode(text)
+    except ConfigError as error:
+        return [str(error)]
+    return found
+
+
+def key_of(problem: str) -> str:
+    """`fleet.ports` of `fleet.ports[1]: expected ...`."""
+    return problem.partition(":")[0].partition("[")[0]
 
 
 def decode(text: str) -> Config:

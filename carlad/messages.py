@@ -89,10 +89,14 @@ class Withdraw(Message, frozen=True, tag=True):
 
 
 class LogsQuery(Message, frozen=True, tag=True):
-    """The last `lines` lines of a slot's server, oldest first. Answered with `LogLines`."""
+    """The last `lines` lines of a slot's server, oldest first. Answered with `LogLines`.
+
+    `after`: the `place` of an earlier answer, for the next lines that came behind it, at most `lines`.
+    """
 
     slot: int
     lines: Annotated[int, msgspec.Meta(ge=1, le=LOG_LINES_MAX)] = 200
+    after: Name | None = None
 
 
 class EventsQuery(Message, frozen=True, tag=True):
@@ -222,8 +226,14 @@ class Status(Message, frozen=True, tag=True):
 
 
 class LogLines(Message, frozen=True, tag=True):
+    """`place` is behind the last line that is ended; `unfinished`, if there is, follows it. `is_gap`: lines
+    after the place that was asked for are gone already, by rotation."""
+
     slot: int
     lines: tuple[str, ...]
+    place: str = ""
+    unfinished: str | None = None
+    is_gap: bool = False
 
 
 class Notice(Message, frozen=True):

@@ -139,7 +139,7 @@ def test_clients_at_once_never_hold_one_server(daemon: DaemonProcess, client: Cl
 
 
 def test_the_log_of_a_server_is_readable_while_it_runs(client: Client) -> None:
-    assert any("ready" in line for line in client.logs(0))
+    assert any("ready" in line for line in client.logs(0).lines)
 
 
 def test_a_second_daemon_on_the_same_state_or_socket_is_refused(

@@ -1,7 +1,6 @@
-"""The two commands. Exit codes: 0 done, 1 refused or failed, 2 usage or configuration, 3 no daemon,
-4 waited in vain."""
+"""The two commands; one file for each family of `carlactl`'s, its parsers beside what they run."""
 
-from carlad.cli.control import carlactl
+from carlad.cli.main import carlactl
 from carlad.cli.serve import carlad
 
 __all__ = ["carlactl", "carlad"]

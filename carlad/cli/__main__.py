@@ -2,6 +2,6 @@
 
 import sys
 
-from carlad.cli.control import carlactl
+from carlad.cli.main import carlactl
 
 sys.exit(carlactl())

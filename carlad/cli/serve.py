@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from carlad import __version__, config, log
+from carlad import __version__
 from carlad.errors import ConfigError
 
 _EXAMPLES = """\
@@ -25,10 +25,12 @@ Exit codes: 0 after SIGTERM, 1 failed, 2 bad usage or configuration (nothing was
 def carlad(argv: Sequence[str] | None = None) -> int:
     """Serves until it is told to stop. Returns the exit code."""
     arguments = _parser().parse_args(argv)
+    from carlad import config, log  # what is imported from here on takes time; --help does not
+
     log.configure(journal="JOURNAL_STREAM" in os.environ, debug=arguments.debug)
     try:
         configuration = config.load(arguments.config)
-        from carlad import daemon  # what it imports takes time; --help does not
+        from carlad import daemon
 
         return daemon.run(configuration)
     except ConfigError as error:

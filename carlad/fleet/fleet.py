@@ -14,6 +14,7 @@ from carlad.fleet import logs
 from carlad.fleet.backends.choice import advice, choose
 from carlad.fleet.backends.interface import Launcher
 from carlad.fleet.leftovers import end_leftovers
+from carlad.fleet.logs import Excerpt
 from carlad.fleet.ports import PortRegistry
 from carlad.fleet.slot import End, Lease, Load, Notify, Ping, Plan, Slot, SlotRequest
 from carlad.log import get_logger
@@ -90,9 +91,12 @@ class Fleet:
         """
         await self._ask(slot, End(lease_id, reason))
 
-    async def log_lines(self, slot: int, lines: int) -> tuple[str, ...]:
-        """The newest lines that servers of `slot` wrote, oldest first, across rotation."""
-        return await trio.to_thread.run_sync(logs.tail, self._slots[slot].log_path, lines)
+    async def log(self, slot: int, lines: int, after: str | None = None) -> Excerpt:
+        """The newest lines that servers of `slot` wrote, or the next ones after a place, across rotation."""
+        path = self._slots[slot].log_path
+        if after is None:
+            return await trio.to_thread.run_sync(logs.newest, path, lines)
+        return await trio.to_thread.run_sync(logs.since, path, after, lines)
 
     async def ping(self) -> None:
         """Returns when every slot's mailbox has answered."""

@@ -12,6 +12,7 @@ import carlad
 from carlad.broker.broker import Broker
 from carlad.broker.holder import Peer
 from carlad.broker.leases import LOADS_MAX
+from carlad.fleet.logs import Excerpt
 from carlad.gateway.notices import Notices
 from carlad.messages import (
     WAIT_MAX_S,
@@ -43,7 +44,7 @@ class Servers(Protocol):
     """The fleet, as far as clients may look into it."""
 
     def statuses(self) -> tuple[SlotStatus, ...]: ...
-    async def log_lines(self, slot: int, lines: int) -> tuple[str, ...]: ...
+    async def log(self, slot: int, lines: int, after: str | None) -> Excerpt: ...
 
 
 class Desk:
@@ -82,8 +83,8 @@ class Desk:
                 return self._status()
             case EventsQuery(after):
                 return self._notices.since(after)
-            case LogsQuery(slot, lines):
-                return await self._log_lines(slot, lines)
+            case LogsQuery() as query:
+                return await self._log_lines(query)
             case Acquire() as acquire:
                 return await self._acquire(request.request_id, acquire, peer, interim)
             case Renew() | Release() | Withdraw() as body:
@@ -101,12 +102,19 @@ class Desk:
             waiting=self._broker.waiting,
         )
 
-    async def _log_lines(self, slot: int, lines: int) -> ReplyBody:
+    async def _log_lines(self, query: LogsQuery) -> ReplyBody:
         slots = {status.slot for status in self._servers.statuses()}
-        if slot not in slots:
+        if query.slot not in slots:
             known = f"slots are {min(slots)} to {max(slots)}" if slots else "the fleet is empty"
-            return Refused(code="no-such-slot", reason=f"cannot read the log of slot {slot}: {known}")
-        return LogLines(slot=slot, lines=await self._servers.log_lines(slot, lines))
+            return Refused(code="no-such-slot", reason=f"cannot read the log of slot {query.slot}: {known}")
+        found = await self._servers.log(query.slot, query.lines, query.after)
+        return LogLines(
+            slot=query.slot,
+            lines=found.lines,
+            place=found.place,
+            unfinished=found.unfinished,
+            is_gap=found.is_gap,
+        )
 
     async def _acquire(
         self, request_id: str, acquire: Acquire, peer: Peer, interim: Interim

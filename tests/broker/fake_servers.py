@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 import trio
 
+from carlad.fleet.logs import Excerpt
 from carlad.messages import SlotState, SlotStatus
 from carlad.runtime import Changes
 from tests.broker.slots import status
@@ -56,8 +57,11 @@ class FakeServers:
             self.ended.append((slot, lease_id))
             self.crash(slot, reason)
 
-    async def log_lines(self, slot: int, lines: int) -> tuple[str, ...]:
-        return tuple(f"line {number}" for number in range(lines))
+    async def log(self, slot: int, lines: int, after: str | None = None) -> Excerpt:
+        """A log that grows by three lines with each look at it."""
+        first = int(after or 0)
+        shown = range(first, first + (min(lines, 3) if after else lines))
+        return Excerpt(tuple(f"line {number}" for number in shown), str(shown.stop))
 
     async def ping(self) -> None:
         """Always well."""

@@ -112,7 +112,7 @@ def test_the_log_is_read_across_incarnations(run):
         await world.fleet.lease(0, "L1")
         await world.fleet.end(0, "L1", "released")
         await world.ready(incarnation=2)
-        lines = await world.fleet.log_lines(0, 50)
+        lines = (await world.fleet.log(0, 50)).lines
         assert f"ready {before.rpc_port} {before.streaming_port}" in lines
         assert sum(line.startswith("ready") for line in lines) == 2
 

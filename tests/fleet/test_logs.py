@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import shutil
 
-from carlad.fleet.logs import log_path, tail
+import pytest
+
+from carlad.fleet.logs import log_path, newest, since, tail
 from carlad.fleet.shim import RotatedLog
 
 
@@ -86,3 +88,69 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle_to_a_start(tmp_path):
     log = RotatedLog(str(tmp_path / "nowhere" / "server.log"), bytes_max=100, files_max=2)
     log.write(b"lost\n")
     assert log.dropped_bytes == 5
+
+
+@pytest.mark.parametrize("lines", [1, 7, 500])
+def test_reading_on_loses_nothing_and_repeats_nothing_however_often_the_log_is_rotated(tmp_path, lines):
+    path = tmp_path / "server.log"
+    log = RotatedLog(str(path), bytes_max=200, files_max=4)
+    log.write(b"before\n")
+    place, seen, written = newest(path, 1).place, [], []
+    for number in range(300):
+        words = "x" * (number % 60)
+        log.write(f"{number} {words}".encode())  # the line is not ended yet
+        seen += (excerpt := since(path, place, lines)).lines
+        log.write(b"\n")
+        place = excerpt.place
+        written.append(f"{number} {words}")
+        assert not excerpt.is_gap
+    while (excerpt := since(path, place, lines)).lines:
+        seen, place = [*seen, *excerpt.lines], excerpt.place
+    assert seen == written
+
+
+def test_who_reads_on_too_late_is_told_of_the_gap(tmp_path):
+    path = tmp_path / "server.log"
+    log = RotatedLog(str(path), bytes_max=100, files_max=3)
+    log.write(b"first\n")
+    place = newest(path, 1).place
+    for number in range(100):
+        log.write(b"line %03d\n" % number)
+    excerpt = since(path, place, 1000)
+    assert excerpt.is_gap
+    assert excerpt.lines[-1] == "line 099"
+    assert not since(path, excerpt.place, 1000).is_gap
+
+
+def test_an_inode_that_is_used_again_is_not_taken_for_the_old_file(tmp_path):
+    path = tmp_path / "server.log"
+    path.write_bytes(b"old one\n" * 10)
+    place = newest(path, 1).place
+    path.write_bytes(b"another\n" * 20)  # the same inode
+    assert since(path, place, 1000) == ((("another",) * 20), newest(path, 1).place, None, True)
+
+
+def test_a_log_that_is_not_there_yet_is_read_from_its_beginning(tmp_path):
+    path = tmp_path / "server.log"
+    place = newest(path, 10).place
+    assert since(path, place, 10) == ((), place, None, False)
+    path.write_bytes(b"first\nsec")
+    assert since(path, place, 10).lines == ("first",)
+    assert newest(path, 10).unfinished == "sec"
+
+
+@pytest.mark.parametrize("place", ["", "x", "1.2", "-1.-1.-1", "ffffffffffffffffffffff.0.0"])
+def test_a_place_that_is_none_is_a_gap(tmp_path, place):
+    path = tmp_path / "server.log"
+    path.write_bytes(b"only\n")
+    assert since(path, place, 10)[0::3] == (("only",), True)
+
+
+def test_an_endless_line_is_read_in_pieces(tmp_path):
+    path = tmp_path / "server.log"
+    path.write_bytes(b"first\n" + b"x" * ((2 << 20) + 5) + b"\nlast\n")
+    place, sizes = since(path, "-", 1).place, []
+    while (excerpt := since(path, place, 10)).lines:
+        place = excerpt.place
+        sizes += [len(line) for line in excerpt.lines]
+    assert sizes == [1 << 20, 1 << 20, 5, 4]

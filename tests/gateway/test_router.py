@@ -158,7 +158,8 @@ def test_a_slot_that_is_not_there_has_no_log(dealer: zmq.Socket[bytes], slot: in
 
 
 def test_log_lines_are_the_last_ones(dealer: zmq.Socket[bytes]) -> None:
-    assert ask(dealer, LogsQuery(slot=0, lines=2)).body == LogLines(slot=0, lines=("line 0", "line 1"))
+    told = LogLines(slot=0, lines=("line 0", "line 1"), place="2")
+    assert ask(dealer, LogsQuery(slot=0, lines=2)).body == told
 
 
 def test_events_are_numbered_and_asked_for_from_a_number_on(dealer: zmq.Socket[bytes]) -> None:

@@ -1,0 +1,98 @@
+"""Usage, endpoints, help and exit codes of all commands."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from carlad import cli
+from carlad.cli import main
+from tests.cli.calling import carlactl
+from tests.gateway.daemons import FakeDaemon
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("lease", "--wait", "60"), ("events", "-f"), ("logs", "0")]
+)
+def test_without_a_daemon_the_exit_code_is_3(tmp_path: Path, arguments: Sequence[str]) -> None:
+    said = carlactl(f"{tmp_path}/none.sock", *arguments, code=3)
+    assert "start it with `carlad` or set CARLAD_ENDPOINT" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("fly",),
+        ("lease", "--ttl", "soon"),
+        ("lease", "--wait", "-1"),
+        ("lease", "--wait", "nan"),
+        ("logs",),
+        ("logs", "zero"),
+        ("logs", "0", "-n", "0"),
+        ("release",),
+        ("status", "--frobnicate"),
+    ],
+)
+def test_bad_usage_has_exit_code_2(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        cli.carlactl(arguments)
+    assert exit.value.code == 2
+    assert "usage: carlactl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("endpoint", ["ipc:///" + "x" * 200, "tcp://127.0.0.1:5555", "http://here"])
+def test_an_endpoint_that_cannot_be_one_has_exit_code_2(
+    endpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.carlactl(["--endpoint", endpoint, "status"]) == 2
+    assert capsys.readouterr().err.startswith("carlactl: endpoint: ")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_endpoint_may_come_before_or_after_the_command(daemon: FakeDaemon, before: bool) -> None:
+    option = ("--endpoint", daemon.endpoint.removeprefix("ipc://"))
+    arguments = (*option, "status") if before else ("status", *option)
+    command = [sys.executable, "-m", "carlad.cli", *arguments]
+    assert str(daemon.pid) in subprocess.check_output(command, text=True, timeout=20)
+
+
+def every_command(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    families = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for family in families:
+        for name, command in family.choices.items():
+            if name != "words":  # hidden: for the completion
+                yield from every_command(command)
+    if not families:
+        yield parser
+
+
+@pytest.mark.parametrize("command", list(every_command(main.parser())), ids=lambda command: command.prog)
+def test_help_has_examples_and_exit_codes(command: argparse.ArgumentParser) -> None:
+    _description, _, examples = command.format_help().partition("examples:")
+    assert command.prog in examples
+    assert "Exit codes: 0 done" in examples
+
+
+def test_the_endpoint_may_come_from_the_environment(daemon: FakeDaemon) -> None:
+    shown = subprocess.check_output(
+        [sys.executable, "-m", "carlad.cli", "status", "--json"],
+        env={**os.environ, "CARLAD_ENDPOINT": daemon.endpoint},
+        timeout=20,
+    )
+    assert json.loads(shown)["daemon"]["pid"] == daemon.pid
+
+
+def test_versions_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.carlactl(["--version"])
+    assert capsys.readouterr().out.startswith("carlactl 0.")
+    told = subprocess.check_output([sys.executable, "-m", "carlad", "--version"], text=True)
+    assert told.startswith("carlad 0.")

@@ -1,0 +1,38 @@
+"""What the fleet looks like."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from carlad.cli.tables import duration
+from tests.cli.calling import carlactl
+from tests.gateway.daemons import FakeDaemon
+
+
+def test_status_is_json_for_programs_and_a_table_for_people(daemon: FakeDaemon) -> None:
+    lease_id = json.loads(carlactl(daemon.endpoint, "lease", "--json", "--wait", "5"))["lease_id"]
+    shown = json.loads(carlactl(daemon.endpoint, "status", "--json"))
+    assert set(shown["daemon"]) == {"pid", "version", "uptime_s"}
+    assert shown["daemon"]["pid"] == daemon.pid
+    assert set(shown["slots"][0]) >= {
+        *("slot", "state", "incarnation", "pid", "host", "rpc_port", "streaming_port", "map"),
+        *("lease_id", "restarts", "reason"),
+    }
+    lease = next(lease for lease in shown["leases"] if lease["lease_id"] == lease_id)
+    assert set(lease) == {"lease_id", "token", "slot", "holder", "expires_in_s"}
+    assert "carlactl" in lease["holder"]
+    assert shown["sessions"] == []
+    table = carlactl(daemon.endpoint, "status")
+    assert "LEASED" in table
+    assert lease_id in table
+    carlactl(daemon.endpoint, "release", lease_id)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59, "59 s"), (60, "1 min 0 s"), (3725, "1 h 2 min"), (90000, "1 d 1 h")],
+)
+def test_durations_are_read_at_a_glance(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
