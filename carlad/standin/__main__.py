@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 # Before numpy is there: its matrices are small here, and threads that spin for them take cores from clients.
@@ -27,6 +28,11 @@ def main() -> NoReturn:
         options = parse(sys.argv[1:])
     except UsageError as error:
         _give_up(str(error), 2)
+    if options.carla_root_to_make:
+        _make_carla_root(options, options.carla_root_to_make)
+        sys.exit(0)
+    if options.process_name:
+        Path("/proc/self/comm").write_text(options.process_name)
     if options.ignored:
         log.info("flags without a meaning here were ignored: %s", " ".join(options.ignored))
     _serve(options)
@@ -47,12 +53,14 @@ def _serve(options: Options) -> None:
     # Imported only now: a port in use is told at once.
     from carlad.standin import towns
     from carlad.standin.server import Server
+    from carlad.standin.setup import Setup
 
     try:
-        town = towns.load(options.map)
-    except towns.UnknownTownError as error:
+        setup = Setup.of(options)
+        town = towns.load(options.map, setup.map_directories)
+    except (towns.UnknownTownError, towns.OpenDriveError, OSError) as error:
         _give_up(str(error), 1)
-    server = Server(town, calls, streams, options.seed, faults, options.recordings)
+    server = Server(town, calls, streams, setup, faults)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop() if faults.terminated() else None)
     try:
@@ -64,6 +72,19 @@ def _serve(options: Options) -> None:
     )
     server.run()
     server.close()
+
+
+def _make_carla_root(options: Options, directory: Path) -> None:
+    from carlad.standin import carla_root
+
+    ours = [option for option in options.given if not option.startswith("--make-carla-root")]
+    try:
+        script = carla_root.make(directory, ours, options.maps)
+    except carla_root.NotEmptyError as error:
+        _give_up(str(error), 1)
+    except OSError as error:
+        _give_up(f"cannot make a CARLA root in {directory}: {error}", 1)
+    print(script)
 
 
 def _bind(host: str, port: int, flag: str) -> socket.socket:

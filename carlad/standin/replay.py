@@ -90,7 +90,7 @@ class Replayer:
         plain = map_name.rpartition("/")[2]
         try:
             town = self._simulation.town_of(plain)
-        except (towns.UnknownTownError, towns.OpenDriveError):
+        except (towns.UnknownTownError, towns.OpenDriveError, OSError):
             return f"Could not load mapfile {map_name}\n"
         self._simulation.change_town(town, reset_settings=False)
         self._after_loading = begin

@@ -7,13 +7,13 @@ import selectors
 import socket
 import time
 from itertools import count
-from pathlib import Path
 
 from carlad.standin.caller import Caller
 from carlad.standin.connection import READ, accept_all
 from carlad.standin.faults import Faults
 from carlad.standin.faults.deeds import crash
 from carlad.standin.handlers import OFF_THE_GAME_THREAD
+from carlad.standin.setup import Setup
 from carlad.standin.simulation import Simulation
 from carlad.standin.streams import Streams
 from carlad.standin.towns import Town
@@ -37,13 +37,12 @@ class Server:
         town: Town,
         calls: socket.socket,
         streams: socket.socket,
-        seed: int = 0,
+        setup: Setup | None = None,
         faults: Faults | None = None,
-        recordings: str = "",
     ) -> None:
         self._selector = selectors.DefaultSelector()
         self._streams = Streams(streams.getsockname()[1], self._selector)
-        self.simulation = Simulation(town, self._streams, seed, Path(recordings) if recordings else None)
+        self.simulation = Simulation(town, self._streams, setup or Setup())
         self._faults = faults or Faults()
         self._callers: dict[int, Caller] = {}
         self._parked: dict[Caller, None] = {}  # in the order in which they began to wait

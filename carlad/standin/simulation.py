@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from math import ceil, inf
-from pathlib import Path
 
 from carlad.standin import towns
 from carlad.standin.actors import Actor
 from carlad.standin.drawings import Drawings
 from carlad.standin.errors import INVALID_DESCRIPTION
 from carlad.standin.making import Maker
-from carlad.standin.recording import Recorder, default_directory
+from carlad.standin.recording import Recorder
 from carlad.standin.replay import Replayer
 from carlad.standin.sensing import Sensing
+from carlad.standin.setup import Setup
 from carlad.standin.streams import Streams
 from carlad.standin.street_lights import StreetLights
 from carlad.standin.surroundings import ALL_LAYERS, Surroundings
@@ -49,21 +49,22 @@ WEATHER = t.WeatherParameters(
 class Simulation:
     """Time moves by `tick` only. In synchronous mode it is deterministic: same calls, same numbers."""
 
-    def __init__(self, town: Town, streams: Streams, seed: int, recordings: Path | None = None) -> None:
+    def __init__(self, town: Town, streams: Streams, setup: Setup) -> None:
         self.streams = streams
         self.version = CARLA_VERSION
         self.traffic_managers = TrafficManagers()
         self.frame = 0
         self.time_s = 0.0
         self.episode_id = 1
-        self.settings = t.EpisodeSettings()
+        self.settings = setup.settings
         self.weather = WEATHER
         self.gravity_mps2 = GRAVITY_MPS2
         self.drawn_towns: dict[str, str] = {}  # OpenDRIVE texts that clients sent, by map name
-        self.recordings = recordings or default_directory()
+        self.recordings = setup.recordings
+        self.map_directories = setup.map_directories
         self.recorder = Recorder()
         self.replayer = Replayer(self)
-        self._seed = seed
+        self._seed = setup.seed
         self._maker = Maker(streams.new_stream)
         self._tombstones = Tombstones()
         self._next_town: Town | None = None
@@ -133,7 +134,7 @@ class Simulation:
         """A town by its plain name. Raises UnknownTownError, OpenDriveError."""
         if name in self.drawn_towns:
             return towns.from_opendrive(f"Carla/Maps/{name}", self.drawn_towns[name])
-        return towns.load(name)
+        return towns.load(name, self.map_directories)
 
     def change_town(self, town: Town, reset_settings: bool, layers: int = ALL_LAYERS) -> None:
         """Have a new episode begin in `town`, with these map layers, once the present call is answered."""

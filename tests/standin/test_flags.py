@@ -29,6 +29,35 @@ def test_carla_ue4_flags_are_accepted_and_told() -> None:
     assert options.ignored == (*flags, "-carla-secondary-port=4002")
 
 
+@pytest.mark.parametrize(
+    "flag", ["-carla-port=4000", "--carla-rpc-port=4000", "-world-port=4000", "-carla-world-port=4000"]
+)
+def test_older_names_and_two_dashes_are_understood(flag: str) -> None:
+    assert parse([flag]).rpc_port == 4000
+
+
+def test_a_fixed_time_step_needs_both_of_unreal_s_flags() -> None:
+    assert parse(["-benchmark", "-fps=20"]).fps == 20.0
+    assert parse(["-fps=20"]).fps == 0.0
+    assert parse(["-benchmark", "-fps=20"]).ignored == ()
+
+
+def test_any_flag_written_for_unreal_is_ignored() -> None:
+    theirs = [
+        "--sed=1",
+        "-ini:[/Script/Engine.RendererSettings]:r.GraphicsAdapter=2",
+        "-windowed",
+        "--opengl",
+    ]
+    assert parse(["CarlaUE4", *theirs]).ignored == tuple(theirs)
+    assert parse(["CarlaUE4", *theirs]).seed == 0
+
+
+def test_options_are_kept_as_given_with_paths_that_hold_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    assert parse(["--maps", "tmp/../maps", "--seed=3", "-windowed"]).given == ("--maps=/maps", "--seed=3")
+
+
 def test_our_options_take_their_value_either_way() -> None:
     options = parse(["--map", "Town02", "--seed=7", "--fault", "crash-at-start", "--fault=crash-after=2.5"])
     assert (options.map, options.seed) == ("Town02", 7)
@@ -43,6 +72,7 @@ def test_a_fault_is_due_after_seconds_or_ticks() -> None:
 
 def test_a_map_may_be_named_as_carla_names_it() -> None:
     assert parse(["/Game/Carla/Maps/Town02"]).map == "/Game/Carla/Maps/Town02"
+    assert parse(["CarlaUE4", "Town02_Opt", "-windowed"]).map == "Town02_Opt"
 
 
 @pytest.mark.parametrize(
@@ -51,9 +81,12 @@ def test_a_map_may_be_named_as_carla_names_it() -> None:
         ("-carla-rpc-port=x", "not a number"),
         ("-carla-rpc-port=0", "1 to 65535"),
         ("-carla-streaming-port=70000", "0 to 65535"),
+        ("-fps=x", "not a number"),
         ("--seed=x", "not a number"),
         ("--map", "needs a value"),
-        ("--colour=red", "the options are"),
+        ("--sed=1", "did you mean --seed"),
+        ("-map", "did you mean --map"),
+        ("--fault-files=x", "did you mean --fault-file"),
         ("--fault=melt", "there are crash-at-start"),
         ("--fault=crash-after", "write crash-after=WHEN"),
         ("--fault=crash-after=-1", "0 or more"),

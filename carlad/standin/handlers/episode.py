@@ -26,7 +26,7 @@ def version(sim: Simulation) -> str:
 
 
 def get_available_maps(sim: Simulation) -> list[str]:
-    return list(towns.available())
+    return list(towns.available(sim.map_directories))
 
 
 def get_episode_info(sim: Simulation) -> t.EpisodeInfo:
@@ -85,6 +85,8 @@ def load_new_episode(sim: Simulation, name: str, reset_settings: bool, layers: i
             town = sim.town_of(plain)
         except towns.UnknownTownError as error:
             raise CallError(f"Map '{name}' not found") from error
+        except (towns.OpenDriveError, OSError) as error:
+            raise CallError(f"Map '{name}' cannot be loaded: {error}") from error
     sim.change_town(town, reset_settings, layers)
 
 

@@ -16,12 +16,17 @@ def names(directories: Sequence[Path] = ()) -> tuple[str, ...]:
     return tuple(sorted({*_BUNDLED, *(name + _OPTIMISED for name in _BUNDLED), *_found(directories)}))
 
 
+def originals(directories: Sequence[Path] = ()) -> dict[str, Path]:
+    """Every file by its town's name, without the `_Opt` twins. Raises NotADirectoryError."""
+    return {**_BUNDLED, **_found(directories)}
+
+
 def path_of(name: str, directories: Sequence[Path] = ()) -> Path | None:
     """The file of a town; the first of `directories` that has it comes before the bundled one.
 
     Raises NotADirectoryError.
     """
-    files = {**_BUNDLED, **_found(directories)}
+    files = originals(directories)
     if name in files or not name.endswith(_OPTIMISED):
         return files.get(name)
     base = name.removesuffix(_OPTIMISED)
