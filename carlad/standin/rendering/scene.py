@@ -19,6 +19,7 @@ from carlad.standin.rendering.daylight import daylight, pack, shade
 from carlad.standin.rendering.geometry import FloatArray, location_of, rotation_of
 from carlad.standin.rendering.mesh import Mesh
 from carlad.standin.rendering.objects import Objects
+from carlad.standin.rendering.raster import has_graphics_card
 from carlad.standin.rendering.shapes import ObjectMesh, mesh_of
 from carlad.standin.rendering.statics import Static, cast, caster_of
 from carlad.standin.rendering.street_lights import TRIANGLES_PER_BULB
@@ -49,7 +50,7 @@ class Hits:
 
 
 class Scene:
-    """A town's static triangles, and frames of it. Building waits for the first ray (or `warm`)."""
+    """A town's static triangles, and frames of it. Building waits for the first look (or `warm`)."""
 
     def __init__(self, town: Town) -> None:
         self.town = town
@@ -58,8 +59,13 @@ class Scene:
         self._altered: tuple[frozenset[int], Static] | None = None
 
     def warm(self) -> None:
-        """Import Open3D and build the town now; safe in any thread. Takes about a second."""
-        self.static()
+        """Build the town now, and with it what rays need unless a graphics card draws; safe in any thread.
+
+        Takes about a second, most of it to import Open3D.
+        """
+        static = self.static()
+        if not has_graphics_card():
+            _ = static.caster
 
     @cached_property
     def structures(self) -> tuple[Structure, ...]:

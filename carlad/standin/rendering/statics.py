@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from copy import copy
 from importlib import import_module
@@ -35,9 +36,18 @@ class Static:
         self.instances = _INSTANCE_MAX - owner.astype(np.uint32) % _INSTANCE_MAX
         self.bulb_rows = bulb_rows
         self.normals = mesh.normals
-        self.caster = caster_of(mesh)
+        self._building = threading.Lock()
+        self._caster: Any = None
         self._lit_by: WeatherParameters | None = None
         self._palette = np.empty(0, np.uint32)
+
+    @property
+    def caster(self) -> Any:
+        """What rays are cast at; built, and Open3D imported, when it is asked for first."""
+        with self._building:
+            if self._caster is None:
+                self._caster = caster_of(self.mesh)
+            return self._caster
 
     @classmethod
     def of(cls, town: Town, structures: Sequence[Structure]) -> Static:
