@@ -101,11 +101,19 @@ def ephemeral_advice(first: int, last: int) -> tuple[str, ...]:
     )
 
 
-def listener_among(pids: Iterable[int], port: int) -> int | None:
-    """Which of these processes listens on `port`; None where nobody does.
+def listener_among(pids: Iterable[int], ports: Ports) -> int | None:
+    """Which of these processes serves calls on a block, once streams are served too; None before.
 
-    Raises ServerError, with the stranger's pid, where any listener there is none of them.
+    Raises ServerError with the pid of a stranger that has one of the block's ports.
     """
+    pids = tuple(pids)
+    calls, streams, *_others = [
+        _listener_among(pids, port) for port in range(ports.rpc, ports.rpc + PORTS_PER_SLOT)
+    ]
+    return streams and calls
+
+
+def _listener_among(pids: tuple[int, ...], port: int) -> int | None:
     inodes = _listening_inodes(port)
     found = None
     for pid in pids:

@@ -18,7 +18,7 @@ import trio
 from carlad.config import ProbeSection
 from carlad.errors import ServerError
 from carlad.fleet.effort import effort_of
-from carlad.fleet.ports import Ports, listener_among
+from carlad.fleet.ports import Ports
 from carlad.rpc import RpcClient, connect, observe_world
 from carlad.wire import CARLA_VERSION
 from carlad.wire.errors import CallError
@@ -40,18 +40,19 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 async def check_start(
-    ports: Ports, tree: Callable[[], Iterable[int]], wanted_map: str, config: ProbeSection
+    ports: Ports, listener: Callable[[Ports], int | None], wanted_map: str, config: ProbeSection
 ) -> Checked:
     """Waits until a server that was just started can be leased, for `config.start_max_s` at most.
 
     Its ports belong to its own processes, it is CARLA of our version, has `wanted_map` if that is not
-    empty, is asynchronous, and its world ticks. Raises ServerError with what is wrong or still missing.
+    empty, is asynchronous, and its world ticks. `listener` is the server's own, see backends/interface.py.
+    Raises ServerError with what is wrong or still missing.
     """
     missing = f"a listener on port {ports.rpc}"
     try:
         with trio.fail_after(config.start_max_s):
             await _until(partial(_is_listening, ports))
-            pid = await _until(partial(trio.to_thread.run_sync, _own_listener, ports, tree))
+            pid = await _until(partial(trio.to_thread.run_sync, listener, ports))
             async with connect(HOST, ports.rpc) as rpc:
                 missing = "an answer"
                 maps = await _check_identity(rpc)
@@ -121,13 +122,6 @@ async def _is_listening(ports: Ports) -> bool | None:
             return True
     except ServerError:
         return None
-
-
-def _own_listener(ports: Ports, tree: Callable[[], Iterable[int]]) -> int | None:
-    """The process that listens on both ports; None before it does. Raises ServerError for a stranger."""
-    pids = tuple(tree())
-    pid = listener_among(pids, ports.rpc)
-    return pid and listener_among(pids, ports.streaming) and pid
 
 
 async def _check_identity(rpc: RpcClient) -> frozenset[str]:

@@ -19,6 +19,7 @@ from carlad.errors import ServerError
 from carlad.fleet import logs
 from carlad.fleet.backends.interface import Launch
 from carlad.fleet.leftovers import MARK, Incarnation, end_marked, run_folder, write
+from carlad.fleet.ports import Ports, listener_among
 from carlad.fleet.shim import descendants, start_time
 from carlad.log import get_logger
 
@@ -96,6 +97,10 @@ class Server:
     def tree(self) -> tuple[int, ...]:
         """The pids of the server and everything below it."""
         return tuple(descendants(self._shim.pid))
+
+    def listener(self, ports: Ports) -> int | None:
+        """As backends/interface.py has it."""
+        return listener_among(self.tree(), ports)
 
     async def _begin(self, order: bytes) -> None:
         """Returns once the server's process runs. Raises ServerError."""

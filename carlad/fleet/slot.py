@@ -184,21 +184,28 @@ class Slot:
         self._change(pid=server.pid)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch_process, server)
+                nursery.start_soon(self._watch_process, server, ports)
                 nursery.start_soon(self._watch_answers, server, ports)
         finally:
             self._end("the slot stops", failed=False)
 
-    async def _watch_process(self, server: Server) -> None:
+    async def _watch_process(self, server: Server, ports: Ports) -> None:
         how = await server.ended()
         if self._lifecycle.state is State.STARTING:
-            last_words = logs.tail(self.log_path, 1)
-            how = f"{how} while it started; its log ends: {' '.join(last_words)[:200]}"
+            how = f"{how} while it started; {await self._why_it_did_not_start(server, ports)}"
         self._end(how, failed=True)
+
+    async def _why_it_did_not_start(self, server: Server, ports: Ports) -> str:
+        """CARLA does not say that a port is in use: it crashes (carla-simulator/carla issue 3062)."""
+        try:
+            await trio.to_thread.run_sync(server.listener, ports)
+        except ServerError as stranger:
+            return str(stranger)
+        return f"its log ends: {' '.join(logs.tail(self.log_path, 1))[:200]}"
 
     async def _watch_answers(self, server: Server, ports: Ports) -> None:
         try:
-            checked = await probe.check_start(ports, server.tree, self._plan.map, self._plan.probe)
+            checked = await probe.check_start(ports, server.listener, self._plan.map, self._plan.probe)
             self.maps = checked.maps
             self._become_ready(map=checked.map, pid=checked.pid)
             while True:

@@ -343,5 +343,23 @@ def test_a_squatters_server_is_never_taken_for_ours(run_fleet):
     run_fleet(scenario, launch=first_fake(run_fleet.environ, "--never-ready"))
 
 
+def test_a_squatter_is_named_where_the_server_cannot_start_because_of_it(run_fleet):
+    squatted = []
+
+    def launch(ports):
+        """Called between the registry's test and the start."""
+        if not squatted:
+            squatted.append(socket.create_server(("127.0.0.1", ports.rpc)))
+        return fake(run_fleet.environ)(ports)
+
+    async def scenario(world):
+        lost = await world.lost()
+        assert f"port {world.first_port} belongs to process {os.getpid()} (" in lost.reason
+        assert (await world.ready(incarnation=2)).rpc_port == world.first_port + 4
+        squatted[0].close()
+
+    run_fleet(scenario, launch=launch)
+
+
 def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")

@@ -78,19 +78,23 @@ def test_the_reason_says_how_many_blocks_others_hold():
         registry.take(previous=None)
 
 
-def test_the_listener_is_found_among_our_processes():
-    port = free_ports()
-    assert listener_among([os.getpid()], port) is None
-    with socket.create_server(("127.0.0.1", port)):
-        assert listener_among([1, os.getpid()], port) == os.getpid()
+def test_the_listener_is_found_among_our_processes_once_it_serves_streams_too():
+    ports = Ports(free_ports())
+    assert listener_among([os.getpid()], ports) is None
+    with socket.create_server(("127.0.0.1", ports.rpc)):
+        assert listener_among([os.getpid()], ports) is None
+        with socket.create_server(("0.0.0.0", ports.streaming)):
+            assert listener_among([1, os.getpid()], ports) == os.getpid()
 
 
-def test_a_strangers_listener_is_named():
-    port = free_ports()
+@pytest.mark.parametrize("offset", range(4))
+def test_a_strangers_listener_on_any_port_of_the_block_is_named(offset):
+    ports = Ports(free_ports())
+    port = ports.rpc + offset
     with (
         socket.create_server(("127.0.0.1", port)),
         pytest.raises(
             ServerError, match=rf"port {port} belongs to process {os.getpid()} \(.+\), not to this"
         ),
     ):
-        listener_among([], port)
+        listener_among([], ports)

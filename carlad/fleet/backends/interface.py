@@ -37,6 +37,12 @@ class Server(Protocol):
     def tree(self) -> tuple[int, ...]:
         """The pids of the server and everything below it."""
 
+    def listener(self, ports: Ports) -> int | None:
+        """The process that serves calls, once calls and streams are served; to be called in a thread.
+
+        Raises ServerError with the pid of a stranger that has one of the block's ports.
+        """
+
 
 class Backend(Protocol):
     def place(self, previous: Ports | None) -> AbstractContextManager[Ports]:
