@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from carlad.session.protocol import Array
+from carlad.session.arrays import Array
 from trainer import gae
 from trainer.config import PPOConfig
 from trainer.policy import GaussianPolicy

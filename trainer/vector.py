@@ -6,6 +6,7 @@ import enum
 import math
 import os
 import queue
+import select
 import shutil
 import tempfile
 import time
@@ -15,12 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
-import zmq
 
 from carlad.errors import WaitedInVainError
 from carlad.log import get_logger
-from carlad.session.protocol import Array, Reply, Reset, ResetDone, Step, Stepped
-from carlad.session.remote import EnvironmentFailedError, SessionLostError
+from carlad.session.arrays import Array
+from carlad.session.protocol import Reply, ResetDone, Stepped
+from carlad.session.steps import EnvironmentFailedError, SessionLostError, Steps
 from trainer.opening import Opened, Opening, SessionConfig
 from trainer.servers import Servers
 
@@ -100,8 +101,8 @@ class SessionVector:
         self._reports: queue.SimpleQueue[tuple[int, Opened | Exception]] = queue.SimpleQueue()
         self._news: list[Event] = []
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
-        self._poller = zmq.Poller()
-        self._poller.register(self._wake, zmq.POLLIN)
+        self._poller = select.poll()
+        self._poller.register(self._wake, select.POLLIN)
         self._members = [_Member(i, Path(tempfile.mkdtemp(prefix="carlad-session-"))) for i in range(count)]
         for member in self._members:
             self._open(member, None)
@@ -157,11 +158,12 @@ class SessionVector:
 
     def reset(self, index: int, seed: int) -> None:
         """Begin an episode, also in the middle of one; `Began` comes when it did."""
-        self._request(self._members[index], Reset(seed), None, Phase.RESETTING)
+        member = self._members[index]
+        self._request(member, lambda steps: steps.send_reset(seed), Phase.RESETTING)
 
     def act(self, index: int, action: Array) -> None:
         """Take a step with `action`; `Moved` comes when it is done."""
-        self._request(self._members[index], Step(), {"": action}, Phase.STEPPING)
+        self._request(self._members[index], lambda steps: steps.send_step(action), Phase.STEPPING)
 
     def close(self) -> None:
         """End all sessions, give back all servers, leave nothing behind."""
@@ -182,13 +184,15 @@ class SessionVector:
         for member in self._members:
             shutil.rmtree(member.directory, ignore_errors=True)
 
-    def _request(
-        self, member: _Member, request: Reset | Step, arrays: dict[str, Array] | None, to: Phase
-    ) -> None:
+    def _request(self, member: _Member, send: Callable[[Steps], None], to: Phase) -> None:
         if member.opened is None:
             return  # lost in the meantime
-        assert member.phase in (Phase.IDLE, Phase.READY), f"{request} while {member.phase}"
-        member.opened.session.send(request, arrays)
+        assert member.phase in (Phase.IDLE, Phase.READY), f"{to} from {member.phase}"
+        try:
+            send(member.opened.session.steps)
+        except SessionLostError as error:
+            self._lose(member, member.opened, str(error))
+            return
         member.phase = to
         member.deadline_s = time.monotonic() + self._config.reply_within_s
 
@@ -196,8 +200,9 @@ class SessionVector:
         """Take in the member's reply or the loss of what it stands on."""
         session = opened.session
         try:
-            if session.socket in ready or session.pidfd in ready:
-                self._reply(member, *session.receive())
+            if session.steps.fileno() in ready:
+                if (reply := session.receive_now()) is not None:
+                    self._reply(member, *reply)
             elif (cause := opened.held.lost()) is not None:
                 self._lose(member, opened, cause)
             elif now_s > member.deadline_s:
@@ -211,7 +216,7 @@ class SessionVector:
     def _reply(self, member: _Member, reply: Reply, arrays: dict[str, Array]) -> None:
         assert member.opened is not None
         member.deadline_s = math.inf
-        member.observation = member.opened.session.observation(arrays)
+        member.observation = member.opened.session.steps.observation(arrays)
         if isinstance(reply, ResetDone):
             member.phase = Phase.READY
             self._news.append(Began(member.index, member.observation))
@@ -237,8 +242,7 @@ class SessionVector:
         self.losses += 1
         in_episode = member.phase in (Phase.READY, Phase.STEPPING)
         member.loss = _Loss(cause, server, time.monotonic(), in_episode)
-        self._poller.unregister(opened.session.socket)
-        self._poller.unregister(opened.session.pidfd)
+        self._poller.unregister(opened.session.steps)
         self._open(member, opened)
 
     def _open(self, member: _Member, old: Opened | None) -> None:
@@ -273,8 +277,7 @@ class SessionVector:
         assert member.opening is not None
         member.opening.join()
         member.opening, member.opened, member.phase, member.last_error = None, report, Phase.IDLE, ""
-        self._poller.register(report.session.socket, zmq.POLLIN)
-        self._poller.register(report.session.pidfd, zmq.POLLIN)
+        self._poller.register(report.session.steps, select.POLLIN)
         if member.loss is not None:
             self._recovered(member, member.loss, report)
 

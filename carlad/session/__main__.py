@@ -1,4 +1,4 @@
-"""`python -m carlad.session`: the env host process. It never outlives its owner."""
+"""`python -m carlad.session`: the env host process. It never outlives its owner, or its client for long."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib
 import logging
+import math
 import os
 import signal
 import sys
@@ -14,36 +15,45 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import zmq
 
 from carlad.log import configure
 from carlad.session.broadcast import Broadcast
-from carlad.session.host import Host, serve
+from carlad.session.host import Host
 from carlad.session.owner import end_with
+from carlad.session.serve import Door, listening
 from carlad.telemetry import Publisher, TelemetryError
 
 
 def main() -> int:
-    """Serve until Close, SIGTERM, SIGINT or the owner's end. Exit code 2 for arguments that cannot work."""
+    """Serve until Close, SIGTERM, SIGINT, or the owner's or the client's end.
+
+    Exit code 2 for arguments that cannot work.
+    """
     arguments = _parser().parse_args()
     configure()
     stop_fd = _stop_fd()
     try:
         owner_gone = end_with(arguments.owner_pid) if arguments.owner_pid is not None else None
+        secret = Path(arguments.secret_file).read_text().strip() if arguments.secret_file else ""
+        if not secret and not arguments.endpoint.startswith("ipc://"):
+            raise ValueError(f"cannot serve at {arguments.endpoint} without --secret-file")
         make = _environment_class(arguments.env)
         broadcast = Broadcast(Publisher(arguments.telemetry), arguments.name) if arguments.telemetry else None
-        host = Host(make, broadcast)
-    except (ValueError, ImportError, ProcessLookupError, TelemetryError) as error:
+    except (ValueError, ImportError, OSError, TelemetryError) as error:
         print(f"carlad.session: {error}", file=sys.stderr)
         return 2
+    host = Host(make, broadcast)
     try:
-        serve(arguments.endpoint, host, stop_fd)
-    except zmq.ZMQError as error:
+        with listening(arguments.endpoint) as listener:
+            uids = frozenset({os.geteuid(), *arguments.uid})
+            Door(listener, host, secret, uids, arguments.patience).serve(stop_fd)
+    except OSError as error:
         print(f"carlad.session: cannot serve at {arguments.endpoint}: {error}", file=sys.stderr)
         return 2
     finally:
         host.close()
-        _remove_socket(arguments.endpoint, and_directory=owner_gone is not None and owner_gone.is_set())
+        if owner_gone is not None and owner_gone.is_set():
+            _remove_folder(arguments.endpoint)
     if host.simulator_lost:
         _leave_at_once()
     return 0
@@ -53,13 +63,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m carlad.session",
         description="Host one Gymnasium environment for one client of the step protocol.",
+        epilog="carlad starts these itself: see `carlad.session(...)`.",
     )
     parser.add_argument("--env", required=True, metavar="MODULE:CLASS", help="e.g. trainer.env:RouteEnv")
     parser.add_argument(
-        "--endpoint", required=True, help="ZeroMQ endpoint of the step protocol, e.g. ipc:///tmp/s/0"
+        "--endpoint", required=True, help="of the step protocol: ipc://PATH, or tcp://HOST:PORT with a secret"
     )
     parser.add_argument("--telemetry", help="ZeroMQ endpoint that viewers subscribe to")
     parser.add_argument("--name", default=f"session-{os.getpid()}", help="what viewers see as the session")
+    parser.add_argument("--secret-file", metavar="FILE", help="what a client must say is in this file")
+    parser.add_argument(
+        "--uid", type=int, action="append", default=[], help="a user who may connect, beside this one"
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=math.inf,
+        metavar="SECONDS",
+        help="wait so long for a client",
+    )
     parser.add_argument("--owner-pid", type=int, metavar="PID", help="end when this process ends")
     return parser
 
@@ -85,15 +107,10 @@ def _stop_fd() -> int:
     return reader
 
 
-def _remove_socket(endpoint: str, and_directory: bool) -> None:
-    """Remove the socket's file; and its directory, if that is empty, when nobody else is left to do so."""
-    if not endpoint.startswith("ipc://"):
-        return
-    path = Path(endpoint.removeprefix("ipc://"))
-    path.unlink(missing_ok=True)
-    if and_directory:
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
+def _remove_folder(endpoint: str) -> None:
+    """The socket's, if it is empty: nobody else is left to do so."""
+    with contextlib.suppress(OSError):
+        Path(endpoint.removeprefix("ipc://")).parent.rmdir()
 
 
 def _leave_at_once() -> None:

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
-import zmq
 
 from carlad.log import get_logger
-from carlad.session import protocol, spaces
+from carlad.session import spaces
+from carlad.session.arrays import Array
 from carlad.session.broadcast import Broadcast
 from carlad.session.environment import Attachable, Server
 from carlad.session.protocol import (
-    Array,
     Attach,
     Attached,
-    Close,
+    Construct,
+    Constructed,
     Failed,
     FailureKind,
     ProtocolError,
@@ -27,6 +27,7 @@ from carlad.session.protocol import (
     Step,
     Stepped,
 )
+from carlad.spaces import Space
 
 log = get_logger("carlad.session")
 
@@ -60,7 +61,8 @@ class Host:
         self._make = make
         self._broadcast = broadcast
         self._env: gymnasium.Env[Any, Any] | None = None
-        self._action_space: protocol.Space | None = None
+        self._spaces: Constructed | None = None
+        self._attached = False
         self._in_episode = False
         self._lost: Failed | None = None
 
@@ -90,30 +92,42 @@ class Host:
             return self._step(arrays)
         if isinstance(request, Reset):
             return self._reset(request)
+        if isinstance(request, Construct):
+            return self._construct(request), {}
         if isinstance(request, Attach):
             return self._attach(request), {}
         raise ProtocolError(f"cannot answer {type(request).__name__}")
 
-    def _attach(self, request: Attach) -> Attached:
-        if request.version != protocol.VERSION:
-            raise ProtocolError(
-                f"cannot speak step protocol {request.version}: this host speaks {protocol.VERSION}"
-            )
+    @property
+    def observation_space(self) -> Space | None:
+        return self._spaces.observation_space if self._spaces is not None else None
+
+    def _construct(self, request: Construct) -> Constructed:
         if self._env is not None:
-            raise ProtocolError("cannot attach twice: start another host")
+            raise ProtocolError("cannot construct twice: start another host")
         env = self._make(**request.config)
-        server = Server(request.host, request.rpc_port, request.traffic_manager_port, request.map)
-        if isinstance(env.unwrapped, Attachable):
-            env.unwrapped.attach(server)
-        observation_space = spaces.describe(env.observation_space)
-        self._action_space = spaces.describe(env.action_space)
+        self._spaces = Constructed(
+            observation_space=spaces.describe(env.observation_space),
+            action_space=spaces.describe(env.action_space),
+        )
         self._env = env
+        return self._spaces
+
+    def _attach(self, request: Attach) -> Attached:
+        if self._env is None:
+            raise ProtocolError("cannot attach before Construct")
+        if self._attached:
+            raise ProtocolError("cannot attach twice: start another host")
+        server = Server(request.host, request.rpc_port, request.traffic_manager_port, request.map)
+        if isinstance(self._env.unwrapped, Attachable):
+            self._env.unwrapped.attach(server)
+        self._attached = True
         if self._broadcast is not None:
-            self._broadcast.attached(env.unwrapped)
-        return Attached(observation_space=observation_space, action_space=self._action_space)
+            self._broadcast.attached(self._env.unwrapped)
+        return Attached()
 
     def _reset(self, request: Reset) -> Answer:
-        if self._env is None:
+        if self._env is None or not self._attached:
             raise ProtocolError("cannot reset before Attach")
         observation, info = self._env.reset(seed=request.seed, options=request.options or None)
         self._in_episode = True
@@ -122,9 +136,9 @@ class Host:
         return ResetDone(info), spaces.to_arrays(observation)
 
     def _step(self, arrays: dict[str, Array]) -> Answer:
-        if self._env is None or self._action_space is None or not self._in_episode:
+        if self._env is None or self._spaces is None or not self._in_episode:
             raise ProtocolError("cannot step outside an episode: send Reset first")
-        action = spaces.from_arrays(self._action_space, arrays)
+        action = spaces.from_arrays(self._spaces.action_space, arrays)
         observation, reward, terminated, truncated, info = self._env.step(action)
         reply = Stepped(float(reward), bool(terminated), bool(truncated), info)
         self._in_episode = not (reply.terminated or reply.truncated)
@@ -144,38 +158,3 @@ class Host:
         elif kind is FailureKind.ENVIRONMENT_ERROR:
             log.exception("environment.failed")
         return failed
-
-
-def serve(endpoint: str, host: Host, stop_fd: int) -> None:
-    """Answer the first client that comes, until it says Close or `stop_fd` is readable.
-
-    Raises zmq.ZMQError if the endpoint cannot be bound.
-    """
-    context = zmq.Context()
-    try:
-        socket = context.socket(zmq.ROUTER)
-        socket.setsockopt(zmq.MAXMSGSIZE, 1 << 28)
-        socket.bind(endpoint)
-        poller = zmq.Poller()
-        poller.register(socket, zmq.POLLIN)
-        poller.register(stop_fd, zmq.POLLIN)
-        client: bytes | None = None
-        while stop_fd not in dict(poller.poll()):
-            sender, *frames = socket.recv_multipart()
-            client = client or sender
-            if (reply := _reply(host, frames, sender == client)) is None:
-                return
-            socket.send_multipart([sender, *reply])
-    finally:
-        context.destroy(linger=200)
-
-
-def _reply(host: Host, frames: list[bytes], is_client: bool) -> list[bytes] | None:
-    """The frames that answer a message; None for the client's Close."""
-    try:
-        if not is_client:
-            raise ProtocolError("cannot serve a second client: this session has one")
-        request, arrays = protocol.decode_request(frames)
-        return None if isinstance(request, Close) else protocol.encode(*host.answer(request, arrays))
-    except ProtocolError as error:
-        return protocol.encode(Failed(FailureKind.BAD_REQUEST, str(error)))

@@ -1,33 +1,39 @@
 """The step protocol between a session's client and its env host: one request, then one reply.
 
-A message is several ZeroMQ frames: the first is msgpack (a tagged Struct and one header for each array), the
-others are the arrays' raw bytes in the headers' order. An observation or action that is one array has the
-name ""; the arrays of a Dict space go by their keys. Nothing is pickled, so neither side trusts the other.
+It runs over a stream socket. A message is two little-endian uint32, the bytes of its head and of its body;
+then the head, msgpack of a tagged Struct and one header for each array; then the body, the arrays' raw bytes
+in the headers' order, less those that lie in shared memory (`carlad.session.shared`). An observation or
+action that is one array has the name ""; the parts of a Dict space go by their keys. Nothing is pickled, so
+neither side trusts the other. A connection begins with Hello, which a host without its secret refuses.
+
+This file knows no numpy: the daemon speaks the protocol too, to prepare a host before its client comes.
 """
 
 from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Mapping, Sequence
+import struct
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, Union
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
+
+from carlad.errors import CarladError
+from carlad.spaces import ITEM_BYTES, Space
 
 VERSION = 1
+HEAD_BYTES_MAX = 1 << 20
+BODY_BYTES_MAX = 1 << 28
+HELLO_BYTES_MAX = 1 << 10  # of a peer that has not said the secret yet
 
-Array = NDArray[Any]
-Arrays = Mapping[str, Array]
+LENGTHS = struct.Struct("<II")
+
 MessageT = TypeVar("MessageT")
 
-_DTYPES = {name: np.dtype(name) for name in ("bool", "uint8", "int32", "int64", "float32", "float64")}
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}  # in this machine's byte order only
 
-
-class ProtocolError(ValueError):
-    """A message that is not one of this protocol; says what is wrong with it."""
+class ProtocolError(CarladError, ValueError):
+    """A message that is not one of this protocol, or not now; says what is wrong with it."""
 
 
 class FailureKind(enum.Enum):
@@ -41,72 +47,89 @@ class FailureKind(enum.Enum):
     """The request was refused and changed nothing; the session goes on."""
 
 
-class Box(msgspec.Struct, frozen=True, tag="box"):
-    """A box of numbers; `low` and `high` hold one number for all elements or one for each (flat, C order)."""
-
-    low: list[float]
-    high: list[float]
-    shape: list[int]
-    dtype: str
+class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all messages."""
 
 
-class Discrete(msgspec.Struct, frozen=True, tag="discrete"):
-    """The integers start, ..., start + n - 1."""
-
-    n: int
-    start: int = 0
+# --- what clients ask ------------------------------------------------------------------------------
 
 
-class DictOf(msgspec.Struct, frozen=True, tag="dict"):
-    """Several boxes by name."""
+class Hello(_Message, frozen=True, tag="hello"):
+    """The first message of a connection. A later connection that says it replaces the one before."""
 
-    spaces: dict[str, Box]
-
-
-Space = Union[Box, Discrete, DictOf]  # noqa: UP007 - msgspec reads it at run time on Python 3.10
-
-
-class Attach(msgspec.Struct, frozen=True, kw_only=True, tag="attach"):
-    """Create the environment with `config` as its keyword arguments and connect it to a CARLA server."""
-
+    secret: str = ""
     version: int = VERSION
+
+
+class Construct(_Message, frozen=True, tag="construct"):
+    """Create the environment with `config` as its keyword arguments; it is not connected yet."""
+
+    config: dict[str, Any] = {}
+
+
+class Attach(_Message, frozen=True, kw_only=True, tag="attach"):
+    """Connect the environment to a CARLA server."""
+
     host: str
     rpc_port: int
     traffic_manager_port: int
     map: str | None = None
-    config: dict[str, Any] = {}
 
 
-class Reset(msgspec.Struct, frozen=True, tag="reset"):
-    """Begin an episode; may come in the middle of one."""
+class Share(_Message, frozen=True, tag="share"):
+    """Put large arrays into memory that both ends map. Over Unix sockets only; answered with a descriptor."""
+
+
+class Reset(_Message, frozen=True, tag="reset"):
+    """Begin an episode; may come in the middle of one. `slot` of the shared memory takes large arrays."""
 
     seed: int | None = None
     options: dict[str, Any] = {}
+    slot: int | None = None
 
 
-class Step(msgspec.Struct, frozen=True, tag="step"):
+class Step(_Message, frozen=True, tag="step"):
     """Take the action that comes as the arrays of this message."""
 
+    slot: int | None = None
 
-class Close(msgspec.Struct, frozen=True, tag="close"):
+
+class Close(_Message, frozen=True, tag="close"):
     """Close the environment and end the host. It is not answered: the process ends."""
 
 
-class Attached(msgspec.Struct, frozen=True, kw_only=True, tag="attached"):
-    """The environment is there, connected, and waits for Reset."""
+# --- what hosts answer -----------------------------------------------------------------------------
+
+
+class Welcome(_Message, frozen=True, tag="welcome"):
+    """The secret was right."""
 
     version: int = VERSION
+
+
+class Constructed(_Message, frozen=True, kw_only=True, tag="constructed"):
     observation_space: Space
     action_space: Space
 
 
-class ResetDone(msgspec.Struct, frozen=True, tag="reset_done"):
+class Attached(_Message, frozen=True, tag="attached"):
+    """The environment is connected and waits for Reset."""
+
+
+class Shared(_Message, frozen=True, tag="shared"):
+    """With a descriptor of `slots` times `slot_bytes`; without one, and 0 slots, no array is large."""
+
+    slots: int = 0
+    slot_bytes: int = 0
+
+
+class ResetDone(_Message, frozen=True, tag="reset_done"):
     """An episode began; its first observation comes as arrays."""
 
     info: dict[str, Any] = {}
 
 
-class Stepped(msgspec.Struct, frozen=True, tag="stepped"):
+class Stepped(_Message, frozen=True, tag="stepped"):
     """One step was taken; its observation comes as arrays."""
 
     reward: float
@@ -115,83 +138,89 @@ class Stepped(msgspec.Struct, frozen=True, tag="stepped"):
     info: dict[str, Any] = {}
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
+class Failed(_Message, frozen=True, tag="failed"):
     """The request was not done."""
 
     kind: FailureKind
     reason: str
 
 
-Request = Union[Attach, Reset, Step, Close]  # noqa: UP007
-Reply = Union[Attached, ResetDone, Stepped, Failed]  # noqa: UP007
+# The unions stay in this form because msgspec reads them at run time, on Python 3.10 too.
+Request = Union[Hello, Construct, Attach, Share, Reset, Step, Close]  # noqa: UP007
+Reply = Union[Welcome, Constructed, Attached, Shared, ResetDone, Stepped, Failed]  # noqa: UP007
 
 
-class _ArrayHeader(msgspec.Struct, frozen=True, array_like=True):
+class ArrayHeader(msgspec.Struct, frozen=True, array_like=True):
+    """`offset`: where in the shared memory it begins; None: its bytes are in the body."""
+
     name: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: list[int]
+    offset: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Raises ProtocolError for a dtype or a shape that is none."""
+        item_bytes = ITEM_BYTES.get(self.dtype)
+        if item_bytes is None or min(self.shape, default=0) < 0:
+            raise ProtocolError(f"cannot read array {self.name!r}: {self.dtype} {self.shape}")
+        return math.prod(self.shape) * item_bytes
 
 
-class _Head(msgspec.Struct, Generic[MessageT], frozen=True, array_like=True):
+class Head(msgspec.Struct, Generic[MessageT], frozen=True, array_like=True):
     message: MessageT
-    arrays: list[_ArrayHeader]
+    arrays: list[ArrayHeader] = []
+
+    @property
+    def body_bytes(self) -> int:
+        return sum(header.size_bytes for header in self.arrays if header.offset is None)
 
 
-def encode(message: Request | Reply, arrays: Arrays | None = None) -> list[bytes]:
-    """The frames of a message. Raises ProtocolError for a value or dtype that cannot travel."""
-    contents = {name: np.asarray(array) for name, array in (arrays or {}).items()}
+def encode_head(message: Request | Reply, arrays: Sequence[ArrayHeader] = ()) -> list[bytes]:
+    """The first two parts of a message; its body follows.
+
+    Raises ProtocolError for content that cannot travel, such as an `info` with an object of the simulator.
+    """
     try:
-        headers = [_ArrayHeader(name, _NAMES[array.dtype], array.shape) for name, array in contents.items()]
-    except KeyError as error:
-        raise ProtocolError(f"cannot send an array of {error}: known are {', '.join(_DTYPES)}") from error
-    try:
-        head = _encode(_Head(message, headers))
-    except (NotImplementedError, TypeError, ValueError, OverflowError) as error:
+        head = _encode(Head(message, list(arrays)))
+    except (NotImplementedError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ProtocolError(f"cannot send {type(message).__name__}: {error}") from error
-    return [head, *(array.tobytes() for array in contents.values())]
+    body_bytes = sum(header.size_bytes for header in arrays if header.offset is None)
+    if len(head) > HEAD_BYTES_MAX or body_bytes > BODY_BYTES_MAX:
+        raise ProtocolError(
+            f"cannot send {type(message).__name__}: {len(head)} bytes and arrays of {body_bytes} bytes; "
+            f"{HEAD_BYTES_MAX} and {BODY_BYTES_MAX} is the most"
+        )
+    return [LENGTHS.pack(len(head), body_bytes), head]
 
 
-def decode_request(frames: Sequence[bytes]) -> tuple[Request, dict[str, Array]]:
-    """A client's message and its arrays (read-only views). Raises ProtocolError for anything else."""
-    return _decode(_decode_request_head, frames)
+def decode_request(head: bytes | memoryview) -> Head[Request]:
+    """A client's message. Raises ProtocolError for anything else."""
+    return _decoded(_decode_request, head)
 
 
-def decode_reply(frames: Sequence[bytes]) -> tuple[Reply, dict[str, Array]]:
-    """A host's message and its arrays (read-only views). Raises ProtocolError for anything else."""
-    return _decode(_decode_reply_head, frames)
+def decode_reply(head: bytes | memoryview) -> Head[Reply]:
+    """A host's message. Raises ProtocolError for anything else."""
+    return _decoded(_decode_reply, head)
 
 
-def _decode(
-    decode_head: Callable[[bytes], _Head[MessageT]], frames: Sequence[bytes]
-) -> tuple[MessageT, dict[str, Array]]:
-    if not frames:
-        raise ProtocolError("cannot read a message of no frames")
+def _decoded(
+    decode: Callable[[bytes | memoryview], Head[MessageT]], head: bytes | memoryview
+) -> Head[MessageT]:
     try:
-        head = decode_head(frames[0])
-    except msgspec.MsgspecError as error:
+        return decode(head)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"cannot read the message: {error}") from error
-    if len(head.arrays) != len(frames) - 1:
-        raise ProtocolError(f"cannot read {len(head.arrays)} arrays from {len(frames) - 1} frames")
-    return head.message, {h.name: _array(h, frame) for h, frame in zip(head.arrays, frames[1:], strict=True)}
-
-
-def _array(header: _ArrayHeader, frame: bytes) -> Array:
-    dtype = _DTYPES.get(header.dtype)
-    if dtype is None or min(header.shape, default=0) < 0:
-        raise ProtocolError(f"cannot read array {header.name!r}: {header.dtype} {header.shape}")
-    expected = math.prod(header.shape) * dtype.itemsize
-    if len(frame) != expected:
-        raise ProtocolError(f"cannot read array {header.name!r}: {len(frame)} bytes, {expected} expected")
-    return np.frombuffer(frame, dtype).reshape(header.shape)
 
 
 def _plain(value: object) -> object:
-    """NumPy numbers and small arrays in an `info` travel as plain numbers and lists."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise NotImplementedError(f"a {type(value).__name__} is no part of a step message")
+    """NumPy's numbers and small arrays in an `info` travel as plain numbers and lists."""
+    plain = getattr(value, "tolist", None)
+    if type(value).__module__ != "numpy" or plain is None:
+        raise NotImplementedError(f"a {type(value).__name__} is no part of a step message")
+    return plain()
 
 
 _encode = msgspec.msgpack.Encoder(enc_hook=_plain).encode
-_decode_request_head = msgspec.msgpack.Decoder(_Head[Request]).decode
-_decode_reply_head = msgspec.msgpack.Decoder(_Head[Reply]).decode
+_decode_request = msgspec.msgpack.Decoder(Head[Request]).decode
+_decode_reply = msgspec.msgpack.Decoder(Head[Reply]).decode

@@ -1,4 +1,4 @@
-"""The client's end of an env session: starts the host, speaks the step protocol, leaves nothing behind."""
+"""An env host that is a child of its client: for servers that no daemon knows."""
 
 from __future__ import annotations
 
@@ -12,39 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import zmq
 
-from carlad.errors import ServerError
-from carlad.session import protocol, spaces
+from carlad.session.arrays import Array
 from carlad.session.environment import Server
-from carlad.session.protocol import (
-    Array,
-    Attach,
-    Attached,
-    Close,
-    Failed,
-    FailureKind,
-    ProtocolError,
-    Reply,
-    Request,
-    Reset,
-    ResetDone,
-    Step,
-    Stepped,
-)
+from carlad.session.protocol import ProtocolError, Reply
+from carlad.session.steps import EnvironmentFailedError, SessionLostError, StepResult, Steps
+
+__all__ = ["EnvironmentFailedError", "RemoteEnv", "SessionLostError"]
 
 _CLOSE_GRACE_S = 3.0  # for the environment to put its server in order; then SIGKILL
-_RECONNECT_MS = 10  # until the host, which takes about half a second to start, has bound its socket
-
-StepResult = tuple[Any, float, bool, bool, dict[str, Any]]
-
-
-class SessionLostError(ServerError):
-    """The session is over: its host ended or does not answer, or the host lost its simulator."""
-
-
-class EnvironmentFailedError(ServerError):
-    """The environment raised an error of its own; the session is in an unknown state."""
+_RETRY_S = 0.01  # until the host, which takes about half a second to start, has bound its socket
 
 
 class RemoteEnv:
@@ -55,84 +32,63 @@ class RemoteEnv:
 
     The blocking calls (`attach`, `reset`, `step`) raise SessionLostError when the host is gone or silent for
     `wait_s` seconds, EnvironmentFailedError, and ProtocolError, after which alone the session goes on.
-    Who steps many sessions at once uses `send`, polls `socket` and `pidfd` for reading, and calls `receive`
-    when either is ready.
+    Who steps many sessions at once uses `steps`, and polls its descriptor for reading.
     """
 
     def __init__(self, env: str, directory: Path, name: str = "session", log: Path | None = None) -> None:
         self._endpoint = f"ipc://{directory}/step"
         self.telemetry = f"ipc://{directory}/telemetry"
-        self.observation_space: gymnasium.Space[Any] | None = None
-        self.action_space: gymnasium.Space[Any] | None = None
-        self._observation: protocol.Space | None = None
         self._left_s: float | None = None
+        self._steps: Steps | None = None
         command = [sys.executable, "-m", "carlad.session", "--env", env, "--endpoint", self._endpoint]
         command += ["--telemetry", self.telemetry, "--name", name, "--owner-pid", str(os.getpid())]
         self._process = _start(command, log)
-        self.pidfd = os.pidfd_open(self._process.pid)
-        self._context = zmq.Context()
-        self.socket = self._context.socket(zmq.DEALER)
-        self.socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
-        self.socket.connect(self._endpoint)
+        self._pidfd = os.pidfd_open(self._process.pid)
 
     @property
     def pid(self) -> int:
         """The host process."""
         return self._process.pid
 
+    @property
+    def steps(self) -> Steps:
+        if self._steps is None:
+            raise ProtocolError("cannot step before attach")
+        return self._steps
+
+    @property
+    def observation_space(self) -> gymnasium.Space[Any] | None:
+        return self._steps.observation_space if self._steps is not None else None
+
+    @property
+    def action_space(self) -> gymnasium.Space[Any] | None:
+        return self._steps.action_space if self._steps is not None else None
+
     def attach(self, server: Server, config: dict[str, Any], wait_s: float) -> None:
         """Construct the environment with `config` and connect it; sets both spaces."""
-        host, rpc_port, traffic_manager_port, map_ = server
-        request = Attach(
-            host=host, rpc_port=rpc_port, traffic_manager_port=traffic_manager_port, map=map_, config=config
-        )
-        reply = self._ask(request, None, wait_s)[0]
-        if not isinstance(reply, Attached) or reply.version != protocol.VERSION:
-            raise ProtocolError(f"cannot use the answer to Attach: {reply}")
-        self._observation = reply.observation_space
-        self.observation_space = spaces.build(reply.observation_space)
-        self.action_space = spaces.build(reply.action_space)
+        deadline_s = time.monotonic() + wait_s
+        steps = self._steps = self._steps or self._connect(deadline_s)
+        with self._words():
+            steps.construct(config, deadline_s - time.monotonic())
+            steps.attach(server, max(0.1, deadline_s - time.monotonic()))
+            steps.share(max(0.1, deadline_s - time.monotonic()))
 
     def reset(
         self, seed: int | None, wait_s: float, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; returns its first observation and info."""
-        reply, arrays = self._ask(Reset(seed, options or {}), None, wait_s)
-        if not isinstance(reply, ResetDone):
-            raise ProtocolError(f"cannot use the answer to Reset: {reply}")
-        return self.observation(arrays), reply.info
+        with self._words():
+            return self.steps.reset(seed, wait_s, options)
 
     def step(self, action: Any, wait_s: float) -> StepResult:
         """Take an action; returns observation, reward, terminated, truncated, info as Gymnasium does."""
-        reply, arrays = self._ask(Step(), spaces.to_arrays(action), wait_s)
-        if not isinstance(reply, Stepped):
-            raise ProtocolError(f"cannot use the answer to Step: {reply}")
-        return self.observation(arrays), reply.reward, reply.terminated, reply.truncated, reply.info
+        with self._words():
+            return self.steps.step(action, wait_s)
 
-    def send(self, request: Request, arrays: dict[str, Array] | None = None) -> None:
-        """Send a request without waiting; exactly one `receive` belongs to it."""
-        self.socket.send_multipart(protocol.encode(request, arrays))
-
-    def receive(self) -> tuple[Reply, dict[str, Array]]:
-        """The reply that is there.
-
-        Raises SessionLostError if the host ended and left none or if it lost its server,
-        EnvironmentFailedError, and ProtocolError for a refused request.
-        """
-        try:
-            frames = self.socket.recv_multipart(zmq.DONTWAIT)
-        except zmq.Again:
-            raise SessionLostError(f"the env host {self.pid} ended: {self._exit()}") from None
-        reply, arrays = protocol.decode_reply(frames)
-        if isinstance(reply, Failed):
-            raise _error(reply)
-        return reply, arrays
-
-    def observation(self, arrays: dict[str, Array]) -> Any:
-        """The observation that came as `arrays`. Raises ProtocolError if it is not in the space."""
-        if self._observation is None:
-            raise ProtocolError("cannot read an observation before Attach")
-        return spaces.from_arrays(self._observation, arrays)
+    def receive_now(self) -> tuple[Reply, dict[str, Array]] | None:
+        """The reply to what was sent by `steps`, if it is there."""
+        with self._words():
+            return self.steps.receive_now()
 
     def kill(self) -> None:
         """End the host at once, also from another thread; `close` is still due."""
@@ -142,37 +98,49 @@ class RemoteEnv:
         """Ask the host to end, without waiting; `close` is still due."""
         if self._left_s is None:
             self._left_s = time.monotonic()
-            self.send(Close())
+            self._process.terminate()
 
     def close(self, kill: bool = False) -> None:
         """End the host and remove its sockets; `kill` does not give it time. May be called again."""
-        if self.pidfd < 0:
+        if self._pidfd < 0:
             return
         if not kill:
             self.leave()
             assert self._left_s is not None
-            kill = not _readable(self.pidfd, max(0.0, self._left_s + _CLOSE_GRACE_S - time.monotonic()))
+            kill = not self._ended(max(0.0, self._left_s + _CLOSE_GRACE_S - time.monotonic()))
         if kill:
             self._process.kill()
         self._process.wait()
-        os.close(self.pidfd)
-        self.pidfd = -1
-        self._context.destroy(linger=0)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        if self._steps is not None:
+            self._steps.close()
         for endpoint in (self._endpoint, self.telemetry):
             Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
 
-    def _ask(
-        self, request: Request, arrays: dict[str, Array] | None, wait_s: float
-    ) -> tuple[Reply, dict[str, Array]]:
-        self.send(request, arrays)
-        poller = zmq.Poller()
-        poller.register(self.socket, zmq.POLLIN)
-        poller.register(self.pidfd, zmq.POLLIN)
-        if not poller.poll(int(wait_s * 1000)):
-            raise SessionLostError(
-                f"the env host {self.pid} did not answer {type(request).__name__} in {wait_s:g} s"
-            )
-        return self.receive()
+    def _connect(self, deadline_s: float) -> Steps:
+        while True:
+            with contextlib.suppress(SessionLostError):
+                return Steps(self._endpoint)
+            if self._ended(_RETRY_S):
+                raise SessionLostError(f"the env host {self.pid} ended: {self._exit()}")
+            if time.monotonic() > deadline_s:
+                raise SessionLostError(f"the env host {self.pid} did not open its door in time")
+
+    @contextlib.contextmanager
+    def _words(self) -> Any:
+        """Says how the host ended where it did."""
+        try:
+            yield
+        except SessionLostError as error:
+            if self._ended(0.1):
+                raise SessionLostError(f"the env host {self.pid} ended: {self._exit()}") from error
+            raise
+
+    def _ended(self, within_s: float) -> bool:
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(within_s * 1000))
 
     def _exit(self) -> str:
         code = self._process.poll()
@@ -186,17 +154,3 @@ def _start(command: list[str], log: Path | None) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-
-
-def _readable(fd: int, wait_s: float) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(wait_s * 1000))
-
-
-def _error(failed: Failed) -> Exception:
-    if failed.kind is FailureKind.SIMULATOR_LOST:
-        return SessionLostError(f"the simulator does not answer: {failed.reason}")
-    if failed.kind is FailureKind.ENVIRONMENT_ERROR:
-        return EnvironmentFailedError(f"the environment failed: {failed.reason}")
-    return ProtocolError(failed.reason)

@@ -1,36 +1,33 @@
-"""Gymnasium spaces as data, and their elements as named arrays."""
+"""Gymnasium spaces to data and back, and their elements as named arrays."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from carlad.session.protocol import Array, Box, DictOf, Discrete, ProtocolError, Space
+from carlad.session.arrays import Array
+from carlad.session.protocol import ProtocolError
+from carlad.spaces import ITEM_BYTES, Box, DictOf, Discrete, Space
+
+_KINDS = "a session carries Box, Discrete, and Dict of them"
 
 
 def describe(space: gymnasium.Space[Any]) -> Space:
     """The space as data. Raises ProtocolError for a kind of space that the step protocol does not carry."""
-    if isinstance(space, gymnasium.spaces.Box):
-        return _describe_box(space)
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return Discrete(int(space.n), int(space.start))
     if isinstance(space, gymnasium.spaces.Dict):
-        parts = {name: part for name, part in space.spaces.items() if isinstance(part, gymnasium.spaces.Box)}
-        if len(parts) == len(space.spaces):
-            return DictOf({name: _describe_box(part) for name, part in parts.items()})
-    raise ProtocolError(f"cannot serve {space}: a session carries Box, Discrete, and Dict of Box")
+        return DictOf({str(name): _describe_part(part) for name, part in space.spaces.items()})
+    return _describe_part(space)
 
 
 def build(space: Space) -> gymnasium.Space[Any]:
     """The Gymnasium space that was described. Raises ProtocolError if the description is no valid space."""
     try:
-        if isinstance(space, Discrete):
-            return gymnasium.spaces.Discrete(space.n, start=space.start)
         if isinstance(space, DictOf):
-            return gymnasium.spaces.Dict({name: _build_box(part) for name, part in space.spaces.items()})
-        return _build_box(space)
+            return gymnasium.spaces.Dict({name: _build_part(part) for name, part in space.spaces.items()})
+        return _build_part(space)
     except (AssertionError, TypeError, ValueError) as error:
         raise ProtocolError(f"cannot build the space {space}: {error}") from error
 
@@ -47,39 +44,56 @@ def from_arrays(space: Space, arrays: dict[str, Array]) -> Any:
     parts = space.spaces if isinstance(space, DictOf) else {"": space}
     if parts.keys() != arrays.keys():
         raise ProtocolError(f"cannot use the arrays {sorted(arrays)}: expected {sorted(parts)}")
-    for name, part in parts.items():
-        _check(name, part, arrays[name])
-    if isinstance(space, DictOf):
-        return arrays
-    return int(arrays[""]) if isinstance(space, Discrete) else arrays[""]
+    elements = {name: _element(name, part, arrays[name]) for name, part in parts.items()}
+    return elements if isinstance(space, DictOf) else elements[""]
 
 
-def _check(name: str, part: Box | Discrete, array: Array) -> None:
+def _element(name: str, part: Box | Discrete, array: Array) -> Any:
     if isinstance(part, Discrete):
         if array.shape != () or array.dtype.kind != "i" or not part.start <= array < part.start + part.n:
             raise ProtocolError(f"cannot use {array!r}: expected one of {part.n} integers from {part.start}")
-    elif list(array.shape) != part.shape or array.dtype != part.dtype:
+        return int(array)
+    if list(array.shape) != part.shape or array.dtype != part.dtype:
         raise ProtocolError(
             f"cannot use array {name!r}: {array.dtype} {list(array.shape)}, not {part.dtype} {part.shape}"
         )
-    elif array.dtype.kind == "f" and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ProtocolError(f"cannot use array {name!r}: it holds NaN or infinity")
+    return array
 
 
-def _describe_box(space: gymnasium.spaces.Box) -> Box:
-    return Box(_bounds(space.low), _bounds(space.high), list(space.shape), space.dtype.name)
+def _describe_part(space: gymnasium.Space[Any]) -> Box | Discrete:
+    if isinstance(space, gymnasium.spaces.Box):
+        if space.dtype.name not in ITEM_BYTES:
+            raise ProtocolError(f"cannot serve {space}: its dtype is none of {', '.join(ITEM_BYTES)}")
+        return Box(_bounds(space.low), _bounds(space.high), list(space.shape), space.dtype.name)
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return Discrete(int(space.n), int(space.start))
+    raise ProtocolError(f"cannot serve {space}: {_KINDS}")
 
 
-def _build_box(space: Box) -> gymnasium.spaces.Box:
+def _build_part(space: Box | Discrete) -> gymnasium.Space[Any]:
+    if isinstance(space, Discrete):
+        return gymnasium.spaces.Discrete(space.n, start=space.start)
     dtype, shape = np.dtype(space.dtype), tuple(space.shape)
-    low, high = (
-        np.full(shape, bound[0], dtype) if len(bound) == 1 else np.asarray(bound, dtype).reshape(shape)
-        for bound in (space.low, space.high)
-    )
+    low = _bound(space.low, -math.inf, dtype, shape)
+    high = _bound(space.high, math.inf, dtype, shape)
     return gymnasium.spaces.Box(low, high, dtype=dtype.type)
 
 
-def _bounds(values: Array) -> list[float]:
+def _bound(values: list[float | None], unbounded: float, dtype: Any, shape: tuple[int, ...]) -> Array:
+    numbers = [unbounded if value is None else value for value in values]
+    return (
+        np.full(shape, numbers[0], dtype) if len(numbers) == 1 else np.asarray(numbers, dtype).reshape(shape)
+    )
+
+
+def _bounds(values: Array) -> list[float | None]:
+    """One number where all are the same."""
     flat = values.ravel()
     uniform = flat.size > 0 and bool((flat == flat[0]).all())
-    return [float(flat[0])] if uniform else [float(value) for value in flat]
+    return [_number(value) for value in (flat[:1] if uniform else flat)]
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

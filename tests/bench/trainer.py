@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from carlad.session import protocol
+from carlad.session import arrays, protocol
 from carlad.session.environment import Server
 from carlad.session.protocol import Step, Stepped
 from carlad.session.remote import RemoteEnv
@@ -113,13 +113,15 @@ def _remote_steps_per_s(server: Server) -> float:
 
 
 def _messages() -> None:
-    """Both sides' encoding and decoding of one step."""
+    """Both sides' encoding and decoding of one step's messages."""
     observation = np.zeros(SIZE, np.float32)
     terms = dict.fromkeys(("progress", "speeding", "deviation", "comfort", "arrival"), 0.1)
-    protocol.decode_request(protocol.encode(Step(), {"": ACTION}))
-    protocol.decode_reply(
-        protocol.encode(Stepped(0.1, False, False, {"reward_terms": terms}), {"": observation})
-    )
+    for message, array, decode in (
+        (Step(), ACTION, protocol.decode_request),
+        (Stepped(0.1, False, False, {"reward_terms": terms}), observation, protocol.decode_reply),
+    ):
+        head = decode(protocol.encode_head(message, [arrays.header("", array)])[1])
+        arrays.read(head.arrays, bytearray(arrays.raw(array)), None)
 
 
 def _policy_step() -> Callable[[], object]:

@@ -128,3 +128,30 @@ class Watched(Quiet):
 
 class WatchedTimeout(Watched, Timeout):
     """Can be looked into, and loses its simulator in the first step."""
+
+
+class Camera(Quiet):
+    """Shows an image whose pixels are all the number of the step, and that number beside it."""
+
+    observation_space = gymnasium.spaces.Dict(
+        {
+            "image": gymnasium.spaces.Box(0, 255, (600, 800, 3), np.uint8),
+            "steps": gymnasium.spaces.Box(0, 255, (1,), np.uint8),
+        }
+    )
+
+    def __init__(self, length: int = 200) -> None:
+        super().__init__(length)
+        self._image = np.zeros((600, 800, 3), np.uint8)
+
+    def reset(self, **how: Any) -> Any:
+        return self._seen(), super().reset(**how)[1]
+
+    def step(self, action: NDArray[np.float32]) -> Any:
+        _, *rest = super().step(action)
+        return (self._seen(), *rest)
+
+    def _seen(self) -> dict[str, Any]:
+        steps = getattr(self, "_steps", 0) % 256
+        self._image.fill(steps)  # the same array each time, as environments do
+        return {"image": self._image, "steps": np.array([steps], np.uint8)}

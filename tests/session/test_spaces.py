@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from carlad.session import protocol
+from carlad import spaces
 from carlad.session.protocol import ProtocolError
 from carlad.session.spaces import build, describe, from_arrays, to_arrays
 
@@ -20,6 +20,7 @@ SPACES = [
     gymnasium.spaces.Dict(
         {"bev": gymnasium.spaces.Box(0, 1, (4, 4), np.uint8), "state": gymnasium.spaces.Box(-1.0, 1.0, (3,))}
     ),
+    gymnasium.spaces.Dict({"gear": gymnasium.spaces.Discrete(3), "speed": gymnasium.spaces.Box(-1.0, 1.0)}),
 ]
 
 
@@ -42,7 +43,8 @@ def test_an_element_survives_the_way_as_arrays(space: gymnasium.Space[Any]) -> N
     "space",
     [
         gymnasium.spaces.Text(5),
-        gymnasium.spaces.Dict({"n": gymnasium.spaces.Discrete(2)}),
+        gymnasium.spaces.Dict({"n": gymnasium.spaces.Dict({})}),
+        gymnasium.spaces.Box(0.0, 1.0, (2,), np.float16),
         gymnasium.spaces.Tuple([gymnasium.spaces.Discrete(2)]),
     ],
 )
@@ -54,14 +56,14 @@ def test_a_space_that_cannot_be_carried_is_refused(space: gymnasium.Space[Any]) 
 @pytest.mark.parametrize(
     "space",
     [
-        protocol.Box([0.0], [1.0], [2], "object"),
-        protocol.Box([0.0], [1.0], [-2], "float32"),
-        protocol.Box([0.0, 0.0], [1.0], [3], "float32"),
-        protocol.Box([], [], [2], "float32"),
-        protocol.Discrete(0),
+        spaces.Box([0.0], [1.0], [2], "object"),
+        spaces.Box([0.0], [1.0], [-2], "float32"),
+        spaces.Box([0.0, 0.0], [1.0], [3], "float32"),
+        spaces.Box([], [], [2], "float32"),
+        spaces.Discrete(0),
     ],
 )
-def test_a_description_of_no_space_is_refused(space: protocol.Space) -> None:
+def test_a_description_of_no_space_is_refused(space: spaces.Space) -> None:
     with pytest.raises(ProtocolError, match="cannot build"):
         build(space)
 
