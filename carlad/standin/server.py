@@ -128,6 +128,8 @@ class Server:
         """How long the loop may wait for a socket."""
         if self._parked:
             return 0.0
+        if self.simulation.stands_still(time.monotonic()):
+            return WATCH_S
         if not self.simulation.settings.synchronous_mode:
             return max(0.0, self._next_tick_s - time.monotonic())
         return WATCH_S if self.simulation.traffic_managers or self._faults.watched else None
@@ -145,13 +147,17 @@ class Server:
     def _keep_time(self) -> None:
         if self._faults.watched:
             self._misbehave()
+        now_s = time.monotonic()
+        if self.simulation.stands_still(now_s):
+            return
+        if self.simulation.tell_of_map_change():
+            self._next_tick_s = now_s + self.simulation.delta_s
         if self.simulation.settings.synchronous_mode:
             if self.simulation.traffic_managers:
                 self._heal()
             # Leaving synchronous mode starts the clock anew: no frame is overdue.
             self._next_tick_s = float("-inf")
             return
-        now_s = time.monotonic()
         if self._next_tick_s == float("-inf"):
             self._next_tick_s = now_s + self.simulation.delta_s
         if now_s >= self._next_tick_s:
@@ -189,7 +195,6 @@ class Server:
         if self._loaded_s is not None and time.monotonic() >= self._loaded_s:
             self._loaded_s = None
             self.simulation.begin_episode()
-            self._next_tick_s = time.monotonic() + self.simulation.delta_s
 
     def _game_hangs(self) -> bool:
         if not self._faults.watched:

@@ -27,6 +27,10 @@ from carlad.wire.errors import CallError
 from carlad.wire.sensors import SensorType, SimulationState
 from carlad.wire.streaming import WORLD_STREAM
 
+# A client that has a map loaded drops its subscription of the world and makes a new one as soon as the call
+# is answered. A frame that reaches the old one meanwhile can crash it, so the first frame waits for the new
+# one; so long at most, for loaders that observe nothing.
+HOLD_S = 1.0
 DELTA_S = 0.05  # of a tick where the settings leave it open
 SUBSTEPS_MAX = 16  # CARLA allows no more
 GRAVITY_MPS2 = 9.81
@@ -67,6 +71,10 @@ class Simulation:
         self._seed = setup.seed
         self._maker = Maker(streams.new_stream)
         self._tombstones = Tombstones()
+        self.loading = False  # a map is about to be loaded: no frame is sent unasked
+        self._map_changed = False  # which the next frame tells
+        self._held_until_s = 0.0
+        self._observers_before = 0
         self._next_town: Town | None = None
         self._next_layers = ALL_LAYERS
         self._begin(town)
@@ -116,10 +124,7 @@ class Simulation:
         self.replayer.step(delta_s)
         self.world.step(delta_s, self._substeps(delta_s))
         self.recorder.record(self.world, delta_s)
-        pending = self.street_lights.update_is_pending()
-        self._publish_world(
-            delta_s, SimulationState.PENDING_LIGHT_UPDATE if pending else SimulationState.NONE
-        )
+        self._publish_world(delta_s)
         self.sensing.publish(self.world.collisions, self.frame, self.time_s, delta_s)
         return self.frame
 
@@ -148,8 +153,11 @@ class Simulation:
         return self._next_town is not None
 
     def begin_episode(self) -> None:
-        """Begin the episode that `change_town` announced, with one frame sent unasked."""
+        """Begin the episode that `change_town` announced. The next frame tells of it."""
         assert self._next_town is not None
+        observed = self.streams.wanted(WORLD_STREAM)
+        self._observers_before = self.streams.observers
+        self._held_until_s = time.monotonic() + (HOLD_S if observed else 0.0)
         self.streams.end_sensors()
         self.world.bury_all()
         self.episode_id += 1
@@ -158,7 +166,21 @@ class Simulation:
         self._begin(self._next_town)
         self.replayer.world_changed()
         self.frame += 1
-        self._publish_world(self.delta_s, SimulationState.MAP_CHANGE)
+        self._map_changed = True
+
+    def stands_still(self, now_s: float) -> bool:
+        """Whether no frame may be sent unasked: a client that loads a map comes back first, see HOLD_S."""
+        if self.loading or self.episode_is_due:
+            return True
+        awaited = self._map_changed and self.streams.observers == self._observers_before
+        return awaited and now_s < self._held_until_s
+
+    def tell_of_map_change(self) -> bool:
+        """Send the new episode's first frame, unasked, where that was not done yet; whether it was."""
+        untold = self._map_changed
+        if untold:
+            self._publish_world(self.delta_s)
+        return untold
 
     def _begin(self, town: Town) -> None:
         self._next_town = None
@@ -169,7 +191,13 @@ class Simulation:
         self.drawings = Drawings()
         self.sensing = Sensing(self, self._seed)
 
-    def _publish_world(self, delta_s: float, state: SimulationState) -> None:
+    def _publish_world(self, delta_s: float) -> None:
+        state = SimulationState.NONE
+        if self._map_changed:
+            state |= SimulationState.MAP_CHANGE
+        if self.street_lights.update_is_pending():
+            state |= SimulationState.PENDING_LIGHT_UPDATE
+        self._map_changed = False
         if self.streams.wanted(WORLD_STREAM):
             head = sensors.header(SensorType.WORLD_OBSERVER, self.frame, self.time_s, None)
             head += sensors.episode_header(self.episode_id, time.monotonic(), delta_s, state)

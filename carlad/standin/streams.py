@@ -87,6 +87,7 @@ class Streams:
     def __init__(self, port: int, selector: selectors.BaseSelector) -> None:
         self.port = port
         self.gauge = DrainGauge()
+        self.observers = 0  # subscriptions of the world that there ever were
         self.muted = False  # nothing is sent: a fault
         self._selector = selector
         self._subscribers: dict[int, list[Subscriber]] = {}
@@ -103,6 +104,8 @@ class Streams:
         self._unnamed.discard(subscriber)
         self._subscribers.setdefault(subscriber.stream_id, []).append(subscriber)
         self._expected.pop(subscriber.stream_id, None)
+        if subscriber.stream_id == WORLD_STREAM:
+            self.observers += 1
 
     def unsubscribed(self, subscriber: Subscriber) -> None:
         self._unnamed.discard(subscriber)

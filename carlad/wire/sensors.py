@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 import msgspec
 
@@ -83,7 +83,7 @@ def read_header(payload: bytes) -> Header:
 # --- the world observer ----------------------------------------------------------------------------
 
 
-class SimulationState(IntEnum):
+class SimulationState(IntFlag):
     NONE = 0
     MAP_CHANGE = 1
     PENDING_LIGHT_UPDATE = 2

@@ -76,7 +76,9 @@ def copy_opendrive_to_file(sim: Simulation, xodr: str, parameters: t.OpendriveGe
     sim.drawn_towns[OPENDRIVE_MAP] = xodr
 
 
-def load_new_episode(sim: Simulation, name: str, reset_settings: bool, layers: int) -> None:
+def load_new_episode(
+    sim: Simulation, name: str, reset_settings: bool, layers: int
+) -> Generator[None, None, None]:
     plain = name.rpartition("/")[2]
     if not plain:
         town = sim.town
@@ -87,6 +89,11 @@ def load_new_episode(sim: Simulation, name: str, reset_settings: bool, layers: i
             raise CallError(f"Map '{name}' not found") from error
         except (towns.OpenDriveError, OSError) as error:
             raise CallError(f"Map '{name}' cannot be loaded: {error}") from error
+    sim.loading = True  # the client closes its streams once it has the answer: nothing may be on its way
+    try:
+        yield from sim.streams.drained()
+    finally:
+        sim.loading = False
     sim.change_town(town, reset_settings, layers)
 
 
