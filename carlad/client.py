@@ -30,6 +30,8 @@ from carlad.keeper import Keeper
 from carlad.link import Link
 from carlad.messages import (
     Acquire,
+    Changed,
+    Done,
     Events,
     EventsQuery,
     Granted,
@@ -37,10 +39,13 @@ from carlad.messages import (
     LogLines,
     LogsQuery,
     Notice,
+    OperatorRequest,
     Queued,
     Refused,
     Release,
     Released,
+    Reload,
+    Reloaded,
     Renew,
     Renewed,
     ReplyBody,
@@ -98,6 +103,14 @@ class Client:
     def events(self, after: int = 0) -> Events:
         """The notices after that number which the daemon still has."""
         return self._ask(EventsQuery(after=after), Events)
+
+    def operate(self, request: OperatorRequest) -> str:
+        """Does what an operator wants and returns what that means in words; for `Reload` see `reload`."""
+        return self._ask(request, Done).says
+
+    def reload(self) -> tuple[Changed, ...]:
+        """The daemon reads its configuration file again; what that changed, key by key."""
+        return self._ask(Reload(), Reloaded).changes
 
     def watch(self, after: int = 0) -> Iterator[Notice]:
         """The notices after that number, then those to come, for ever and without a gap."""

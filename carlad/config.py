@@ -34,6 +34,7 @@ class DaemonSection(Section, frozen=True):
     endpoint: str = ""  # ipc://PATH; a plain path is understood as one
     state_dir: str = ""  # tokens and run files: what must survive a restart
     log_dir: str = ""  # servers' output
+    drain_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0  # at its end: for holders to release
 
 
 class FleetSection(Section, frozen=True):
@@ -116,14 +117,15 @@ def key_of(problem: str) -> str:
 def decode(text: str) -> Config:
     """Raises ConfigError with the key, and the likely one for a key that does not exist."""
     config = toml.decode(toml.parse(text), Config)
-    _check(config)
+    check(config)
     return config
 
 
 def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Config:
     """`config` with every default that depends on the environment filled in."""
     daemon = config.daemon
-    daemon = DaemonSection(
+    daemon = msgspec.structs.replace(
+        daemon,
         endpoint=endpoint_from(daemon.endpoint) if daemon.endpoint else default_endpoint(environ),
         state_dir=str(Path(daemon.state_dir or default_state_dir(environ)).expanduser().absolute()),
         log_dir=str(Path(daemon.log_dir or default_log_dir(environ)).expanduser().absolute()),
@@ -185,7 +187,8 @@ def default_log_dir(environ: Mapping[str, str]) -> Path:
 PORTS_PER_SLOT = 4
 
 
-def _check(config: Config) -> None:
+def check(config: Config) -> None:
+    """What keys say together. Raises ConfigError."""
     fleet, lease = config.fleet, config.lease
     first, last = fleet.ports
     blocks = max(0, last - first + 1) // PORTS_PER_SLOT

@@ -4,6 +4,7 @@
     broker      who holds which server (carlad.broker), on top of a journal
     router      requests and replies (carlad.gateway), on top of a desk that knows who answers what
     notices     what happened, for who listens
+    control     what signals and operators tell the daemon as a whole (carlad.control)
 
 The router and the broker are restarted when they fail. A slot that fails too often ends the daemon, and so
 does everything else that is past its limit of restarts.
@@ -12,9 +13,8 @@ does everything else that is past its limit of restarts.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,14 +24,15 @@ import zmq
 
 import carlad
 from carlad.broker.broker import Broker
-from carlad.broker.leases import Terms
 from carlad.config import Config
+from carlad.control import Control, terms
 from carlad.errors import CarladError
 from carlad.fleet.fleet import Fleet
 from carlad.fleet.leftovers import state_directory
 from carlad.gateway.desk import Desk
 from carlad.gateway.endpoint import listening
 from carlad.gateway.notices import Notices
+from carlad.gateway.operator import Operator
 from carlad.gateway.router import Router, router_socket
 from carlad.gateway.zmq_socket import ZmqSocket
 from carlad.journal import Journal
@@ -49,20 +50,22 @@ log = get_logger(__name__)
 _UNIT_POLICY = RestartPolicy(backoff_s=0.1, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
 
 
-def run(config: Config, environ: Mapping[str, str] = os.environ) -> int:
+def run(load: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> int:
     """Serves until SIGTERM or SIGINT, then ends all servers. Returns the exit code: 0, or 1 after a failure.
 
-    Raises ConfigError before anything was started.
+    `load` reads the configuration, now and whenever it is to be read again. Raises ConfigError before
+    anything was started.
     """
     try:
-        trio.run(_serve, config, environ)
+        trio.run(_serve, load, environ)
     except BaseExceptionGroup as failures:
         _log_failures(failures)
         return 1
     return 0
 
 
-async def _serve(config: Config, environ: Mapping[str, str]) -> None:
+async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None:
+    config = load()
     state_dir = Path(config.daemon.state_dir)
     with (
         state_directory(state_dir) as runs,
@@ -72,11 +75,11 @@ async def _serve(config: Config, environ: Mapping[str, str]) -> None:
     ):
         notices = Notices(published)
         fleet = Fleet(config, runs, notices.publish, environ)
-        broker = Broker(fleet, journal, _terms(config), notices.publish)
-        desk = Desk(broker, fleet, notices, config.probe.load_max_s)
+        broker = Broker(fleet, journal, terms(config), notices.publish)
+        control = Control(config, load, fleet, broker)
+        desk = Desk(broker, fleet, notices, Operator(fleet, control), config.probe.load_max_s)
         async with trio.open_nursery() as nursery:
-            stop = trio.Event()
-            await nursery.start(_obey_signals, stop, fleet)
+            await nursery.start(control.obey_signals)
             nursery.start_soon(supervise, broker.run, _UNIT_POLICY, "broker")
             nursery.start_soon(supervise, Router(requests, desk).run, _UNIT_POLICY, "router")
             async with trio.open_nursery() as servers:
@@ -85,19 +88,15 @@ async def _serve(config: Config, environ: Mapping[str, str]) -> None:
                 manager.ready()
                 notices.publish("daemon.started")
                 log.info("daemon.started", version=carlad.__version__, endpoint=config.daemon.endpoint)
-                await stop.wait()
+                await control.told_to_end()
                 manager.stopping()
                 notices.publish("daemon.stopping")
-                log.info("daemon.stopping")
+                log.info("daemon.stopping", leases=len(broker.leases()))
+                await control.drain()
                 await broker.stop()
                 servers.cancel_scope.cancel()
             nursery.cancel_scope.cancel()  # last, so that clients could see how the servers ended
         log.info("daemon.stopped")
-
-
-def _terms(config: Config) -> Terms:
-    leases_max = config.fleet.size - config.fleet.spares
-    return Terms(ttl_s=config.lease.ttl_s, ttl_max_s=config.lease.ttl_max_s, leases_max=leases_max)
 
 
 @contextmanager
@@ -110,18 +109,6 @@ def _sockets(endpoint: str) -> Iterator[tuple[ZmqSocket, zmq.Socket[bytes]]]:
             yield ZmqSocket(requests), published
     finally:
         context.destroy()
-
-
-async def _obey_signals(
-    stop: trio.Event, fleet: Fleet, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """The first one begins the shutdown, a further one hastens it."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for _ in signals:
-            if stop.is_set():
-                fleet.hasten()
-            stop.set()
 
 
 async def _ping(broker: Broker, fleet: Fleet) -> None:

@@ -108,7 +108,48 @@ class EventsQuery(Message, frozen=True, tag=True):
     after: int = 0
 
 
-RequestBody = StatusQuery | Acquire | Renew | Release | Withdraw | LogsQuery | EventsQuery
+class Drain(Message, frozen=True, tag=True):
+    """The slot is not leased any more; its server ends as soon as nobody holds it, and none is started
+    until `Undrain` or `Restart`. Answered with `Done`, as all of the operator's requests are."""
+
+    slot: int
+
+
+class Undrain(Message, frozen=True, tag=True):
+    slot: int
+
+
+class Restart(Message, frozen=True, tag=True):
+    """Another server as soon as nobody holds this one; at once where none runs. Lifts a quarantine."""
+
+    slot: int
+
+
+class Quarantine(Message, frozen=True, tag=True):
+    """The slot's server ends now, whoever holds it, and none is started until `Restart`."""
+
+    slot: int
+    why: Name = "by hand"
+
+
+class Scale(Message, frozen=True, tag=True):
+    """So many slots, until the daemon or its configuration is loaded anew. Surplus ones drain."""
+
+    size: Annotated[int, msgspec.Meta(ge=0, le=512)]
+
+
+class Shutdown(Message, frozen=True, tag=True):
+    """Ends all servers and the daemon, as SIGTERM does. `now`: without waiting for those who hold one."""
+
+    now: bool = False
+
+
+class Reload(Message, frozen=True, tag=True):
+    """Reads the configuration file again, as SIGHUP does. Answered with `Reloaded` or `Refused`."""
+
+
+OperatorRequest = Drain | Undrain | Restart | Quarantine | Scale | Shutdown | Reload
+RequestBody = StatusQuery | Acquire | Renew | Release | Withdraw | LogsQuery | EventsQuery | OperatorRequest
 
 
 class Request(Message, frozen=True):
@@ -127,6 +168,8 @@ RefusalCode = Literal[
     "no-such-lease",  # ended, or never was
     "stale-token",  # the lease has another fencing token
     "no-such-slot",
+    "bad-size",  # more slots than the daemon has ports for
+    "bad-config",  # the configuration file cannot be used; nothing has changed
     "withdrawn",  # by a `Withdraw`
     "overloaded",  # the daemon's queue is full, or an answer took too long
     "unavailable",  # the daemon cannot do it now: it cannot write its journal, or a part of it failed
@@ -188,7 +231,7 @@ SlotState = Literal[
 
 class SlotStatus(Message, frozen=True):
     """One slot. `pid` is the server's main process, None where none runs; `reason` says why it is
-    not READY, or why its last incarnation ended."""
+    not READY, or why its last incarnation ended. `draining`: it is not leased any more."""
 
     slot: int
     state: SlotState
@@ -202,6 +245,7 @@ class SlotStatus(Message, frozen=True):
     lease_id: str | None
     restarts: int
     reason: str | None
+    draining: bool = False
 
 
 class LeaseStatus(Message, frozen=True):
@@ -247,6 +291,30 @@ class Notice(Message, frozen=True):
     reason: str | None = None
 
 
+class Done(Message, frozen=True, tag=True):
+    """What the operator asked for is under way, or done; `says` what that means."""
+
+    says: str
+
+
+Applies = Literal["now", "to each server as it becomes free", "after carlactl upgrade"]
+
+
+class Changed(Message, frozen=True):
+    """A key of the configuration, such as `lease.ttl_s`; values are TOML."""
+
+    key: str
+    old: str
+    new: str
+    applies: Applies
+
+
+class Reloaded(Message, frozen=True, tag=True):
+    """Empty: the file says what it said before."""
+
+    changes: tuple[Changed, ...]
+
+
 class Events(Message, frozen=True, tag=True):
     """`oldest` is the number of the oldest notice still kept: more is lost where it exceeds after + 1."""
 
@@ -254,7 +322,9 @@ class Events(Message, frozen=True, tag=True):
     oldest: int
 
 
-ReplyBody = Refused | Queued | Granted | Renewed | Released | Withdrawn | Status | LogLines | Events
+ReplyBody = (
+    Refused | Queued | Granted | Renewed | Released | Withdrawn | Status | LogLines | Events | Done | Reloaded
+)
 
 
 class Reply(Message, frozen=True):

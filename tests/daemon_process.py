@@ -40,6 +40,8 @@ class DaemonProcess:
         self._mark = f"CARLAD_TEST={secrets.token_hex(8)}"
         self._environ = {**os.environ, "CARLAD_TEST": self._mark.partition("=")[2], **environ}
         daemon = f'endpoint = "{self.socket}"\nstate_dir = "{folder / "state"}"\n'
+        if "drain_s" not in sections.get("daemon", ""):
+            daemon += "drain_s = 0\n"  # tests hold servers while they end a daemon
         fleet = f"ports = [{first}, {first + _BLOCK - 1}]\n"
         texts = {"daemon": daemon, "fleet": fleet}
         for section, text in sections.items():
@@ -61,11 +63,26 @@ class DaemonProcess:
         self.process.terminate()
         return self.process.wait(within_s)
 
+    def wait(self, within_s: float = 15.0) -> int:
+        """Its exit code, once somebody has told it to end."""
+        assert self.process is not None
+        return self.process.wait(within_s)
+
     def kill(self) -> None:
         assert self.process is not None
         self.descendants()
         self.process.kill()
         self.process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def edit(self, old: str, new: str) -> None:
+        """Changes the configuration file; the daemon is not told."""
+        text = self.config.read_text()
+        assert old in text
+        self.config.write_text(text.replace(old, new))
 
     def descendants(self) -> list[int]:
         """The daemon, its shims and its servers, whoever is their parent now."""

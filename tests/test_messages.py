@@ -14,13 +14,20 @@ from carlad.messages import (
     LOG_LINES_MAX,
     PROTOCOL_VERSION,
     Acquire,
+    Drain,
     EventsQuery,
     Holder,
     LogsQuery,
+    Quarantine,
     Release,
+    Reload,
     Renew,
     Request,
+    Restart,
+    Scale,
+    Shutdown,
     StatusQuery,
+    Undrain,
     Withdraw,
     notices_endpoint,
 )
@@ -39,6 +46,11 @@ bodies = st.one_of(
     st.builds(Withdraw, request_id=names),
     st.builds(LogsQuery, slot=whole, lines=st.integers(1, LOG_LINES_MAX)),
     st.builds(EventsQuery, after=whole),
+    *(st.builds(order, slot=whole) for order in (Drain, Undrain, Restart)),
+    st.builds(Quarantine, slot=whole, why=names),
+    st.builds(Scale, size=st.integers(0, 512)),
+    st.builds(Shutdown, now=st.booleans()),
+    st.builds(Reload),
 )
 requests = st.builds(Request, version=st.just(PROTOCOL_VERSION), request_id=names, body=bodies)
 

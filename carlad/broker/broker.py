@@ -55,12 +55,23 @@ class Asked(msgspec.Struct, frozen=True):
     peer: Peer
 
 
+class Drain(msgspec.Struct, frozen=True):
+    """Refuse from now on."""
+
+
 class Stop(msgspec.Struct, frozen=True):
     """Refuse and end all."""
 
 
+class Use(msgspec.Struct, frozen=True):
+    terms: Terms
+
+
 class Ping(msgspec.Struct, frozen=True):
     """Shows that the broker takes its turns."""
+
+
+_Turn = Asked | Drain | Stop | Use | Ping
 
 
 class Pending:
@@ -98,7 +109,8 @@ class Broker:
         self._journal = journal
         self._terms = terms
         self._notify = notify
-        self._mailbox: Mailbox[Asked | Stop | Ping, Pending | None] = Mailbox(_INBOX_SIZE)
+        self.changes = Changes()  # of its leases; its one waiter is who shuts the daemon down
+        self._mailbox: Mailbox[_Turn, Pending | None] = Mailbox(_INBOX_SIZE)
         self._token_on_disk = journal.token()
         self._writing = trio.Lock()
         self._rescheduled = Changes()
@@ -114,9 +126,17 @@ class Broker:
         assert pending is not None
         return pending
 
+    async def drain(self) -> None:
+        """Refuses every new lease from now on; those that live are kept, and renewed."""
+        await self._mailbox.ask(Drain())
+
     async def stop(self) -> None:
         """Refuses everything from now on; holders and waiters are told."""
         await self._mailbox.ask(Stop())
+
+    async def use(self, terms: Terms) -> None:
+        """For every grant and renewal from now on."""
+        await self._mailbox.ask(Use(terms))
 
     async def ping(self) -> None:
         """Returns when the broker has taken a turn."""
@@ -148,11 +168,19 @@ class Broker:
             for pending in self._pending.values():
                 pending.fail()
 
-    async def _handle(self, request: Asked | Stop | Ping) -> Pending | None:
-        if isinstance(request, Asked):
-            return self._take(request.request_id, request.body, request.peer)
-        if isinstance(request, Stop):
-            self._perform(self._table.stop())
+    async def _handle(self, request: _Turn) -> Pending | None:
+        match request:
+            case Asked(request_id, body, peer):
+                return self._take(request_id, body, peer)
+            case Drain():
+                self._perform(self._table.drain())
+            case Stop():
+                self._perform(self._table.stop())
+            case Use(terms):
+                self._terms = terms
+                self._perform(self._table.use(terms, trio.current_time()))
+            case Ping():
+                pass
         return None
 
     def _take(self, request_id: str, body: Acquire | Renew | Release | Withdraw, peer: Peer) -> Pending:
@@ -214,6 +242,7 @@ class Broker:
                     self._nursery.start_soon(self._end, effect)
         self._deaths.watch_only(self._table.processes())
         self._rescheduled.mark()
+        self.changes.mark()
 
     def _bury(self, process: Process) -> None:
         self._perform(self._table.holder_died(process, trio.current_time()))

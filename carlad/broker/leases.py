@@ -225,16 +225,26 @@ class LeaseTable:
     def time_passed(self, now_s: float) -> Effects:
         return self._settle(now_s)
 
-    def stop(self) -> Effects:
-        """No grant from now on. The fleet ends the servers; holders and waiters are told."""
+    def use(self, terms: Terms, now_s: float) -> Effects:
+        """From now on; leases that live keep the time that they were given."""
+        self._terms = terms
+        return self._settle(now_s)
+
+    def drain(self) -> Effects:
+        """No grant from now on; leases live on, and waiters are told."""
         self._stopping = True
         effects: Effects = []
         for waiting in self._all_waiting():
             effects += self._answer(waiting.request_id, refusals.stopping())
-        for lease in self._book:
-            effects += self._strike(lease, "lease.lost", "carlad is stopping")
         self._queue = Queue()
         self._reservations = Reservations()
+        return effects
+
+    def stop(self) -> Effects:
+        """As `drain`, and holders are told that their lease is over: the fleet ends the servers."""
+        effects = self.drain()
+        for lease in self._book:
+            effects += self._strike(lease, "lease.lost", "carlad is stopping")
         return effects
 
     # --- decisions ---------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from carlad import __version__
@@ -17,7 +18,8 @@ examples:
   carlad --config carlad.toml     what that file says; carlad.toml of the sources lists every key
   carlad & carlactl status        look at it
 
-SIGTERM ends all servers and the daemon with exit code 0; a second one does not wait for them.
+SIGTERM waits up to daemon.drain_s for leases to be released, then ends all servers and the daemon with
+exit code 0; a second one waits for nothing. SIGHUP reads the configuration again, as carlactl reload does.
 Exit codes: 0 after SIGTERM, 1 failed, 2 bad usage or configuration (nothing was started).
 """
 
@@ -29,10 +31,9 @@ def carlad(argv: Sequence[str] | None = None) -> int:
 
     log.configure(journal="JOURNAL_STREAM" in os.environ, debug=arguments.debug)
     try:
-        configuration = config.load(arguments.config)
         from carlad import daemon
 
-        return daemon.run(configuration)
+        return daemon.run(partial(config.load, arguments.config))
     except ConfigError as error:
         print(f"carlad: {error}", file=sys.stderr)
         return 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import trio
@@ -44,34 +43,26 @@ class Fleet:
         """
         self.changes = Changes()
         self._runs = runs
+        self._notify = notify
         self._hurry = trio.Event()
-        plan = Plan(
-            backend=choose(config.fleet, environ, PortRegistry(*config.fleet.ports), launch),
-            host=config.fleet.advertise_host,
-            map=config.fleet.map,
-            probe=config.probe,
-            restart=RestartPolicy(
-                backoff_s=config.restart.backoff_s,
-                backoff_max_s=config.restart.backoff_max_s,
-                restarts_max=config.restart.restarts_max,
-                period_s=config.restart.period_s,
-            ),
-            runs=runs,
-            log_dir=Path(config.daemon.log_dir),
-        )
-        for sentence in () if launch else advice(config.fleet, environ):
-            log.warning("config.advice", reason=sentence)
-        self._slots = tuple(
-            Slot(number, plan, notify, self.changes, self._hurry) for number in range(config.fleet.size)
-        )
+        self._config = config
+        self._environ = environ
+        self._launch = launch
+        self._registry = PortRegistry(*config.fleet.ports)
+        self._plan = self._plan_of(config, self._registry)
+        self._advise()
+        self._slots: dict[int, Slot] = {}
+        self._nursery: trio.Nursery | None = None
+        for number in range(config.fleet.size):
+            self._add(number)
 
     def statuses(self) -> tuple[SlotStatus, ...]:
         """Of all slots, by number: current and immutable."""
-        return tuple(slot.status for slot in self._slots)
+        return tuple(slot.status for slot in self._slots.values())
 
     def maps(self) -> frozenset[str]:
         """Short names of the maps that servers said they have; empty until the first was READY."""
-        return frozenset().union(*(slot.maps for slot in self._slots))
+        return frozenset().union(*(slot.maps for slot in self._slots.values()))
 
     async def lease(self, slot: int, lease_id: str) -> bool:
         """READY → LEASED; False where it is not READY any more."""
@@ -101,8 +92,48 @@ class Fleet:
     async def ping(self) -> None:
         """Returns when every slot's mailbox has answered."""
         async with trio.open_nursery() as nursery:
-            for slot in self._slots:
+            for slot in self._slots.values():
                 nursery.start_soon(slot.mailbox.ask, Ping())
+
+    # --- what the operator wants; slots that are not there are programmers' errors
+
+    def drain(self, slot: int) -> None:
+        self._slots[slot].drain()
+
+    def undrain(self, slot: int) -> None:
+        self._slots[slot].undrain()
+
+    def restart(self, slot: int) -> None:
+        self._slots[slot].restart()
+
+    def quarantine(self, slot: int, why: str) -> None:
+        self._slots[slot].quarantine(why)
+
+    def use(self, config: Config, *, replace: bool) -> None:
+        """From now on. `replace`: each slot gets another server as soon as nobody holds its own.
+
+        New slots start at once; surplus ones, the last, leave as soon as nobody holds them. Raises
+        ConfigError where the backend cannot be used; nothing has changed then.
+        """
+        same_ports = config.fleet.ports == self._config.fleet.ports
+        registry = self._registry if same_ports else PortRegistry(*config.fleet.ports)
+        plan = self._plan_of(config, registry)
+        self._config, self._registry, self._plan = config, registry, plan
+        if replace:
+            self._advise()
+        for slot in self._slots.values():
+            slot.use(plan, replace=replace)
+        self._scale(config.fleet.size)
+
+    def _scale(self, size: int) -> None:
+        for number, slot in self._slots.items():
+            if number >= size:
+                slot.leave()
+            elif slot.is_leaving:
+                slot.undrain()
+        for number in range(size):
+            if number not in self._slots:
+                self._add(number)
 
     def hasten(self) -> None:
         """From now on servers are killed without a grace after TERM, those that end already included."""
@@ -116,16 +147,53 @@ class Fleet:
         """
         try:
             await end_leftovers(self._runs)
-            async with trio.open_nursery() as nursery:
-                for number, slot in enumerate(self._slots):
-                    nursery.start_soon(partial(supervise, slot.run, _SLOT_POLICY, f"slot {number}"))
+            async with trio.open_nursery() as self._nursery:
+                for number in self._slots:
+                    self._nursery.start_soon(self._keep, number)
+                self._nursery.start_soon(trio.sleep_forever)  # a fleet may have no slot for a while
                 task_status.started()
         finally:
-            for slot in self._slots:
+            self._nursery = None
+            for slot in self._slots.values():
                 slot.mailbox.close()
+
+    def _plan_of(self, config: Config, registry: PortRegistry) -> Plan:
+        return Plan(
+            backend=choose(config.fleet, self._environ, registry, self._launch),
+            host=config.fleet.advertise_host,
+            map=config.fleet.map,
+            probe=config.probe,
+            restart=RestartPolicy(
+                backoff_s=config.restart.backoff_s,
+                backoff_max_s=config.restart.backoff_max_s,
+                restarts_max=config.restart.restarts_max,
+                period_s=config.restart.period_s,
+            ),
+            runs=self._runs,
+            log_dir=Path(config.daemon.log_dir),
+        )
+
+    def _advise(self) -> None:
+        for sentence in () if self._launch else advice(self._config.fleet, self._environ):
+            log.warning("config.advice", reason=sentence)
+
+    def _add(self, number: int) -> None:
+        slot = Slot(number, self._plan, self._notify, self.changes, self._hurry)
+        self._slots = dict(sorted([*self._slots.items(), (number, slot)]))
+        self.changes.mark()
+        if self._nursery is not None:
+            self._nursery.start_soon(self._keep, number)
+
+    async def _keep(self, number: int) -> None:
+        """Until the slot leaves the fleet."""
+        slot = self._slots[number]
+        await supervise(slot.run, _SLOT_POLICY, f"slot {number}")
+        slot.mailbox.close()
+        del self._slots[number]
+        self.changes.mark()
 
     async def _ask(self, slot: int, request: SlotRequest) -> bool:
         try:
-            return await self._slots[slot].mailbox.ask(request)
-        except NoAnswerError:  # the slot failed and its server with it
+            return slot in self._slots and await self._slots[slot].mailbox.ask(request)
+        except NoAnswerError:  # the slot failed, or left, and its server with it
             return False

@@ -26,11 +26,12 @@ class Event(Enum):
     END = "end"  # wanted or not
     BACK_OFF = "back off"
     QUARANTINE = "quarantine"
-    HALT = "halt"  # nothing runs, and nothing will be started
+    HALT = "halt"  # nothing runs, and nothing will be started until somebody wants it
 
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.STOPPED, Event.START): State.STARTING,
+    (State.STOPPED, Event.QUARANTINE): State.QUARANTINED,
     (State.STARTING, Event.READY): State.READY,
     (State.STARTING, Event.END): State.STOPPING,
     (State.READY, Event.LOAD): State.STARTING,
@@ -42,7 +43,9 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.STOPPING, Event.QUARANTINE): State.QUARANTINED,
     (State.STOPPING, Event.HALT): State.STOPPED,
     (State.BACKOFF, Event.START): State.STARTING,
+    (State.BACKOFF, Event.QUARANTINE): State.QUARANTINED,
     (State.BACKOFF, Event.HALT): State.STOPPED,
+    (State.QUARANTINED, Event.START): State.STARTING,
     (State.QUARANTINED, Event.HALT): State.STOPPED,
 }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 from typing import Protocol
 
 import msgspec
@@ -21,15 +20,17 @@ from carlad.fleet import logs, probe
 from carlad.fleet.backends.interface import Backend, Server
 from carlad.fleet.lifecycle import Event, Lifecycle, State
 from carlad.fleet.ports import Ports
+from carlad.fleet.standing import Standing, Wish
 from carlad.log import get_logger
 from carlad.messages import SlotStatus
-from carlad.runtime import Changes, Mailbox, RestartPolicy, Restarts
+from carlad.runtime import Changes, Mailbox, RestartPolicy
 
 log = get_logger(__name__)
 
 _MAILBOX_CAPACITY = 64
 # A crash closes connections before its shim can report it, and is the better reason.
 _CRASH_SPEAKS_FIRST_S = 0.1
+_RUNNING = (State.STARTING, State.READY, State.LEASED)
 
 
 class Notify(Protocol):
@@ -90,7 +91,8 @@ class Slot:
         self._changes = changes
         self._hurry = hurry
         self._lifecycle = Lifecycle()
-        self._restarts = Restarts(plan.restart, Random(number))
+        self._standing = Standing(plan.restart, seed=number)
+        self._wished = Changes()
         self._ports: Ports | None = None  # of this incarnation, or of the one before
         self._failed = False  # whether the last incarnation ended against our will
         self._ready_at = 0.0
@@ -104,15 +106,71 @@ class Slot:
         return self._status
 
     async def run(self) -> None:
-        """Incarnation after incarnation until cancelled; then the server is ended first."""
+        """Incarnation after incarnation, until it is to be gone or cancelled; the server is ended first."""
+        self._failed = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.mailbox.serve, self._handle)
             try:
-                while True:
+                while await self._rest():
                     await self._incarnation()
-                    await self._pause()
             finally:
-                self._enter(Event.HALT)
+                self._halt()
+            nursery.cancel_scope.cancel()
+
+    # --- what the operator wants
+
+    def drain(self) -> None:
+        """No lease from now on; the server ends as soon as nobody holds it, and none is started."""
+        self._standing.wants_down("it is drained")
+        self._follow_wish()
+
+    def undrain(self) -> None:
+        """Nothing happens where it is not draining."""
+        if self._standing.is_draining:
+            self._standing.wants_up()
+            self._follow_wish()
+
+    def leave(self) -> None:
+        """As `drain`, and then `run` returns."""
+        self._standing.wants_gone("the fleet shrinks")
+        self._follow_wish()
+
+    @property
+    def is_leaving(self) -> bool:
+        return self._standing.wish is Wish.GONE
+
+    def restart(self) -> None:
+        """Another incarnation as soon as nobody holds this one; at once where none runs, whatever the
+        reason was. Earlier failures are forgotten."""
+        self._standing.wants_up()
+        self._replace_when_free("it is restarted by hand")
+        self._follow_wish()
+
+    def quarantine(self, why: str) -> None:
+        """Ends the server at once, whoever holds it; none is started before `restart`."""
+        self._standing.quarantine(why)
+        self._end(why, failed=False)
+        self._follow_wish()
+
+    def use(self, plan: Plan, *, replace: bool) -> None:
+        """From now on; `replace`: another incarnation as soon as nobody holds this one."""
+        if plan.probe != self._plan.probe:
+            self._quiet_watch.cancel()  # and begun again with the new limits
+        self._plan = plan
+        self._standing.use(plan.restart)
+        if replace:
+            self._replace_when_free("its configuration has changed")
+        self._follow_wish()
+
+    def _replace_when_free(self, why: str) -> None:
+        if self._lifecycle.state in _RUNNING:
+            self._standing.outdate(why)
+
+    def _follow_wish(self) -> None:
+        self._change(draining=self._standing.is_draining)
+        if not self._standing.may_be_leased and self._lifecycle.state in (State.STARTING, State.READY):
+            self._end(self._standing.why, failed=False)
+        self._wished.mark()
 
     # --- what others ask
 
@@ -167,7 +225,8 @@ class Slot:
 
     def _begin(self) -> None:
         self._failed = False
-        self._enter(Event.START, incarnation=self._status.incarnation + 1)
+        self._standing.is_outdated = False
+        self._enter(Event.START, incarnation=self._status.incarnation + 1, host=self._plan.host)
         self._tell("slot.starting")
 
     @contextmanager
@@ -211,8 +270,9 @@ class Slot:
             while True:
                 with trio.CancelScope() as self._quiet_watch:
                     await probe.stay_alive(ports, server.tree, self._plan.probe)
-                loaded = await probe.load_map(ports, self._wanted_map, self._plan.probe.load_max_s)
-                self._become_ready(map=loaded)
+                if self._lifecycle.state is State.STARTING:
+                    loaded = await probe.load_map(ports, self._wanted_map, self._plan.probe.load_max_s)
+                    self._become_ready(map=loaded)
         except ServerError as error:
             await trio.sleep(_CRASH_SPEAKS_FIRST_S)
             self._end(str(error), failed=True)
@@ -224,7 +284,7 @@ class Slot:
 
     def _end(self, reason: str, *, failed: bool) -> None:
         """The first reason counts. The lease ends here; the processes end behind the cancelled life."""
-        if self._lifecycle.state not in (State.STARTING, State.READY, State.LEASED):
+        if self._lifecycle.state not in _RUNNING:
             return
         if self._lifecycle.state is not State.STARTING:
             self._count_service()
@@ -235,22 +295,42 @@ class Slot:
         self._life.cancel()
 
     def _count_service(self) -> None:
-        self._restarts.ran(trio.current_time() - self._ready_at)
+        self._standing.ran(trio.current_time() - self._ready_at)
 
     # --- between two incarnations
 
-    async def _pause(self) -> None:
-        if not self._failed:
-            return
-        backoff_s = self._restarts.failed()
+    async def _rest(self) -> bool:
+        """Until the next start is due, at once if nothing speaks against it. False: none ever is."""
+        self._wished = Changes()
+        if self._failed and self._standing.wish is Wish.UP:
+            await self._back_off()
+        while self._standing.wish is not Wish.UP:
+            if self._standing.wish is Wish.QUARANTINED:
+                self._lie_in_quarantine()
+            else:
+                self._halt()
+            if self._standing.wish is Wish.GONE:
+                return False
+            await self._wished.wait()
+        return True
+
+    async def _back_off(self) -> None:
+        backoff_s = self._standing.failed(self._status.reason)
         if backoff_s is None:
-            self._enter(Event.QUARANTINE, reason=f"failed too often, lastly: {self._status.reason}")
-            self._tell("slot.quarantined", reason=self._status.reason)
-            await trio.sleep_forever()
             return
         self._enter(Event.BACK_OFF, restarts=self._status.restarts + 1)
         self._tell("slot.backoff", reason=f"next start in {backoff_s:.1f} s")
-        await trio.sleep(backoff_s)
+        with trio.move_on_after(backoff_s):
+            await self._wished.wait()
+
+    def _lie_in_quarantine(self) -> None:
+        if self._lifecycle.state is not State.QUARANTINED:
+            self._enter(Event.QUARANTINE, reason=self._standing.why)
+            self._tell("slot.quarantined", reason=self._standing.why)
+
+    def _halt(self) -> None:
+        if self._lifecycle.state is not State.STOPPED:
+            self._enter(Event.HALT)
 
     # --- state
 

@@ -14,6 +14,7 @@ from carlad.broker.holder import Peer
 from carlad.broker.leases import LOADS_MAX
 from carlad.fleet.logs import Excerpt
 from carlad.gateway.notices import Notices
+from carlad.gateway.operator import Operator, refusal_of
 from carlad.messages import (
     WAIT_MAX_S,
     Acquire,
@@ -50,10 +51,13 @@ class Servers(Protocol):
 class Desk:
     """`load_max_s`: how long a server may take to load a map."""
 
-    def __init__(self, broker: Broker, servers: Servers, notices: Notices, load_max_s: float) -> None:
+    def __init__(
+        self, broker: Broker, servers: Servers, notices: Notices, operator: Operator, load_max_s: float
+    ) -> None:
         self._broker = broker
         self._servers = servers
         self._notices = notices
+        self._operator = operator
         self._reserved_max_s = LOADS_MAX * load_max_s + ANSWER_MAX_S
         self._started_at_s = trio.current_time()
 
@@ -89,6 +93,8 @@ class Desk:
                 return await self._acquire(request.request_id, acquire, peer, interim)
             case Renew() | Release() | Withdraw() as body:
                 return await (await self._broker.ask(request.request_id, body, peer)).wait()
+            case body:
+                return await self._operator.answer(request.request_id, body)
 
     def _status(self) -> Status:
         return Status(
@@ -103,10 +109,8 @@ class Desk:
         )
 
     async def _log_lines(self, query: LogsQuery) -> ReplyBody:
-        slots = {status.slot for status in self._servers.statuses()}
-        if query.slot not in slots:
-            known = f"slots are {min(slots)} to {max(slots)}" if slots else "the fleet is empty"
-            return Refused(code="no-such-slot", reason=f"cannot read the log of slot {query.slot}: {known}")
+        if (refused := refusal_of(query.slot, self._servers.statuses())) is not None:
+            return refused
         found = await self._servers.log(query.slot, query.lines, query.after)
         return LogLines(
             slot=query.slot,

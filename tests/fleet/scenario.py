@@ -25,10 +25,11 @@ class World:
     """A fleet under test: its first port, what it told, and ways to wait for it."""
 
     def __init__(
-        self, fleet: Fleet, first_port: int, notices: list[tuple[str, str | None, str | None]]
+        self, fleet: Fleet, config: Config, notices: list[tuple[str, str | None, str | None]]
     ) -> None:
         self.fleet = fleet
-        self.first_port = first_port
+        self.config = config
+        self.first_port = config.fleet.ports[0]
         self.notices = notices
 
     def status(self, slot: int = 0) -> SlotStatus:
@@ -103,7 +104,7 @@ class Runner:
         fleet = Fleet(config, runs, notify, self.environ, launch)
         async with trio.open_nursery() as nursery:
             await nursery.start(fleet.run)
-            yield World(fleet, config.fleet.ports[0], notices)
+            yield World(fleet, config, notices)
             nursery.cancel_scope.cancel()
         assert {status.state for status in fleet.statuses()} == {"STOPPED"}
 

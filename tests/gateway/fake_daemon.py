@@ -17,6 +17,7 @@ from carlad.broker.leases import Terms
 from carlad.gateway.desk import Desk
 from carlad.gateway.endpoint import listening
 from carlad.gateway.notices import Notices
+from carlad.gateway.operator import Operator
 from carlad.gateway.router import Router, router_socket
 from carlad.gateway.zmq_socket import ZmqSocket
 from carlad.journal import Journal
@@ -32,7 +33,9 @@ async def serve(endpoint: str, state_dir: Path, size: int, ttl_s: float, restart
     with listening(requests, endpoint), listening(published, notices_endpoint(endpoint)):
         notices = Notices(published)
         broker = Broker(servers, journal, Terms(ttl_s, 3600.0, size), notices.publish)
-        router = Router(ZmqSocket(requests), Desk(broker, servers, notices, load_max_s=5.0))
+        router = Router(
+            ZmqSocket(requests), Desk(broker, servers, notices, Operator(servers, servers), load_max_s=5.0)
+        )
         async with trio.open_nursery() as nursery:
             for run in (servers.run, broker.run, router.run):
                 nursery.start_soon(run)

@@ -1,0 +1,106 @@
+"""What signals and operators tell the daemon as a whole: to end, to scale, to read its configuration anew."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from carlad import reload
+from carlad.broker.broker import Broker
+from carlad.broker.leases import Terms
+from carlad.config import Config, check
+from carlad.errors import ConfigError
+from carlad.fleet.fleet import Fleet
+from carlad.log import get_logger
+from carlad.messages import Reloaded
+
+log = get_logger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Control:
+    """`load` reads the configuration anew. Raises what it raises, and then nothing has changed."""
+
+    def __init__(self, config: Config, load: Callable[[], Config], fleet: Fleet, broker: Broker) -> None:
+        self._config = config
+        self._load = load
+        self._fleet = fleet
+        self._broker = broker
+        self._end = trio.Event()
+        self._at_once = trio.Event()
+
+    async def obey_signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The first SIGTERM or SIGINT begins the shutdown, a further one hastens it. Until cancelled."""
+        with trio.open_signal_receiver(*_SIGNALS) as signals:
+            task_status.started()
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    await self._reload_or_say_why_not()
+                else:
+                    self.shut_down(now=self._end.is_set())
+
+    def shut_down(self, *, now: bool) -> None:
+        """`now`: neither leases nor servers are given time."""
+        if now:
+            self._at_once.set()
+            self._fleet.hasten()
+        self._end.set()
+
+    async def told_to_end(self) -> None:
+        await self._end.wait()
+
+    async def drain(self) -> None:
+        """No lease is granted from now on. Returns when none is left, or when its time is up."""
+        await self._broker.drain()
+        with trio.move_on_after(self._config.daemon.drain_s):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._wait_for_holders, nursery.cancel_scope)
+                await self._at_once.wait()
+                nursery.cancel_scope.cancel()
+
+    async def _wait_for_holders(self, waiting: trio.CancelScope) -> None:
+        while self._broker.leases():
+            await self._broker.changes.wait()
+        waiting.cancel()
+
+    async def scale(self, size: int) -> None:
+        """Raises ConfigError where there are not ports enough."""
+        fleet = msgspec.structs.replace(
+            self._config.fleet, size=size, spares=min(self._config.fleet.spares, size)
+        )
+        config = msgspec.structs.replace(self._config, fleet=fleet)
+        check(config)
+        await self._use(config)
+
+    async def reload(self) -> Reloaded:
+        """Raises ConfigError where the configuration cannot be used; nothing has changed then."""
+        new = await trio.to_thread.run_sync(self._load)
+        changes = reload.changes(self._config, new)
+        await self._use(reload.effective(self._config, new))
+        for change in changes:
+            log.info("config.changed", key=change.key, old=change.old, new=change.new, applies=change.applies)
+        return Reloaded(changes=changes)
+
+    async def _use(self, config: Config) -> None:
+        replace = reload.replaces_servers(reload.changes(self._config, config))
+        self._fleet.use(config, replace=replace)
+        self._config = config
+        await self._broker.use(terms(config))
+
+    async def _reload_or_say_why_not(self) -> None:
+        try:
+            reloaded = await self.reload()
+        except ConfigError as error:
+            log.error("config.refused", reason=error)  # noqa: TRY400 a traceback would help nobody
+        else:
+            log.info("config.reloaded", changes=len(reloaded.changes))
+
+
+def terms(config: Config) -> Terms:
+    """Under which servers are leased."""
+    leases_max = config.fleet.size - config.fleet.spares
+    return Terms(ttl_s=config.lease.ttl_s, ttl_max_s=config.lease.ttl_max_s, leases_max=leases_max)
