@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from carlad.standin import attributes
 from carlad.standin.geometry import compose
 from carlad.standin.spring_arm import SpringArm
 from carlad.wire import types as t
@@ -34,7 +35,7 @@ class Actor:
         self.parent_from_actor: t.Transform | None = None
         self._arm: SpringArm | None = None
         self.collides = True
-        self.values = {a.id: a.value for a in description.attributes}
+        self.values = attributes.read(description.attributes)
         self._pose = pose
         self._velocity = t.Vector3D()
 

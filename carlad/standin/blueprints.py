@@ -78,6 +78,11 @@ def definitions() -> tuple[ActorDefinition, ...]:
     return tuple(definitions)
 
 
+def has_body(blueprint_id: str) -> bool:
+    """Whether it can be seen and run into."""
+    return blueprint_id in _bodies()
+
+
 def body(blueprint_id: str) -> Body:
     """Of a vehicle, a walker or a prop. Raises UnknownBlueprintError."""
     try:

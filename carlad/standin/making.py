@@ -17,7 +17,6 @@ from carlad.standin.walkers import Walker
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
 
-_SOLID = ("vehicle.", "walker.", "static.prop.")
 _PAINT = (120, 120, 130)  # where a blueprint states no colour
 
 
@@ -58,7 +57,7 @@ class Maker:
     @staticmethod
     def is_solid(actor: Actor) -> bool:
         """Whether others can run into it."""
-        return actor.type_id.startswith(_SOLID)
+        return blueprints.has_body(actor.type_id)
 
     def _vehicle(self, description: t.ActorDescription, pose: t.Transform, vehicles: Vehicles) -> Vehicle:
         values = {attribute.id: attribute.value for attribute in description.attributes}
@@ -89,7 +88,7 @@ def completed(description: t.ActorDescription, definition: t.ActorDefinition) ->
 
 
 def _bounds_and_tag(blueprint_id: str, actor_id: int) -> tuple[t.BoundingBox, int]:
-    if not blueprint_id.startswith(_SOLID):
+    if not blueprints.has_body(blueprint_id):
         return t.BoundingBox(t.Vector3D(), t.Vector3D(), t.Rotation(), actor_id), t.CityObjectLabel.NONE
     body = blueprints.body(blueprint_id)
     box = t.BoundingBox(t.Vector3D(*body.center), t.Vector3D(*body.extent), t.Rotation(), actor_id)

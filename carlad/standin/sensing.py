@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from carlad.standin.actors import Actor
@@ -71,6 +70,7 @@ class Sensing:
         self._simulation = simulation
         self._seed = seed
         self._sensors: dict[int, _Sensor] = {}
+        self._eyes: Eyes | None = None
 
     def add(self, actor: Actor) -> None:
         """A sensor was spawned. Raises CallError where its attributes make no sense."""
@@ -81,11 +81,22 @@ class Sensing:
         self._sensors.pop(actor.id, None)
         self._simulation.streams.end(actor.stream_id)
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether what cameras see is still being built, which takes up to some seconds."""
+        return self._eyes is not None and self._eyes.are_opening
+
+    def opened(self) -> Iterator[None]:
+        """Wait until cameras can see."""
+        while self.is_blind:
+            yield
+
     def publish(self, collisions: Sequence[Collision], frame: int, time_s: float, delta_s: float) -> None:
-        """Send what is due at this frame to those who listen."""
+        """Send what is due at this frame to those who listen; before they can see, cameras are silent."""
+        blind = self.is_blind
         for sensor in self._sensors.values():
             actor, instrument = sensor.actor, sensor.instrument
-            if not self._simulation.streams.wanted(actor.stream_id):
+            if not self._simulation.streams.wanted(actor.stream_id) or (blind and sensor.looks):
                 continue
             if instrument is None:
                 felt = [collision for collision in collisions if collision.actor is actor.parent]
@@ -122,12 +133,14 @@ class Sensing:
 
         return RANGING[actor.type_id](actor, self.eyes)
 
-    @cached_property
+    @property
     def eyes(self) -> Eyes:
         """What sees the world for cameras, LiDARs and rays."""
-        from carlad.standin.vision import Eyes  # imported at the first camera: start-up must be quick
+        if self._eyes is None:
+            from carlad.standin.vision import Eyes  # imported at the first camera: start-up must be quick
 
-        return Eyes(self._simulation)
+            self._eyes = Eyes(self._simulation)
+        return self._eyes
 
 
 class _Sensor:
@@ -136,6 +149,7 @@ class _Sensor:
     def __init__(self, actor: Actor, instrument: Instrument | None) -> None:
         self.actor = actor
         self.instrument = instrument  # None: a collision sensor, which only reports what happened
+        self.looks = not isinstance(instrument, (Gnss, Imu, _Silent, type(None)))
         self._period_s = float(actor.values.get("sensor_tick") or 0)
         self._due_s = 0.0
 

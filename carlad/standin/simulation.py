@@ -131,6 +131,7 @@ class Simulation:
     def ticked(self) -> Generator[None, None, int]:
         """Tick as synchronous mode must: with all readers there, and gone on when all have read."""
         yield from self.streams.arrived()
+        yield from self.sensing.opened()
         frame = self.tick()
         yield from self.streams.drained()
         return frame

@@ -64,6 +64,8 @@ class Vehicle(Actor):
         self.wheel_pitches: dict[int, float] = {}
         self.control = t.VehicleControl()
         self.ackermann = AckermannController()
+        self.sticky = self.values.get("sticky_control", "true") == "true"
+        self.told = False  # how to drive, since the last tick
         self.simulated = True  # whether physics move it
         self.cell: tuple[int, int, int] | None = None  # of the ground, where it was last looked at
         self.ground: Ground | None = None
@@ -180,6 +182,7 @@ class Vehicle(Actor):
     def obey(self, control: t.VehicleControl) -> None:
         """Drive as told from the next tick on; values beyond their range are clipped."""
         self.ackermann.active = False
+        self.told = True
         self._table.set_control(self, control)
 
     def hold_velocity(self, velocity: t.Vector3D | None) -> None:
@@ -273,6 +276,8 @@ class Vehicles:
         for vehicle in self.all:
             if vehicle.ackermann.active:
                 self._drive(vehicle, delta_s)
+            elif not vehicle.sticky:
+                self._relax(vehicle)
         kernels().advance(self.state, self.car, len(self), delta_s, substeps)
 
     def publish(self) -> None:
@@ -280,6 +285,12 @@ class Vehicles:
         n, records = self.records.count, self.records.records
         records["kinematics"][:n] = self.state[:n, : c.KINEMATICS]
         records["gear"][:n] = self.state[:n, c.GEAR]
+
+    def _relax(self, vehicle: Vehicle) -> None:
+        """Have a control that does not stick work for one tick only."""
+        if not vehicle.told:
+            self.set_control(vehicle, t.VehicleControl())
+        vehicle.told = False
 
     def _drive(self, vehicle: Vehicle, delta_s: float) -> None:
         """Have the Ackermann controller work the pedals."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -35,6 +34,11 @@ class Eyes:
         self._scene = scene_of(simulation.town)
         self._frame: Frame | None = None
         self._frame_number = -1
+
+    @property
+    def are_opening(self) -> bool:
+        """Whether the scene is still being built: to look now would take up to some seconds."""
+        return self._scene.is_warming
 
     @property
     def weather(self) -> t.WeatherParameters:
@@ -83,7 +87,7 @@ def scene_of(town: Town) -> Scene:
     if scene is None:
         scene = Scene(town)
         # Importing the renderer and building the town need not wait for the first tick.
-        threading.Thread(target=scene.warm, name="scene-warm", daemon=True).start()
+        scene.begin_to_warm()
     _scenes[town.xodr] = scene
     while len(_scenes) > SCENES_MAX:
         _scenes.popitem(last=False)

@@ -20,6 +20,7 @@ from carlad.standin.motion.kernels import kernels
 from carlad.standin.records import Segment
 from carlad.standin.towns import Town
 from carlad.standin.traffic_lights import TrafficLight, TrafficLights
+from carlad.standin.triggers import FRICTION, FrictionTriggers
 from carlad.standin.vehicles import SPEED_LIMIT_KMH, Ground, Vehicle, Vehicles
 from carlad.standin.walkers import Walker, WalkerSegment
 from carlad.wire import types as t
@@ -69,6 +70,7 @@ class World:
         self._walkers = WalkerSegment()
         self._others = Segment()
         self._props: list[Actor] = []
+        self._triggers = FrictionTriggers()
         self._attached: list[Actor] = []
         self._at_lights = 0  # vehicles that the records show before a light
         self._tick = 0
@@ -144,6 +146,7 @@ class World:
         self._attached = [other for other in self._attached if other.parent is not None]
         if actor in self._props:
             self._props.remove(actor)
+        self._triggers.remove(actor)
         if isinstance(actor, Vehicle):
             self.vehicles.remove(actor)
         else:
@@ -176,6 +179,8 @@ class World:
             actor.ground = self._ground(pose.location).at(pose.location.x, pose.location.y)
         elif self._maker.is_solid(actor):
             self._props.append(actor)
+        elif actor.type_id == FRICTION:
+            self._triggers.add(actor)
         segment = self._segment(actor)
         segment.add(actor)
         segment.place(actor)
@@ -217,6 +222,7 @@ class World:
         self._tick += 1
         self.lights.step(delta_s)
         if len(self.vehicles):
+            self._triggers.step(self.vehicles)
             self.vehicles.step(delta_s, substeps)
         for walker in self.walkers:
             walker.step(delta_s)

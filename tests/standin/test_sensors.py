@@ -202,3 +202,16 @@ def obstacles(
         world.tick()
         sensor.stop()
         sensor.destroy()
+
+
+def test_a_lidar_may_have_a_fraction_of_channels_as_carla_takes_it(world: carla.World) -> None:
+    vehicle = car(world)
+    with listening(world, "sensor.lidar.ray_cast", vehicle, channels="16.0") as scans:
+        world.tick()
+        assert scans.get(timeout=5.0).channels == 16
+
+
+def test_a_prop_without_a_mesh_can_be_spawned_and_is_not_in_the_way(world: carla.World) -> None:
+    pose = world.get_map().get_spawn_points()[5]
+    world.spawn_actor(blueprint(world, "static.prop.mesh"), pose)
+    world.spawn_actor(blueprint(world, "vehicle.audi.tt"), pose)

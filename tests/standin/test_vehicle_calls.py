@@ -290,3 +290,54 @@ def test_doors_and_wheels_take_what_they_are_told(world: carla.World) -> None:
     vehicle.set_wheel_pitch_angle(carla.VehicleWheelLocation.FL_Wheel, 30.0)
     assert vehicle.get_wheel_steer_angle(carla.VehicleWheelLocation.FR_Wheel) == pytest.approx(12.5)
     assert vehicle.get_wheel_pitch_angle(carla.VehicleWheelLocation.FL_Wheel) == pytest.approx(30.0)
+
+
+# --- tyres, and controls that do not stick -------------------------------------------------------------
+
+
+def test_wheels_without_friction_slow_nothing_down(world: carla.World) -> None:
+    vehicle = car(world)
+    with_friction(vehicle, 0.0)
+    vehicle.set_target_velocity(10.0 * vehicle.get_transform().get_forward_vector())
+    ticks(world, 20)
+    assert forward_speed(vehicle) == pytest.approx(10.0, abs=1e-3)
+
+
+def test_a_friction_trigger_changes_the_tyres_of_who_is_in_it(world: carla.World) -> None:
+    vehicle = car(world)
+    with_friction(vehicle, 1.0)
+    box = world.get_blueprint_library().find("static.trigger.friction")
+    for name, value in (("friction", 2.5), ("extent_x", 500.0), ("extent_y", 500.0), ("extent_z", 500.0)):
+        box.set_attribute(name, str(value))
+    trigger = world.spawn_actor(box, vehicle.get_transform())
+    world.tick()
+    assert friction_of(vehicle) == 2.5
+    vehicle.set_location(vehicle.get_location() + carla.Location(x=40.0))
+    ticks(world, 2)
+    assert friction_of(vehicle) == 1.0
+    trigger.destroy()
+
+
+def test_a_control_that_does_not_stick_works_for_one_tick(world: carla.World) -> None:
+    blueprint = world.get_blueprint_library().find("vehicle.lincoln.mkz_2017")
+    blueprint.set_attribute("sticky_control", "False")
+    vehicle = world.spawn_actor(blueprint, world.get_map().get_spawn_points()[0])
+    ticks(world, 10)
+    vehicle.apply_control(FULL)
+    world.tick()
+    assert vehicle.get_control().throttle == 1.0
+    world.tick()
+    assert vehicle.get_control().throttle == 0.0
+
+
+def with_friction(vehicle: carla.Vehicle, friction: float) -> None:
+    control = vehicle.get_physics_control()
+    wheels = control.wheels
+    for wheel in wheels:
+        wheel.tire_friction = friction
+    control.wheels, control.drag_coefficient = wheels, 0.0
+    vehicle.apply_physics_control(control)
+
+
+def friction_of(vehicle: carla.Vehicle) -> float:
+    return float(vehicle.get_physics_control().wheels[0].tire_friction)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator, Iterator
 from math import radians
 
 from carlad.standin.actors import Actor
@@ -13,6 +15,10 @@ from carlad.wire.errors import CallError
 
 # CARLA's angular impulses and torques are in degrees and centimetres (UPrimitiveComponent's kg cm^2 deg).
 _ANGULAR_SI = radians(1.0) * 1e-4
+
+# Programs wait two seconds for an answer. Spawning a camera waits for a part of what it will see, so that the
+# tick that needs all of it has less to wait for.
+FIRST_SIGHT_S = 1.0
 
 _ATTACHMENTS = frozenset(map(int, t.AttachmentType))
 
@@ -27,18 +33,30 @@ def get_actors_by_id(sim: Simulation, ids: list[int]) -> list[t.Actor]:
     return [sim.described(actors[actor_id]) for actor_id in ids if actor_id in actors]
 
 
-def spawn_actor(sim: Simulation, description: t.ActorDescription, pose: t.Transform) -> t.Actor:
-    return sim.described(spawn(sim, description, pose, None))
+def spawn_actor(
+    sim: Simulation, description: t.ActorDescription, pose: t.Transform
+) -> Generator[None, None, t.Actor]:
+    actor = spawn(sim, description, pose, None)
+    yield from _first_sight(sim)
+    return sim.described(actor)
 
 
 def spawn_actor_with_parent(
     sim: Simulation, description: t.ActorDescription, pose: t.Transform,
     parent_id: int, attachment: int, socket_name: str,
-) -> t.Actor:  # fmt: skip
+) -> Generator[None, None, t.Actor]:  # fmt: skip
     """Sockets are all at the parent's origin."""
     if attachment not in _ATTACHMENTS:
         raise CallError(f"cannot attach an actor by attachment type {attachment}: there are 0, 1 and 2")
-    return sim.described(spawn(sim, description, pose, parent_id, attachment))
+    actor = spawn(sim, description, pose, parent_id, attachment)
+    yield from _first_sight(sim)
+    return sim.described(actor)
+
+
+def _first_sight(sim: Simulation) -> Iterator[None]:
+    until_s = time.monotonic() + FIRST_SIGHT_S
+    while sim.sensing.is_blind and time.monotonic() < until_s:
+        yield
 
 
 def spawn(

@@ -177,7 +177,8 @@ def _roll(s: Table, p: Table, step_s: float, along: float, touches: float) -> tu
     braking = min(foot + hand, USABLE * hold)
     pushed = s[c.FORCE_X] * s[c.HEADING_X] + s[c.FORCE_Y] * s[c.HEADING_Y]
     pushed += drive - p[c.MASS] * s[c.GRAVITY] * along / sqrt(1.0 + along * along)
-    resisted = braking + ROLLING * weight + engine_drag * touches + p[c.DRAG] * speed * speed
+    tyres = min(braking + ROLLING * weight + engine_drag * touches, hold)
+    resisted = tyres + p[c.DRAG] * speed * speed
     mass = p[c.MASS] + inertia
     moving = speed + pushed / mass * step_s
     # Resistance ends at standstill: it never turns the motion round.

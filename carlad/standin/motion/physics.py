@@ -50,6 +50,7 @@ _TRACK = 0.85  # of half the body's width: where the wheels' middles are
 _BRAKE_MPS2, _HAND_BRAKE_MPS2 = 12.0, 7.0  # what the brakes could do if the tyres held
 _FRICTION = 3.5  # of a wheel by default, and with it:
 _GRIP = 1.16  # the friction coefficient that stops the car in the distance above
+_GRIP_MIN = 1e-6  # a wheel without friction holds nothing, and the model divides by it
 _FRONTAL = 0.85  # of the bounding box: what air meets
 _AIR_KG_PER_M3 = 1.2
 _STEERING_KMH_MIN = 1.0
@@ -160,7 +161,7 @@ def car_row(control: t.VehiclePhysicsControl, chassis: Chassis) -> npt.NDArray[n
     row[c.WHEEL_M] = radius_m
     row[c.BRAKE_MAX_N] = max(0.0, sum(wheel.max_brake_torque for wheel in wheels)) / radius_m
     row[c.HAND_BRAKE_MAX_N] = max(0.0, sum(wheel.max_handbrake_torque for wheel in wheels)) / radius_m
-    row[c.GRIP] = max(0.01, friction / _FRICTION * _GRIP)
+    row[c.GRIP] = max(_GRIP_MIN, friction / _FRICTION * _GRIP)
     row[c.STIFFNESS] = max(1.0, sum(wheel.lat_stiff_value for wheel in wheels) / 4.0)
     area_m2 = _FRONTAL * 4.0 * chassis.half_width_m * chassis.half_height_m
     row[c.DRAG] = 0.5 * _AIR_KG_PER_M3 * max(0.0, control.drag_coefficient) * area_m2

@@ -40,7 +40,7 @@ class RadarModel:
             horizontal_fov_deg=float(values.get("horizontal_fov", "30")),
             vertical_fov_deg=float(values.get("vertical_fov", "30")),
             range_m=float(values.get("range", "100")),
-            points_per_second=int(float(values.get("points_per_second", "1500"))),
+            points_per_second=int(values.get("points_per_second", "1500")),
             seed=abs(int(values.get("noise_seed", "0") or 0)),
         )
 

@@ -57,6 +57,7 @@ class Scene:
         self._building = threading.RLock()
         self._static: Static | None = None
         self._altered: tuple[frozenset[int], Static] | None = None
+        self._warming: threading.Thread | None = None
 
     def warm(self) -> None:
         """Build the town now, and with it what rays need unless a graphics card draws; safe in any thread.
@@ -66,6 +67,16 @@ class Scene:
         static = self.static()
         if not has_graphics_card():
             _ = static.caster
+
+    def begin_to_warm(self) -> None:
+        """Do so in the background; `is_warming` until it is done."""
+        self._warming = threading.Thread(target=self.warm, name="scene-warm", daemon=True)
+        self._warming.start()
+
+    @property
+    def is_warming(self) -> bool:
+        """Whether a ray would have to wait for what is being built."""
+        return self._warming is not None and self._warming.is_alive()
 
     @cached_property
     def structures(self) -> tuple[Structure, ...]:
