@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class Eyes:
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self._scene = scene_of(simulation.town)
+        self._looks = Looks()
         self._frame: Frame | None = None
         self._frame_number = -1
 
@@ -74,7 +76,7 @@ class Eyes:
         """The world as it is now, whatever was moved since the tick."""
         simulation = self._simulation
         return self._scene.frame(
-            objects(simulation.world),
+            self._looks.objects(simulation.world),
             simulation.world.lights.states.tolist(),
             simulation.street_lights.burning(),
             simulation.surroundings.hidden,
@@ -107,17 +109,30 @@ def along(
         yield t.LabelledPoint(t.Vector3D(*place.tolist()), tag)
 
 
-def objects(world: World) -> Objects:
-    """All vehicles, walkers and props as rows of arrays."""
-    solids = world.solids
-    if not solids:
-        return Objects.none()
+class Looks:
+    """What stays the same of all vehicles, walkers and props while none comes or goes."""
+
+    def __init__(self) -> None:
+        self._solids: list[Actor] = []
+        self._unposed = Objects.none()
+
+    def objects(self, world: World) -> Objects:
+        """All of them as rows of arrays, as they stand now."""
+        solids = world.solids
+        if not solids:
+            return Objects.none()
+        if solids != self._solids:
+            self._solids, self._unposed = list(solids), _unposed(solids)
+        return replace(self._unposed, pose=_poses(world))
+
+
+def _unposed(solids: Sequence[Actor]) -> Objects:
     boxes = [actor.bounding_box for actor in solids]
     return Objects(
         actor_id=np.array([actor.id for actor in solids], np.uint32),
         tag=np.array([actor.semantic_tag for actor in solids], np.uint8),
         color=np.array([actor.color if isinstance(actor, Vehicle) else _PLAIN for actor in solids], np.uint8),
-        pose=_poses(world),
+        pose=np.zeros((len(solids), 6)),
         center=np.array([(box.location.x, box.location.y, box.location.z) for box in boxes]),
         extent=np.array([(box.extent.x, box.extent.y, box.extent.z) for box in boxes]),
     )

@@ -63,12 +63,13 @@ def render_rgb(
     frame: Frame, camera: CameraModel, world_from_camera: Transform, weather: WeatherParameters
 ) -> Image:
     """Flat-shaded colours by the weather's sun, haze and sky."""
-    light, palette = daylight(weather), frame.palette(weather)
+    light = daylight(weather)
     if (by := _raster(camera)) is not None:
+        palette = frame.still_palette(weather)
         pixels = by.colors(frame, camera, world_from_camera, palette, light, _HAZE_MAX_M, _SKY_STEPS)
         return image_of(pixels, camera)
     hits = look(frame, camera, world_from_camera)
-    pixels = _hazy(palette[hits.triangle], hits.distance, light)
+    pixels = _hazy(frame.palette(weather)[hits.triangle], hits.distance, light)
     sky = np.flatnonzero(hits.triangle == frame.sky)
     pixels[sky] = _sky(_upward(camera, world_from_camera, sky), light)
     return image_of(pixels, camera)

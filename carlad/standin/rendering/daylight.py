@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import astuple
 
 from carlad.wire.types import WeatherParameters
 
@@ -39,6 +41,12 @@ class Daylight:
 
 def daylight(weather: WeatherParameters) -> Daylight:
     """Sun angles in degrees (altitude -90: midnight), cloudiness, rain, fog and dust in percent."""
+    return _daylight(astuple(weather))
+
+
+@lru_cache(maxsize=8)
+def _daylight(values: tuple[float, ...]) -> Daylight:
+    weather = WeatherParameters(*values)
     altitude, azimuth = math.radians(weather.sun_altitude_angle), math.radians(weather.sun_azimuth_angle)
     level = math.cos(altitude)
     to_sun = np.array((level * math.cos(azimuth), level * math.sin(azimuth), math.sin(altitude)))

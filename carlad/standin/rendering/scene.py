@@ -14,15 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from carlad.standin.rendering import signals
-from carlad.standin.rendering.daylight import daylight, pack, shade
+from carlad.standin.rendering.daylight import daylight, shade
 from carlad.standin.rendering.geometry import FloatArray, location_of, rotation_of
 from carlad.standin.rendering.mesh import Mesh
 from carlad.standin.rendering.objects import Objects
 from carlad.standin.rendering.raster import has_graphics_card
-from carlad.standin.rendering.shapes import ObjectMesh, mesh_of
+from carlad.standin.rendering.shapes import Group, ObjectMesh, groups_of, mesh_of
 from carlad.standin.rendering.statics import Static, cast, caster_of
-from carlad.standin.rendering.street_lights import TRIANGLES_PER_BULB
 from carlad.standin.rendering.structures import Structure, structures_of
 from carlad.standin.towns import Town
 from carlad.wire.types import CityObjectLabel, TrafficLightState, Transform, WeatherParameters
@@ -148,6 +146,11 @@ class Frame:
         return len(self.static.mesh)
 
     @cached_property
+    def groups(self) -> list[Group]:
+        """The objects by shape."""
+        return groups_of(self.objects)
+
+    @cached_property
     def moving(self) -> Mesh:
         return self._moving.mesh
 
@@ -175,15 +178,12 @@ class Frame:
 
     def palette(self, weather: WeatherParameters) -> npt.NDArray[np.uint32]:
         """uint32 (rows,), colours as lit, packed as in `daylight.pack`; lamps shine by themselves."""
-        light = daylight(weather)
-        moving = shade(self.moving.color, self.moving.normals, light)
-        words = np.concatenate((self.static.palette(weather), np.zeros(1, np.uint32), moving))
-        lamps = pack(signals.lamp_colors(self.lights))
-        words[self.sky - len(lamps) : self.sky] = lamps
-        for row, color in zip(self.static.bulb_rows, self._burning, strict=False):
-            if color is not None:
-                words[row : row + TRIANGLES_PER_BULB] = pack(np.array(color))
-        return words
+        moving = shade(self.moving.color, self.moving.normals, daylight(weather))
+        return np.concatenate((self.still_palette(weather), moving))
+
+    def still_palette(self, weather: WeatherParameters) -> npt.NDArray[np.uint32]:
+        """The rows of `palette` that belong to the town and the sky."""
+        return self.static.palette(weather, self.lights, self._burning)
 
     def cast(self, rays: npt.NDArray[np.float32], candidates: npt.NDArray[np.intp] | None = None) -> Hits:
         """First surfaces that rays (N, 6) meet: origin and direction, world frame, metres.
@@ -259,7 +259,7 @@ class Frame:
 
     @cached_property
     def _moving(self) -> ObjectMesh:
-        return mesh_of(self.objects)
+        return mesh_of(self.objects, self.groups)
 
     @cached_property
     def _caster(self) -> Any:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from copy import copy
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import astuple
 
 from carlad.standin.rendering import signals
-from carlad.standin.rendering.daylight import daylight, shade
+from carlad.standin.rendering.daylight import daylight, pack, shade
 from carlad.standin.rendering.mesh import Mesh, join
 from carlad.standin.rendering.street_lights import TRIANGLES_PER_BULB, bulbs
 from carlad.standin.rendering.structures import Structure
@@ -38,8 +38,9 @@ class Static:
         self.normals = mesh.normals
         self._building = threading.Lock()
         self._caster: Any = None
-        self._lit_by: WeatherParameters | None = None
+        self._palette_of: tuple[object, ...] = ()
         self._palette = np.empty(0, np.uint32)
+        self._by_day: tuple[tuple[object, ...], npt.NDArray[np.uint32]] = (), self._palette
 
     @property
     def caster(self) -> Any:
@@ -73,12 +74,34 @@ class Static:
         corners[np.isin(self.owner, list(hidden))] = 0.0
         return Static(Mesh(corners, self.mesh.tag, self.mesh.color), self.owner, self.bulb_rows)
 
-    def palette(self, weather: WeatherParameters) -> npt.NDArray[np.uint32]:
-        """uint32 (T,), as in `Frame.palette`; kept until the weather changes."""
-        if weather != self._lit_by:
-            self._lit_by = copy(weather)
-            self._palette = shade(self.mesh.color, self.normals, daylight(weather))
+    def palette(
+        self,
+        weather: WeatherParameters,
+        lights: tuple[int, ...],
+        burning: tuple[tuple[int, int, int] | None, ...],
+    ) -> npt.NDArray[np.uint32]:
+        """uint32 (T + 1,), as in `Frame.palette`, to the sky's row: the same array until one changes."""
+        key = (astuple(weather), lights, burning)
+        if key != self._palette_of:
+            self._palette_of = key
+            self._palette = self._lit(weather, lights, burning)
         return self._palette
+
+    def _lit(
+        self,
+        weather: WeatherParameters,
+        lights: tuple[int, ...],
+        burning: tuple[tuple[int, int, int] | None, ...],
+    ) -> npt.NDArray[np.uint32]:
+        if self._by_day[0] != astuple(weather):
+            self._by_day = astuple(weather), shade(self.mesh.color, self.normals, daylight(weather))
+        words = np.append(self._by_day[1], np.uint32(0))
+        lamps = pack(signals.lamp_colors(lights))
+        words[len(self.mesh) - len(lamps) : len(self.mesh)] = lamps
+        for row, color in zip(self.bulb_rows, burning, strict=False):
+            if color is not None:
+                words[row : row + TRIANGLES_PER_BULB] = pack(np.array(color))
+        return words
 
 
 def caster_of(mesh: Mesh) -> Any:
