@@ -55,6 +55,16 @@ class FleetSection(Section, frozen=True):
     extra_args: tuple[str, ...] = ()  # appended to the server's command line
 
 
+class DockerSection(Section, frozen=True):
+    """For fleet.backend = "docker"."""
+
+    image: str = "carlasim/carla:0.9.16"
+    command: tuple[str, ...] = ("bash", "CarlaUE4.sh")  # in the image; CARLA's flags are appended
+    gpus: str = "all"  # as `docker run --gpus` takes it; empty: none
+    network: Literal["bridge", "host"] = "bridge"  # host: CARLA listens on all of the machine's addresses
+    run_args: tuple[str, ...] = ()  # to `docker run`
+
+
 class LeaseSection(Section, frozen=True):
     ttl_s: Seconds = 30.0  # a holder on another machine that dies costs its server for this long
     ttl_max_s: Seconds = 3600.0
@@ -80,6 +90,7 @@ class RestartSection(Section, frozen=True):
 class Config(Section, frozen=True):
     daemon: DaemonSection = DaemonSection()
     fleet: FleetSection = FleetSection()
+    docker: DockerSection = DockerSection()
     lease: LeaseSection = LeaseSection()
     probe: ProbeSection = ProbeSection()
     restart: RestartSection = RestartSection()

@@ -147,6 +147,7 @@ class Fleet:
         """
         try:
             await end_leftovers(self._runs)
+            await self._plan.backend.clear(keep=())
             async with trio.open_nursery() as self._nursery:
                 for number in self._slots:
                     self._nursery.start_soon(self._keep, number)
@@ -159,7 +160,7 @@ class Fleet:
 
     def _plan_of(self, config: Config, registry: PortRegistry) -> Plan:
         return Plan(
-            backend=choose(config.fleet, self._environ, registry, self._launch),
+            backend=choose(config, self._environ, registry, str(self._runs), self._launch),
             host=config.fleet.advertise_host,
             map=config.fleet.map,
             probe=config.probe,

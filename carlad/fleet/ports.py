@@ -32,6 +32,10 @@ class Ports(msgspec.Struct, frozen=True):
         return self.rpc + 1
 
     @property
+    def secondary(self) -> int:
+        return self.rpc + 2
+
+    @property
     def traffic_manager(self) -> int:
         return self.rpc + 3
 
@@ -101,20 +105,21 @@ def ephemeral_advice(first: int, last: int) -> tuple[str, ...]:
     )
 
 
-def listener_among(pids: Iterable[int], ports: Ports) -> int | None:
+def listener_among(pids: Iterable[int], ports: Ports, netns_of: int | str = "self") -> int | None:
     """Which of these processes serves calls on a block, once streams are served too; None before.
 
-    Raises ServerError with the pid of a stranger that has one of the block's ports.
+    They all are in the network namespace of the process `netns_of`. Raises ServerError with the pid of a
+    stranger that has one of the block's ports.
     """
     pids = tuple(pids)
     calls, streams, *_others = [
-        _listener_among(pids, port) for port in range(ports.rpc, ports.rpc + PORTS_PER_SLOT)
+        _listener_among(pids, port, netns_of) for port in range(ports.rpc, ports.rpc + PORTS_PER_SLOT)
     ]
     return streams and calls
 
 
-def _listener_among(pids: tuple[int, ...], port: int) -> int | None:
-    inodes = _listening_inodes(port)
+def _listener_among(pids: tuple[int, ...], port: int, netns_of: int | str) -> int | None:
+    inodes = _listening_inodes(port, netns_of)
     found = None
     for pid in pids:
         held = inodes & _socket_inodes(pid)
@@ -123,6 +128,11 @@ def _listener_among(pids: tuple[int, ...], port: int) -> int | None:
     if inodes:
         raise ServerError(f"port {port} belongs to {describe_listener(port)}, not to this server")
     return found
+
+
+def is_served(ports: Ports, netns_of: int) -> bool:
+    """Whether anybody serves calls and streams in the network namespace of this process."""
+    return all(_listening_inodes(port, netns_of) for port in (ports.rpc, ports.streaming))
 
 
 def describe_listener(port: int) -> str:
@@ -134,12 +144,12 @@ def describe_listener(port: int) -> str:
     return "another process"
 
 
-def _listening_inodes(port: int) -> set[str]:
+def _listening_inodes(port: int, netns_of: int | str = "self") -> set[str]:
     inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in (f"/proc/{netns_of}/net/tcp", f"/proc/{netns_of}/net/tcp6"):
         try:
             rows = Path(table).read_text().splitlines()[1:]
-        except FileNotFoundError:  # no IPv6
+        except OSError:  # no IPv6, or the process has gone
             continue
         for row in rows:
             fields = row.split()

@@ -93,8 +93,8 @@ async def serve_stream(world: World, reader: asyncio.StreamReader, writer: async
 
 async def serve(options: argparse.Namespace) -> None:
     world = World(options)
-    await asyncio.start_server(lambda r, w: serve_rpc(world, r, w), "127.0.0.1", world.rpc_port)
-    await asyncio.start_server(lambda r, w: serve_stream(world, r, w), "127.0.0.1", world.streaming_port)
+    await asyncio.start_server(lambda r, w: serve_rpc(world, r, w), options.host, world.rpc_port)
+    await asyncio.start_server(lambda r, w: serve_stream(world, r, w), options.host, world.streaming_port)
     print("ready", world.rpc_port, world.streaming_port, flush=True)
     await asyncio.Event().wait()
 
@@ -121,6 +121,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("-carla-rpc-port", dest="rpc_port", type=int, required=True)
     parser.add_argument("-carla-streaming-port", dest="streaming_port", type=int, default=0)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--version", default=CARLA_VERSION)
     parser.add_argument("--map", default="Town01")
     parser.add_argument("--load-s", type=float, default=0.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from carlad.config import Config, DaemonSection, FleetSection, ProbeSection, RestartSection
+from carlad.config import Config, DaemonSection, DockerSection, FleetSection, ProbeSection, RestartSection
 from carlad.fleet.backends.interface import Launch, Launcher
 from carlad.fleet.fleet import Fleet
 from carlad.fleet.leftovers import state_directory
@@ -71,12 +71,14 @@ class Runner:
         probe: ProbeSection = PROBE,
         restart: RestartSection = RESTART,
         size: int = 1,
+        docker: DockerSection = DockerSection(),  # noqa: B008
         **fleet: object,
     ) -> None:
         first = free_ports()
         config = Config(
             daemon=DaemonSection(log_dir=str(self._folder / "log")),
             fleet=FleetSection(size=size, ports=(first, first + 4 * (size + 3) - 1), **fleet),
+            docker=docker,
             probe=probe,
             restart=restart,
         )

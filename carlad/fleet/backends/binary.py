@@ -13,7 +13,7 @@ from pathlib import Path
 from carlad.config import FleetSection
 from carlad.errors import ConfigError
 from carlad.fleet.backends.account import Account, account
-from carlad.fleet.backends.flags import carla_flags, flag_advice
+from carlad.fleet.backends.flags import carla_flags
 from carlad.fleet.backends.interface import Launch, Launcher
 from carlad.fleet.ports import Ports
 
@@ -41,9 +41,8 @@ def binary_advice(config: FleetSection, environ: dict[str, str]) -> tuple[str, .
     saved = _root(config.carla_root) / _SAVED
     runs_as = account(config.user, environ)
     if not saved.parent.is_dir() or runs_as.may("-w", saved if saved.exists() else saved.parent):
-        return flag_advice(config)
+        return ()
     return (
-        *flag_advice(config),
         f"fleet.carla_root: {runs_as.name} cannot write {saved}, where CARLA keeps its logs and recordings",
     )
 

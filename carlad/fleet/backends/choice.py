@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from carlad.config import FleetSection
+from carlad.config import Config, FleetSection
 from carlad.errors import ConfigError
 from carlad.fleet.backends.binary import binary_advice, binary_launcher
+from carlad.fleet.backends.container import Containers
+from carlad.fleet.backends.docker import docker_launcher
+from carlad.fleet.backends.flags import flag_advice
 from carlad.fleet.backends.interface import Backend, Launcher
 from carlad.fleet.backends.local import Local
 from carlad.fleet.backends.standin import standin_launcher
@@ -24,19 +27,31 @@ _DAEMONS_OWN = (
 
 
 def choose(
-    config: FleetSection,
+    config: Config,
     environ: Mapping[str, str],
     registry: PortRegistry,
+    owner: str,
     launch: Launcher | None = None,
 ) -> Backend:
-    """The configured backend; `launch` replaces what it would start. Raises ConfigError."""
-    return Local(launch or _launcher(config, for_servers(environ)), registry)
+    """The configured backend; `launch` replaces what it would start.
+
+    `owner` is what this daemon's servers are known by where they are not its processes. Raises ConfigError.
+    """
+    fleet, for_them = config.fleet, for_servers(environ)
+    if launch is not None:
+        return Local(launch, registry)
+    if fleet.backend == "docker":
+        launch = docker_launcher(fleet, config.docker, owner, for_them)
+        return Containers(launch, registry, owner, for_them)
+    return Local(_launcher(fleet, for_them), registry)
 
 
 def advice(config: FleetSection, environ: Mapping[str, str]) -> tuple[str, ...]:
     """What of a configuration that can be used will not be as expected, each in a sentence."""
     ports = ephemeral_advice(*config.ports) if config.backend != "external" else ()
-    return (*ports, *(binary_advice(config, for_servers(environ)) if config.backend == "binary" else ()))
+    flags = flag_advice(config) if config.backend in ("binary", "docker") else ()
+    folders = binary_advice(config, for_servers(environ)) if config.backend == "binary" else ()
+    return (*ports, *flags, *folders)
 
 
 def for_servers(environ: Mapping[str, str]) -> dict[str, str]:
@@ -48,4 +63,6 @@ def _launcher(config: FleetSection, environ: dict[str, str]) -> Launcher:
         return standin_launcher(config, environ)
     if config.backend == "binary":
         return binary_launcher(config, environ)
-    raise ConfigError(f'fleet.backend: "{config.backend}" is not supported yet; use "standin" or "binary"')
+    raise ConfigError(
+        f'fleet.backend: "{config.backend}" is not supported yet; use "standin", "binary" or "docker"'
+    )

@@ -5,6 +5,8 @@ Facts: https://carla.readthedocs.io/en/0.9.16/start_quickstart and adv_rendering
 
 from __future__ import annotations
 
+import ipaddress
+
 from carlad.config import FleetSection
 from carlad.fleet.ports import Ports
 
@@ -25,6 +27,15 @@ def carla_flags(config: FleetSection, ports: Ports) -> tuple[str, ...]:
         f"-carla-streaming-port={ports.streaming}",
         *config.extra_args,
     )
+
+
+def listens_on(advertise_host: str) -> str:
+    """Loopback, unless others are told to come from elsewhere."""
+    try:
+        is_loopback = ipaddress.ip_address(advertise_host).is_loopback
+    except ValueError:
+        is_loopback = advertise_host == "localhost"
+    return "127.0.0.1" if is_loopback else "0.0.0.0"
 
 
 def flag_advice(config: FleetSection) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -49,6 +49,12 @@ class Backend(Protocol):
         """Where the next incarnation of a slot is to listen; its own until the end of the block.
 
         Never `previous`, where the incarnation before it was. Raises ServerError where there is no room.
+        """
+
+    async def clear(self, keep: Collection[Ports]) -> None:
+        """Ends what earlier daemons left running that no run folder tells of, except on `keep`.
+
+        Raises ServerError.
         """
 
     def running(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 
@@ -27,6 +27,9 @@ class Local:
             yield ports
         finally:
             self._registry.give_back(ports)
+
+    async def clear(self, keep: Collection[Ports]) -> None:
+        """Every process of an incarnation is found through its run folder, see leftovers.py."""
 
     def running(
         self, ports: Ports, folder: Path, log_path: Path, hurry: trio.Event

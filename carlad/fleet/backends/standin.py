@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 import sys
 
 from carlad.config import FleetSection
 from carlad.errors import ConfigError
 from carlad.fleet.backends.account import Account, account
-from carlad.fleet.backends.flags import carla_flags
+from carlad.fleet.backends.flags import carla_flags, listens_on
 from carlad.fleet.backends.interface import Launch, Launcher
 from carlad.fleet.ports import Ports
 
@@ -30,13 +29,5 @@ def standin_launcher(config: FleetSection, environ: dict[str, str]) -> Launcher:
 
 def standin(config: FleetSection, ports: Ports, runs_as: Account, environ: dict[str, str]) -> Launch:
     """It listens beyond loopback only where `advertise_host` says that others come."""
-    host = "127.0.0.1" if _is_loopback(config.advertise_host) else "0.0.0.0"
-    command = (sys.executable, "-m", "carlad.standin", "--host", host)
+    command = (sys.executable, "-m", "carlad.standin", "--host", listens_on(config.advertise_host))
     return Launch((*runs_as.prefix, *command, *carla_flags(config, ports)), runs_as.environ(environ), cwd="/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -134,16 +134,6 @@ def test_a_home_that_cannot_be_written_is_refused(carla_root, home):
         binary_launcher(config, {"HOME": str(home)})
 
 
-def test_a_quality_that_carla_does_not_know_is_warned_of(carla_root, home):
-    environ = {"HOME": str(home)}
-    for quality in ("Low", "Epic"):
-        config = FleetSection(carla_root=str(carla_root), quality=quality)
-        assert binary_advice(config, environ) == ()
-    config = FleetSection(carla_root=str(carla_root), quality="High")
-    [sentence] = binary_advice(config, environ)
-    assert 'CARLA knows "Low" and "Epic" only and renders "High" as Epic' in sentence
-
-
 @as_root
 def test_a_saved_folder_that_cannot_be_written_is_warned_of(carla_root, home):
     config = FleetSection(carla_root=str(carla_root), **as_nobody)

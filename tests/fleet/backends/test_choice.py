@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from carlad.config import FleetSection
+from carlad.config import Config, FleetSection
 from carlad.errors import ConfigError
 from carlad.fleet import ports
 from carlad.fleet.backends.account import account
@@ -16,10 +16,24 @@ def test_what_the_service_manager_said_to_the_daemon_is_not_passed_on():
     assert for_servers(environ) == {"PATH": "/bin"}
 
 
-@pytest.mark.parametrize("backend", ["docker", "external"])
-def test_a_backend_that_does_not_exist_yet_is_refused(backend):
-    with pytest.raises(ConfigError, match=f'"{backend}" is not supported yet'):
-        choose(FleetSection(backend=backend), {}, ports.PortRegistry(2000, 2999))
+def test_a_backend_that_does_not_exist_yet_is_refused():
+    with pytest.raises(ConfigError, match='"external" is not supported yet'):
+        choose(Config(fleet=FleetSection(backend="external")), {}, ports.PortRegistry(2000, 2999), "me")
+
+
+@pytest.mark.parametrize(
+    ("backend", "quality", "warned"),
+    [
+        ("docker", "Low", False),
+        ("docker", "Epic", False),
+        ("docker", "High", True),
+        ("binary", "Medium", True),
+        ("standin", "High", False),
+    ],
+)
+def test_a_quality_that_carla_does_not_know_is_warned_of(tmp_path, backend, quality, warned):
+    said = advice(FleetSection(backend=backend, quality=quality, carla_root=str(tmp_path)), {})
+    assert any(f'CARLA knows "Low" and "Epic" only and renders "{quality}"' in one for one in said) is warned
 
 
 @pytest.mark.parametrize(
