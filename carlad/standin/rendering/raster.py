@@ -60,6 +60,7 @@ def _has_device() -> bool:
     return bool(query(0, None, ctypes.byref(count))) and count.value > 0
 
 
+@lru_cache(maxsize=1)
 def has_graphics_card() -> bool:
     """Asked before a context is made, which takes a third of a second."""
     return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dri/renderD128"))
