@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
@@ -9,7 +10,7 @@ import msgspec
 import trio
 
 from carlad.broker.deaths import Deaths
-from carlad.broker.effects import Answer, Claim, Effect, End, Load, Tell
+from carlad.broker.effects import Answer, Claim, Effect, End, Load, Scrub, Tell
 from carlad.broker.holder import GoneError, Peer, Process, identified
 from carlad.broker.leases import LeaseTable, Terms
 from carlad.journal import Journal, JournalError
@@ -40,6 +41,7 @@ class Servers(Protocol):
     def maps(self) -> frozenset[str]: ...
     async def lease(self, slot: int, lease_id: str) -> bool: ...
     async def load(self, slot: int, map: str) -> bool: ...
+    async def release(self, slot: int, lease_id: str, reason: str) -> None: ...
     async def end(self, slot: int, lease_id: str, reason: str) -> None: ...
 
 
@@ -238,8 +240,10 @@ class Broker:
                     self._nursery.start_soon(self._claim, effect)
                 case Load():
                     self._nursery.start_soon(self._load, effect)
+                case Scrub():
+                    self._nursery.start_soon(self._take_back, self._servers.release, effect)
                 case End():
-                    self._nursery.start_soon(self._end, effect)
+                    self._nursery.start_soon(self._take_back, self._servers.end, effect)
         self._deaths.watch_only(self._table.processes())
         self._rescheduled.mark()
         self.changes.mark()
@@ -287,8 +291,8 @@ class Broker:
         self._look()
         self._perform(self._table.load_began(load.slot, began, trio.current_time()))
 
-    async def _end(self, end: End) -> None:
+    async def _take_back(self, take: Callable[[int, str, str], Awaitable[None]], effect: Scrub | End) -> None:
         try:
-            await self._servers.end(end.slot, end.lease_id, end.reason)
+            await take(effect.slot, effect.lease_id, effect.reason)
         except NoAnswerError:
-            self._table.not_ended(end.lease_id)
+            self._table.not_ended(effect.lease_id)

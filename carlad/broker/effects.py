@@ -33,8 +33,16 @@ class Load(Effect, frozen=True):
     map: str
 
 
+class Scrub(Effect, frozen=True):
+    """Take the server back from a holder who gave it back: it is scrubbed, or ended where that fails."""
+
+    slot: int
+    lease_id: str
+    reason: str
+
+
 class End(Effect, frozen=True):
-    """End the incarnation that this lease holds: the fence before the next grant."""
+    """End the incarnation that this lease holds: the fence where the holder may not know of it."""
 
     slot: int
     lease_id: str

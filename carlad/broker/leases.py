@@ -13,7 +13,7 @@ import msgspec
 
 from carlad.broker import refusals
 from carlad.broker.book import Book, Lease, lease_name
-from carlad.broker.effects import Answer, Claim, Effect, End, Load, Tell
+from carlad.broker.effects import Answer, Claim, Effect, End, Load, Scrub, Tell
 from carlad.broker.holder import Process, process_of
 from carlad.broker.queue import Queue, Recent, Waiting
 from carlad.broker.reservations import Phase, Reservation, Reservations
@@ -145,7 +145,7 @@ class LeaseTable:
         refused = self._book.refusal("release", release.lease_id, release.token)
         if refused is not None:
             return [*effects, *self._answer(request_id, refused), *self._settle(now_s)]
-        effects += self._end(self._book[release.lease_id], "lease.released", "it was released")
+        effects += self._give_up(self._book[release.lease_id], "it was released")
         effects += self._answer(request_id, Released(lease_id=release.lease_id))
         return effects + self._settle(now_s)
 
@@ -155,7 +155,7 @@ class LeaseTable:
         effects: Effects = [Answer(request_id, Withdrawn(request_id=unwanted))]
         for lease in self._book:
             if lease.request_id == unwanted:
-                effects += self._end(lease, "lease.released", "its request was withdrawn")
+                effects += self._give_up(lease, "its request was withdrawn")
         return effects + self._forget(unwanted) + self._settle(now_s)
 
     def holder_died(self, process: Process, now_s: float) -> Effects:
@@ -200,7 +200,7 @@ class LeaseTable:
         if status.lease_id != lease_id:
             effects = self._give_back(reservation, status.reason, now_s)
         elif reservation.withdrawn or reservation.waiting.map not in (None, status.map):
-            effects = self._order_end(slot, lease_id, "withdrawn, or another map by now")
+            effects = self._order_scrub(slot, lease_id, "withdrawn, or another map by now")
             effects += self._give_back(reservation, None, now_s)
         else:
             self._reservations.drop(reservation)
@@ -219,7 +219,7 @@ class LeaseTable:
         return effects + self._settle(now_s)
 
     def not_ended(self, lease_id: str) -> None:
-        """The fleet did not do the `End`: it is ordered again when the slot still holds that lease."""
+        """The fleet did not do the `Scrub` or `End`: the end is ordered if the slot still holds it."""
         self._ending.discard(lease_id)
 
     def time_passed(self, now_s: float) -> Effects:
@@ -374,12 +374,20 @@ class LeaseTable:
             effects += self._strike(lease, "lease.lost", f"its server was lost{why}")
         return effects
 
+    def _give_up(self, lease: Lease, why: str) -> Effects:
+        """Its holder wanted it to end, and so does nothing with it any more."""
+        return self._strike(lease, "lease.released", why) + self._order_scrub(lease.slot, lease.lease_id, why)
+
     def _end(self, lease: Lease, event: str, why: str) -> Effects:
         return self._strike(lease, event, why) + self._order_end(lease.slot, lease.lease_id, why)
 
     def _strike(self, lease: Lease, event: str, why: str) -> Effects:
         self._book.strike(lease, why)
         return [Tell(event, lease.slot, lease.lease_id, why)]
+
+    def _order_scrub(self, slot: int, lease_id: str, why: str) -> Effects:
+        self._ending.add(lease_id)
+        return [Scrub(slot, lease_id, why)]
 
     def _order_end(self, slot: int, lease_id: str, why: str) -> Effects:
         self._ending.add(lease_id)

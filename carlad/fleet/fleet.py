@@ -15,7 +15,7 @@ from carlad.fleet.backends.interface import Launcher
 from carlad.fleet.leftovers import end_leftovers
 from carlad.fleet.logs import Excerpt
 from carlad.fleet.ports import PortRegistry
-from carlad.fleet.slot import End, Lease, Load, Notify, Ping, Plan, Slot, SlotRequest
+from carlad.fleet.slot import End, Lease, Load, Notify, Ping, Plan, Release, Slot, SlotRequest
 from carlad.log import get_logger
 from carlad.messages import SlotStatus
 from carlad.runtime import Changes, NoAnswerError, RestartPolicy, supervise
@@ -74,6 +74,14 @@ class Fleet:
         Returns as soon as the slot has begun; False where it was not READY.
         """
         return await self._ask(slot, Load(map))
+
+    async def release(self, slot: int, lease_id: str, reason: str) -> None:
+        """Takes the server from a holder who gave it back: LEASED → SCRUBBING → READY, the same incarnation.
+
+        Where it cannot be scrubbed it is ended. Returns when the slot is SCRUBBING or STOPPING; nothing
+        happens where this lease does not hold it.
+        """
+        await self._ask(slot, Release(lease_id, reason))
 
     async def end(self, slot: int, lease_id: str, reason: str) -> None:
         """Takes the server from its holder and ends it; the next incarnation has other ports.

@@ -6,13 +6,13 @@ from enum import Enum
 
 
 class State(str, Enum):
-    """As in `messages.SlotState`. SCRUBBING is not entered yet: a released lease ends its incarnation."""
+    """As in `messages.SlotState`. Draining is no state: a flag of the slot, see `SlotStatus.draining`."""
 
     STOPPED = "STOPPED"
     STARTING = "STARTING"  # also while a map is loaded
     READY = "READY"
     LEASED = "LEASED"
-    SCRUBBING = "SCRUBBING"
+    SCRUBBING = "SCRUBBING"  # made as it was when it became READY: nobody's until then
     STOPPING = "STOPPING"  # until the last process of the tree has gone
     BACKOFF = "BACKOFF"
     QUARANTINED = "QUARANTINED"
@@ -23,6 +23,7 @@ class Event(Enum):
     READY = "ready"  # it was checked: version, map, world, ports
     LOAD = "load"
     LEASE = "lease"
+    SCRUB = "scrub"  # its holder gave it back, or a stranger was there
     END = "end"  # wanted or not
     BACK_OFF = "back off"
     QUARANTINE = "quarantine"
@@ -36,8 +37,12 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.STARTING, Event.END): State.STOPPING,
     (State.READY, Event.LOAD): State.STARTING,
     (State.READY, Event.LEASE): State.LEASED,
+    (State.READY, Event.SCRUB): State.SCRUBBING,
     (State.READY, Event.END): State.STOPPING,
+    (State.LEASED, Event.SCRUB): State.SCRUBBING,
     (State.LEASED, Event.END): State.STOPPING,
+    (State.SCRUBBING, Event.READY): State.READY,
+    (State.SCRUBBING, Event.END): State.STOPPING,
     (State.STOPPING, Event.START): State.STARTING,
     (State.STOPPING, Event.BACK_OFF): State.BACKOFF,
     (State.STOPPING, Event.QUARANTINE): State.QUARANTINED,

@@ -11,6 +11,7 @@ import msgspec
 
 from carlad.config import PORTS_PER_SLOT
 from carlad.errors import ServerError
+from carlad.fleet.processes import name_of, socket_inodes
 from carlad.log import get_logger
 
 log = get_logger(__name__)
@@ -75,12 +76,13 @@ class PortRegistry:
 
 def _busy_port(block: Ports) -> int | None:
     for port in range(block.rpc, block.rpc + PORTS_PER_SLOT):
-        if not (_can_bind("0.0.0.0", port) and _can_bind("127.0.0.1", port)):
+        if not (can_bind("0.0.0.0", port) and can_bind("127.0.0.1", port)):
             return port
     return None
 
 
-def _can_bind(address: str, port: int) -> bool:
+def can_bind(address: str, port: int) -> bool:
+    """Whether nobody listens there."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do: connections that linger in TIME_WAIT are no obstacle, a listener is.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -122,7 +124,7 @@ def _listener_among(pids: tuple[int, ...], port: int, netns_of: int | str) -> in
     inodes = _listening_inodes(port, netns_of)
     found = None
     for pid in pids:
-        held = inodes & _socket_inodes(pid)
+        held = inodes & socket_inodes(pid)
         found = pid if held and found is None else found
         inodes -= held
     if inodes:
@@ -139,8 +141,8 @@ def describe_listener(port: int) -> str:
     """`process 123 (nginx)`, as far as we may look."""
     inodes = _listening_inodes(port)
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and inodes & _socket_inodes(int(entry)):
-            return f"process {entry} ({_name(entry)})"
+        if entry.isdigit() and inodes & socket_inodes(int(entry)):
+            return f"process {entry} ({name_of(int(entry))})"
     return "another process"
 
 
@@ -156,23 +158,3 @@ def _listening_inodes(port: int, netns_of: int | str = "self") -> set[str]:
             if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
                 inodes.add(fields[9])
     return inodes
-
-
-def _socket_inodes(pid: int) -> set[str]:
-    """Inodes of the sockets that `pid` has open; empty for one that ended or may not be looked at."""
-    inodes = set()
-    try:
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-            if target.startswith("socket:["):
-                inodes.add(target[len("socket:[") : -1])
-    except OSError:
-        pass
-    return inodes
-
-
-def _name(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return "?"

@@ -88,7 +88,7 @@ async def stay_alive(ports: Ports, tree: Callable[[], Iterable[int]], config: Pr
 async def load_map(ports: Ports, name: str, load_max_s: float) -> str:
     """Loads a map and returns its short name once the world ticks in it. Raises ServerError."""
     async with connect(HOST, ports.rpc) as rpc:
-        loaded = await _load(rpc, name, load_max_s)
+        loaded = await load(rpc, name, load_max_s)
     await _check_ticks(ports)
     return loaded
 
@@ -137,7 +137,7 @@ async def _check_identity(rpc: RpcClient) -> frozenset[str]:
 async def _with_map(rpc: RpcClient, wanted_map: str, load_max_s: float) -> str:
     name = await _map(rpc)
     if wanted_map and name != short_name(wanted_map):
-        return await _load(rpc, wanted_map, load_max_s)
+        return await load(rpc, wanted_map, load_max_s)
     return name
 
 
@@ -169,7 +169,7 @@ async def _map(rpc: RpcClient) -> str:
     return short_name((await _ask(rpc, "get_map_info")).name)
 
 
-async def _load(rpc: RpcClient, name: str, load_max_s: float) -> str:
+async def load(rpc: RpcClient, name: str, load_max_s: float) -> str:
     """The call returns at once; the new world is there when the episode has another id."""
     try:
         with trio.fail_after(load_max_s):

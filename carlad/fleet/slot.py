@@ -6,8 +6,9 @@ to the server. Neither awaits between looking and changing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +19,10 @@ from carlad.config import ProbeSection
 from carlad.errors import ServerError
 from carlad.fleet import logs, probe
 from carlad.fleet.backends.interface import Backend, Server
+from carlad.fleet.baseline import Baseline
 from carlad.fleet.lifecycle import Event, Lifecycle, State
 from carlad.fleet.ports import Ports
+from carlad.fleet.scrub import Place, UncleanError, baseline_of, scrub
 from carlad.fleet.standing import Standing, Wish
 from carlad.log import get_logger
 from carlad.messages import SlotStatus
@@ -30,7 +33,11 @@ log = get_logger(__name__)
 _MAILBOX_CAPACITY = 64
 # A crash closes connections before its shim can report it, and is the better reason.
 _CRASH_SPEAKS_FIRST_S = 0.1
-_RUNNING = (State.STARTING, State.READY, State.LEASED)
+_RUNNING = (State.STARTING, State.READY, State.LEASED, State.SCRUBBING)
+
+
+# What interrupts the watch over a quiet server, and the baseline that it leaves.
+Errand = Callable[[Place, Baseline], Awaitable[Baseline]]
 
 
 class Notify(Protocol):
@@ -61,6 +68,11 @@ class Load(msgspec.Struct, frozen=True):
     map: str
 
 
+class Release(msgspec.Struct, frozen=True):
+    lease_id: str
+    reason: str
+
+
 class End(msgspec.Struct, frozen=True):
     lease_id: str
     reason: str
@@ -70,7 +82,7 @@ class Ping(msgspec.Struct, frozen=True):
     pass
 
 
-SlotRequest = Lease | Load | End | Ping
+SlotRequest = Lease | Load | Release | End | Ping
 
 
 class Slot:
@@ -98,7 +110,7 @@ class Slot:
         self._ready_at = 0.0
         self._life = trio.CancelScope()
         self._quiet_watch = trio.CancelScope()
-        self._wanted_map = ""
+        self._errand: Errand | None = None
         self._status = _stopped(number, plan.host)
 
     @property
@@ -179,6 +191,8 @@ class Slot:
             return self._lease(request.lease_id)
         if isinstance(request, Load):
             return self._load(request.map)
+        if isinstance(request, Release):
+            return self._release(request.lease_id, request.reason)
         if isinstance(request, End):
             return self._end_lease(request.lease_id, request.reason)
         return True
@@ -195,15 +209,33 @@ class Slot:
             return False
         self._count_service()
         self._enter(Event.LOAD, map=None)
-        self._wanted_map = wanted_map
-        self._quiet_watch.cancel()
+        self._go(partial(self._load_map, wanted_map))
+        return True
+
+    def _release(self, lease_id: str, reason: str) -> bool:
+        if not self._is_held_by(lease_id):
+            return False
+        if not self._standing.may_be_leased:
+            self._end(self._standing.why, failed=False)
+            return True
+        self._count_service()
+        self._enter(Event.SCRUB, lease_id=None)
+        self._tell("slot.scrubbing", lease_id=lease_id, reason=reason)
+        self._go(self._scrub)
         return True
 
     def _end_lease(self, lease_id: str, reason: str) -> bool:
-        if self._lifecycle.state is not State.LEASED or self._status.lease_id != lease_id:
+        if not self._is_held_by(lease_id):
             return False
         self._end(reason, failed=False)
         return True
+
+    def _is_held_by(self, lease_id: str) -> bool:
+        return self._lifecycle.state is State.LEASED and self._status.lease_id == lease_id
+
+    def _go(self, errand: Errand) -> None:
+        self._errand = errand
+        self._quiet_watch.cancel()
 
     # --- one incarnation
 
@@ -266,27 +298,47 @@ class Slot:
         try:
             checked = await probe.check_start(ports, server.listener, self._plan.map, self._plan.probe)
             self.maps = checked.maps
+            place = Place(ports, checked.pid)
+            baseline = await self._record(place, checked.map)
             self._become_ready(map=checked.map, pid=checked.pid)
             while True:
                 with trio.CancelScope() as self._quiet_watch:
                     await probe.stay_alive(ports, server.tree, self._plan.probe)
-                if self._lifecycle.state is State.STARTING:
-                    loaded = await probe.load_map(ports, self._wanted_map, self._plan.probe.load_max_s)
-                    self._become_ready(map=loaded)
+                if self._errand is None:
+                    continue  # other limits
+                errand, self._errand = self._errand, None
+                baseline = await errand(place, baseline)
+                self._become_ready(map=baseline.map)
+        except UncleanError as error:
+            self._end(f"cannot be scrubbed: {error}", failed=False)
         except ServerError as error:
             await trio.sleep(_CRASH_SPEAKS_FIRST_S)
             self._end(str(error), failed=True)
+
+    async def _load_map(self, wanted_map: str, place: Place, _baseline: Baseline) -> Baseline:
+        loaded = await probe.load_map(place.ports, wanted_map, self._plan.probe.load_max_s)
+        return await self._record(place, loaded)
+
+    async def _record(self, place: Place, map: str) -> Baseline:
+        with trio.move_on_after(self._plan.probe.timeout_s * self._plan.probe.failures):
+            return await baseline_of(place, map)
+        raise ServerError("cannot record what its world is like: no answer")
+
+    async def _scrub(self, place: Place, baseline: Baseline) -> Baseline:
+        return await scrub(place, baseline, self._plan.probe.load_max_s)
 
     def _become_ready(self, **changes: object) -> None:
         self._enter(Event.READY, **changes)
         self._ready_at = trio.current_time()
         self._tell("slot.ready")
+        if not self._standing.may_be_leased:
+            self._end(self._standing.why, failed=False)
 
     def _end(self, reason: str, *, failed: bool) -> None:
         """The first reason counts. The lease ends here; the processes end behind the cancelled life."""
         if self._lifecycle.state not in _RUNNING:
             return
-        if self._lifecycle.state is not State.STARTING:
+        if self._lifecycle.state in (State.READY, State.LEASED):
             self._count_service()
         lease_id = self._status.lease_id
         self._failed = failed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import trio
@@ -33,14 +33,18 @@ async def connect(host: str, port: int) -> AsyncIterator[RpcClient]:
         yield RpcClient(stream, f"{host}:{port}")
 
 
+Question = tuple[Any, ...]  # the name of a call, then its arguments
+
+
 class RpcClient:
-    """One call at a time. A call that was cancelled costs nothing: its late answer is skipped."""
+    """A call that was cancelled costs nothing: its late answer is skipped. `local_port` is our end's."""
 
     def __init__(self, stream: trio.SocketStream, peer: str) -> None:
+        self.local_port = int(stream.socket.getsockname()[1])
         self._stream = stream
         self._peer = peer
         self._reader = ResponseReader()
-        self._responses: deque[Response] = deque()
+        self._responses: dict[int, Response] = {}
         self._msgid = 0
 
     async def call(self, name: str, *arguments: object) -> Any:
@@ -49,23 +53,44 @@ class RpcClient:
         Raises CallError with the server's own words where it refuses, ServerError where the connection
         ends or what comes is not CARLA's protocol.
         """
-        call = CALLS[name]
-        assert len(arguments) == len(call.arguments), f"{name} takes {len(call.arguments)} arguments"
-        self._msgid = (self._msgid + 1) % (1 << 32)
+        (result,) = await self.calls((name, *arguments))
+        return result
+
+    async def calls(self, *questions: Question) -> list[Any]:
+        """The results of calls that are all sent before the first is answered, in the order of `questions`.
+
+        A server that serves calls once in a tick serves them all in one. It may serve them in any order.
+        Raises as `call` does, CallError once all are answered.
+        """
+        first = self._msgid + 1
+        self._msgid += len(questions)
+        names = ", ".join(name for name, *_ in questions)
         try:
-            await self._stream.send_all(request(self._msgid, name, arguments, not call.waits))
-            response = await self._answer_to(self._msgid)
-            return result_of(response, call.result, name in BARE)
+            await self._stream.send_all(b"".join(map(_request, count(first), questions)))
+            responses = [await self._answer_to(msgid) for msgid in range(first, first + len(questions))]
+            return [
+                _result(name, response) for (name, *_), response in zip(questions, responses, strict=True)
+            ]
         except (trio.BrokenResourceError, WireError) as error:
-            raise ServerError(f"cannot call {name} at {self._peer}: {error}") from error
+            raise ServerError(f"cannot call {names} at {self._peer}: {error}") from error
 
     async def _answer_to(self, msgid: int) -> Response:
+        """Skips what answers another call: servers may answer out of order."""
         while True:
-            while self._responses:
-                response = self._responses.popleft()
-                if response.msgid == msgid:
-                    return response
+            if (response := self._responses.pop(msgid, None)) is not None:
+                return response
             data = await self._stream.receive_some(_RECEIVE_BYTES)
             if not data:
                 raise trio.BrokenResourceError("the server closed the connection")
-            self._responses.extend(self._reader.receive(data))
+            self._responses.update((response.msgid, response) for response in self._reader.receive(data))
+
+
+def _request(msgid: int, question: Question) -> bytes:
+    name, *arguments = question
+    call = CALLS[name]
+    assert len(arguments) == len(call.arguments), f"{name} takes {len(call.arguments)} arguments"
+    return request(msgid, name, tuple(arguments), not call.waits)
+
+
+def _result(name: str, response: Response) -> Any:
+    return result_of(response, CALLS[name].result, name in BARE)

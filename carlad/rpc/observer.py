@@ -32,21 +32,28 @@ async def observe_world(host: str, port: int) -> AsyncIterator[WorldObserver]:
 
 
 class WorldObserver:
-    """The world's snapshots in the order they were sent, from the first one after the subscription."""
+    """The world's snapshots in the order they were sent, from the first one after the subscription.
+
+    `local_port` is our end's."""
 
     def __init__(self, stream: trio.SocketStream, peer: str) -> None:
+        self.local_port = int(stream.socket.getsockname()[1])
         self._stream = stream
         self._peer = peer
         self._reader = MessageReader()
         self._payloads: deque[bytes] = deque()
         self._subscribed = False
 
+    async def subscribe(self) -> None:
+        """Snapshots are sent from now on, and have to be read. Raises BrokenResourceError."""
+        if not self._subscribed:
+            await self._stream.send_all(subscription(WORLD_STREAM))
+            self._subscribed = True
+
     async def snapshot(self) -> WorldSnapshot:
         """The next one; in a synchronous world that nobody ticks there is none. Raises ServerError."""
         try:
-            if not self._subscribed:
-                await self._stream.send_all(subscription(WORLD_STREAM))
-                self._subscribed = True
+            await self.subscribe()
             while not self._payloads:
                 data = await self._stream.receive_some(_RECEIVE_BYTES)
                 if not data:

@@ -15,7 +15,7 @@ from enum import IntEnum, IntFlag
 import msgspec
 
 from carlad.wire.errors import WireError
-from carlad.wire.types import Actor, Transform, Vector3D
+from carlad.wire.types import Actor, Rotation, Transform, Vector3D
 
 
 class SensorType(IntEnum):
@@ -141,7 +141,7 @@ WALKER_FIELDS: tuple[tuple[str, str, int], ...] = (
     ("jump", "?", 81),
 )
 
-_record_head = struct.Struct("<IB")
+_record_pose = struct.Struct("<IB6f90x")  # id, state, x, y, z, pitch, yaw, roll; motion and detail follow
 
 
 class WorldSnapshot(msgspec.Struct, frozen=True):
@@ -152,7 +152,11 @@ class WorldSnapshot(msgspec.Struct, frozen=True):
     episode_id: int
     delta_s: float
     map_changed: bool
-    actor_ids: tuple[int, ...]
+    poses: dict[int, Transform]  # of every actor, by id
+
+    @property
+    def actor_ids(self) -> tuple[int, ...]:
+        return tuple(self.poses)
 
 
 def episode_header(episode_id: int, platform_time_s: float, delta_s: float, state: int) -> bytes:
@@ -173,13 +177,14 @@ def read_world_snapshot(payload: bytes) -> WorldSnapshot:
         episode_id=episode_id,
         delta_s=delta_s,
         map_changed=bool(state & SimulationState.MAP_CHANGE),
-        actor_ids=tuple(_ids(payload)),
+        poses=dict(_poses(payload)),
     )
 
 
-def _ids(payload: bytes) -> Iterator[int]:
-    for offset in range(HEADER_BYTES + EPISODE_BYTES, len(payload), RECORD_BYTES):
-        yield _record_head.unpack_from(payload, offset)[0]
+def _poses(payload: bytes) -> Iterator[tuple[int, Transform]]:
+    for record in _record_pose.iter_unpack(memoryview(payload)[HEADER_BYTES + EPISODE_BYTES :]):
+        actor_id, _state, x, y, z, pitch, yaw, roll = record
+        yield actor_id, Transform(Vector3D(x, y, z), Rotation(pitch, yaw, roll))
 
 
 # --- sensors' bodies -------------------------------------------------------------------------------

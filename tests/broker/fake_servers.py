@@ -14,13 +14,23 @@ from tests.broker.slots import status
 
 
 class FakeServers:
-    """What the broker needs of a fleet. `ended` lists (slot, lease_id) in the order of the ends."""
+    """What the broker needs of a fleet. `ended` and `scrubbed` list (slot, lease_id) in order."""
 
-    def __init__(self, size: int, *, load_s: float = 1.0, restart_s: float = 1.0, answer_s: float = 0.0):
+    def __init__(
+        self,
+        size: int,
+        *,
+        load_s: float = 1.0,
+        restart_s: float = 1.0,
+        scrub_s: float = 0.02,
+        answer_s: float = 0.0,
+    ):
         self.changes = Changes()
         self.ended: list[tuple[int, str]] = []
+        self.scrubbed: list[tuple[int, str]] = []
         self.grants_of: dict[int, list[str]] = {slot: [] for slot in range(size)}
-        self._load_s, self._restart_s, self._answer_s = load_s, restart_s, answer_s
+        self._load_s, self._restart_s = load_s, restart_s
+        self._scrub_s, self._answer_s = scrub_s, answer_s
         self._slots = {slot: status(slot) for slot in range(size)}
         self._nursery: trio.Nursery | None = None
 
@@ -50,6 +60,13 @@ class FakeServers:
         self.show(slot, state="STARTING")
         self._later(self._load_s, lambda: self.show(slot, state="READY", map=map))
         return True
+
+    async def release(self, slot: int, lease_id: str, reason: str) -> None:
+        await trio.sleep(self._answer_s)
+        if self._slots[slot].lease_id == lease_id:
+            self.scrubbed.append((slot, lease_id))
+            self.show(slot, state="SCRUBBING")
+            self._later(self._scrub_s, lambda: self._was_scrubbed(slot))
 
     async def end(self, slot: int, lease_id: str, reason: str) -> None:
         await trio.sleep(self._answer_s)
@@ -86,6 +103,10 @@ class FakeServers:
             before, state=state, map=map or before.map, lease_id=lease_id, reason=reason or before.reason
         )
         self.changes.mark()
+
+    def _was_scrubbed(self, slot: int) -> None:
+        if self._slots[slot].state == "SCRUBBING":
+            self.show(slot, state="READY")
 
     def _restarted(self, slot: int, incarnation: int) -> None:
         self._slots[slot] = status(slot, incarnation=incarnation)

@@ -111,7 +111,7 @@ async def test_a_renewed_lease_lives_on(tmp_path: Path) -> None:
 
 
 @simulated
-async def test_a_waiting_request_gets_the_server_that_was_released_in_its_next_incarnation(
+async def test_a_waiting_request_gets_the_server_that_was_released_once_it_is_scrubbed(
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path, size=1) as bench:
@@ -121,7 +121,8 @@ async def test_a_waiting_request_gets_the_server_that_was_released_in_its_next_i
             async def wait_for_it() -> None:
                 second = await bench.granted(wait_s=10.0)
                 assert second.token > first.token
-                assert second.rpc_port != first.rpc_port
+                assert second.rpc_port == first.rpc_port
+                assert bench.servers.scrubbed == [(0, first.lease_id)]
 
             nursery.start_soon(wait_for_it)
             await trio.sleep(3.0)

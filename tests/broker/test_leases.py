@@ -7,7 +7,7 @@ import math
 import msgspec
 import pytest
 
-from carlad.broker.effects import Answer, Claim, Effect, End, Load, Tell
+from carlad.broker.effects import Answer, Claim, Effect, End, Load, Scrub, Tell
 from carlad.broker.leases import LOADS_MAX, WAITING_MAX, LeaseTable, Terms
 from carlad.messages import (
     Granted,
@@ -167,14 +167,13 @@ def test_a_renewal_at_the_very_end_comes_too_late() -> None:
     assert code(fleet.ask(Renew(lease_id=lease.lease_id))) == "no-such-lease"
 
 
-def test_a_released_server_is_ended_before_it_can_be_leased_again() -> None:
+def test_a_released_server_is_scrubbed_before_it_can_be_leased_again() -> None:
     fleet = Fleet(status(0))
     lease = fleet.granted("a")
     assert isinstance(fleet.ask(Release(lease_id=lease.lease_id)), Released)
-    assert isinstance(fleet.ordered[0], End)
+    assert isinstance(fleet.ordered[0], Scrub)
     fleet.acquire("b", wait_s=100.0)
-    fleet.show(0, state="STOPPING", lease_id=None)
-    fleet.show(0, state="STARTING", incarnation=2)
+    fleet.show(0, state="SCRUBBING", lease_id=None)
     assert "b" not in fleet.answers
     fleet.show(0, state="READY")
     assert isinstance(fleet.answers["b"], Granted)
@@ -301,7 +300,7 @@ def test_a_server_that_came_back_with_another_map_before_the_claim_is_not_grante
     fleet.show(0, map="Town01", incarnation=2)
     fleet.do([claim])
     assert "a" not in fleet.answers
-    assert [type(e) for e in fleet.ordered] == [End]
+    assert [type(e) for e in fleet.ordered] == [Scrub]
 
 
 def test_nothing_is_granted_while_the_journal_cannot_be_written() -> None:
@@ -325,7 +324,7 @@ def test_a_lease_whose_request_is_withdrawn_is_released() -> None:
     fleet = Fleet(status(0))
     fleet.granted("a")
     fleet.ask(Withdraw(request_id="a"))
-    assert [type(e) for e in fleet.ordered] == [End]
+    assert [type(e) for e in fleet.ordered] == [Scrub]
     assert fleet.table.leases(0.0) == ()
 
 
@@ -335,7 +334,7 @@ def test_a_request_that_is_withdrawn_while_its_server_is_claimed_costs_only_that
     assert isinstance(claim, Claim)
     fleet.ask(Withdraw(request_id="a"))
     fleet.do([claim])
-    assert [type(e) for e in fleet.ordered] == [End]
+    assert [type(e) for e in fleet.ordered] == [Scrub]
     assert fleet.table.leases(0.0) == ()
 
 

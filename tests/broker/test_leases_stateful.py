@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from carlad.broker.effects import Answer, Claim, Effect, End, Load, Tell
+from carlad.broker.effects import Answer, Claim, Effect, End, Load, Scrub, Tell
 from carlad.broker.leases import LeaseTable, Terms
 from carlad.messages import Granted, Refused, Release, Renew, Renewed, ReplyBody, Withdraw
 from tests.broker.slots import acquire, status
@@ -24,7 +24,7 @@ from tests.broker.slots import acquire, status
 MAPS = frozenset({"Town01", "Town02"})
 TTL_MAX_S = 60.0
 
-Order = Claim | Load | End
+Order = Claim | Load | Scrub | End
 ttls = st.sampled_from([0.5, 3.0, 10.0, TTL_MAX_S])
 
 
@@ -56,7 +56,7 @@ class LeaseHistories(RuleBasedStateMachine):
                     assert effect.token > self.token, "tokens only grow"
                     self.token = effect.token
                     self.orders.append(effect)
-                case Load() | End():
+                case Load() | Scrub() | End():
                     self.orders.append(effect)
                 case Tell(event, _slot, lease_id):
                     self.hear(event, lease_id)
@@ -78,7 +78,9 @@ class LeaseHistories(RuleBasedStateMachine):
         assert wanted in (None, granted.map)
         assert granted.lease_id not in self.live
         assert all(slot != granted.slot for slot, _ in self.live.values()), "one live lease a server"
-        assert shown.incarnation not in self.fenced[granted.slot], "nobody gets a server that was held"
+        assert shown.incarnation not in self.fenced[granted.slot], (
+            "nobody gets a server that was held and not scrubbed"
+        )
         self.fenced[granted.slot].add(shown.incarnation)
         self.live[granted.lease_id] = (granted.slot, self.now_s + granted.ttl_s)
 
@@ -175,6 +177,11 @@ class LeaseHistories(RuleBasedStateMachine):
                     self.loading[slot] = map
                     self.show(slot, state="STARTING")
                 self.perform(self.table.load_began(slot, began, self.now_s))
+            case Scrub(slot, lease_id, _reason):
+                assert lease_id not in self.live, "who holds a server keeps it"
+                if shown.lease_id == lease_id:
+                    self.fenced[slot].add(shown.incarnation)
+                    self.show(slot, state="SCRUBBING", lease_id=None)
             case End(slot, lease_id, _reason):
                 assert lease_id not in self.live, "who holds a server keeps it"
                 if shown.lease_id == lease_id:
@@ -193,6 +200,9 @@ class LeaseHistories(RuleBasedStateMachine):
         for slot, shown in self.slots.items():
             if slot in self.loading:
                 self.slots[slot] = msgspec.structs.replace(shown, state="READY", map=self.loading.pop(slot))
+            elif shown.state == "SCRUBBING":
+                self.fenced[slot].discard(shown.incarnation)
+                self.slots[slot] = msgspec.structs.replace(shown, state="READY")
             elif shown.state in ("BACKOFF", "STOPPING"):
                 self.slots[slot] = status(slot, incarnation=shown.incarnation + 1)
         self.look()

@@ -16,7 +16,8 @@ import time
 
 from carlad.wire import CARLA_VERSION
 from carlad.wire import types as t
-from carlad.wire.msgpackrpc import RequestReader, answer, refuse, unknown_call
+from carlad.wire.calls import CALLS
+from carlad.wire.msgpackrpc import RequestReader, answer, answer_bare, refuse, unknown_call
 from carlad.wire.sensors import SensorType, episode_header, header
 from carlad.wire.streaming import WORLD_STREAM, Token, frame_prefix
 
@@ -31,18 +32,40 @@ class World:
         self.map = options.map
         self.episode_id = 1
         self.loading_until = 0.0
+        self.settings = t.EpisodeSettings(synchronous_mode=options.synchronous)
+        self.frame = 1
+        self.ticked = asyncio.Event()
+
+    def tick(self) -> int:
+        self.frame += not self.options.frozen
+        self.ticked.set()
+        self.ticked = asyncio.Event()
+        return self.frame
+
+    def set_settings(self, settings: t.EpisodeSettings) -> int:
+        self.settings = settings
+        return self.frame
 
     def result(self, name: str, arguments: tuple) -> object:
         while time.monotonic() < self.loading_until and name not in ("version", "get_available_maps"):
             pass  # the game thread works
         token = Token(WORLD_STREAM, self.streaming_port).encode()
+        if name == "tick_cue":
+            return self.tick()
+        if name == "set_episode_settings":
+            return self.set_settings(*arguments)
+        if not CALLS[name].waits or name in ("reset_all_traffic_lights",):
+            return None
         results = {
             "version": self.options.version,
             "get_available_maps": ["Carla/Maps/Town01", "Carla/Maps/Town02"],
             "get_episode_info": t.EpisodeInfo(self.episode_id, t.TokenBox(token)),
             "get_sensor_token": t.TokenBox(token),
-            "get_episode_settings": t.EpisodeSettings(synchronous_mode=self.options.synchronous),
+            "get_episode_settings": self.settings,
             "get_map_info": t.MapInfo(f"Carla/Maps/{self.map}", []),
+            "get_weather_parameters": t.WeatherParameters(),
+            "get_imui_gravity": 9.81,
+            "is_traffic_manager_running": False,
         }
         return results[name]
 
@@ -63,8 +86,6 @@ async def serve_rpc(world: World, reader: asyncio.StreamReader, writer: asyncio.
 
 
 def respond(world: World, request) -> bytes:
-    from carlad.wire.calls import CALLS
-
     if request.name not in CALLS:
         return unknown_call(request.msgid, request.name, 0)
     arguments = CALLS[request.name].decode_arguments(request.arguments)
@@ -73,22 +94,31 @@ def respond(world: World, request) -> bytes:
             return refuse(request.msgid, f"Map '{arguments[0]}' not found", void=True)
         world.load(arguments[0])
         return answer(request.msgid, None)
+    if request.name == "apply_batch":
+        return answer_bare(request.msgid, [])
     return answer(request.msgid, world.result(request.name, arguments))
 
 
 async def serve_stream(world: World, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readexactly(4)
-    frame = 1
     try:
-        while True:
-            payload = header(SensorType.WORLD_OBSERVER, frame, frame * TICK_S, None)
+        while not reader.at_eof():
+            payload = header(SensorType.WORLD_OBSERVER, world.frame, world.frame * TICK_S, None)
             payload += episode_header(world.episode_id, 0.0, TICK_S, 0)
             writer.write(frame_prefix(len(payload)) + payload)
             await writer.drain()
-            await asyncio.sleep(TICK_S)
-            frame += not world.options.frozen
+            await world.ticked.wait()
     except ConnectionError:
-        writer.close()
+        pass
+    writer.close()
+
+
+async def tick(world: World) -> None:
+    """The clock of asynchronous mode."""
+    while True:
+        await asyncio.sleep(TICK_S)
+        if not world.settings.synchronous_mode:
+            world.tick()
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -96,7 +126,7 @@ async def serve(options: argparse.Namespace) -> None:
     await asyncio.start_server(lambda r, w: serve_rpc(world, r, w), options.host, world.rpc_port)
     await asyncio.start_server(lambda r, w: serve_stream(world, r, w), options.host, world.streaming_port)
     print("ready", world.rpc_port, world.streaming_port, flush=True)
-    await asyncio.Event().wait()
+    await tick(world)
 
 
 def fork_like_a_launcher() -> None:

@@ -1,0 +1,211 @@
+"""Makes a server that was given back what it was when it became READY, without restarting it.
+
+CARLA knows no users: whoever has a connection may command. So a scrub waits until nobody but us is
+connected, puts everything back, verifies it by looking, and counts only if nobody came meanwhile. The
+world stands in synchronous mode for so long, which makes it quick: a look costs a tick, not a wait for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+import trio
+
+from carlad.errors import ServerError
+from carlad.fleet.baseline import Baseline, difference, in_order_of_destruction, record
+from carlad.fleet.connections import Connection, Connections, describe, look
+from carlad.fleet.ports import Ports, can_bind, describe_listener
+from carlad.fleet.probe import HOST, load
+from carlad.rpc import RpcClient, WorldObserver, connect, observe_world
+from carlad.wire import types as t
+from carlad.wire.commands import ApplyTransform, DestroyActor, encode_command
+from carlad.wire.errors import CallError
+from carlad.wire.sensors import WorldSnapshot
+from carlad.wire.streaming import WORLD_STREAM
+
+MAX_S = 2.0  # what takes longer is quicker replaced
+LINGER_MAX_S = 1.0  # for whoever gave the server back to close his connections
+# There is no event for what other processes' sockets do.
+_LOOK_AGAIN_S = 0.01
+# Of looks until destroyed actors have gone: CARLA takes them out of the world a tick later.
+_LOOKS_MAX = 10
+# A subscription is answered by another thread than the tick: the first tick may come too early for it.
+_FIRST_SNAPSHOT_S = 0.1
+# Where the official client puts its Traffic Manager if nobody says otherwise, and scripts that count on.
+_DEFAULT_TRAFFIC_MANAGERS = tuple(range(8000, 8010))
+_TICK_S = 0.05
+
+
+class UncleanError(ServerError):
+    """The server is well, but it was not possible to make it as it was."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a server is: its ports, and a process in its network namespace."""
+
+    ports: Ports
+    pid: int
+
+    @property
+    def taken(self) -> tuple[int, ...]:
+        """The ports that the server listens on."""
+        return (self.ports.rpc, self.ports.streaming, self.ports.secondary)
+
+    @property
+    def traffic_managers(self) -> tuple[int, ...]:
+        return (self.ports.traffic_manager, *_DEFAULT_TRAFFIC_MANAGERS)
+
+
+async def baseline_of(place: Place, map: str) -> Baseline:
+    """Of a server that was just found to be fit. Raises ServerError."""
+    try:
+        async with connect(HOST, place.ports.rpc) as rpc:
+            async with observe_world(HOST, place.ports.streaming) as world:
+                snapshot = await world.snapshot()
+            return await record(rpc, snapshot, map)
+    except CallError as error:
+        raise ServerError(f"cannot record what its world is like: {error}") from error
+
+
+async def scrub(place: Place, baseline: Baseline, load_max_s: float) -> Baseline:
+    """Returns when the server is as `baseline` says and nobody else is connected.
+
+    A world that the holder loaded is a new one, whose beginning nobody recorded: the map of the baseline
+    is loaded anew, for `load_max_s` at most, and the baseline of that world is returned.
+    Raises UncleanError, and ServerError where the server does not do what it should.
+    """
+    linger_until_s = trio.current_time() + LINGER_MAX_S
+    try:
+        with trio.fail_after(MAX_S) as limit:
+            while True:
+                before = await _alone(place, linger_until_s)
+                async with (
+                    connect(HOST, place.ports.rpc) as rpc,
+                    observe_world(HOST, place.ports.streaming) as world,
+                ):
+                    own_ports = rpc.local_port, world.local_port
+                    if (await rpc.call("get_episode_info")).episode_id != baseline.episode_id:
+                        limit.deadline += load_max_s
+                        await load(rpc, baseline.map, load_max_s)
+                        baseline = await record(rpc, await _first_snapshot(rpc, world), baseline.map)
+                    await _restore(rpc, world, place, baseline)
+                came = (await _look(place)).since(before, own_ports)
+                if not came:
+                    return baseline
+                if trio.current_time() > linger_until_s:
+                    raise UncleanError(await _still_connected(came))
+    except trio.TooSlowError:
+        raise UncleanError(f"it took longer than {MAX_S:g} s") from None
+    except CallError as error:
+        raise UncleanError(f"it refuses: {error}") from error
+
+
+# --- nobody else is there
+
+
+async def _alone(place: Place, until_s: float) -> Connections:
+    """The look at which nobody was connected. Raises UncleanError where somebody is until then."""
+    while True:
+        seen = await _look(place)
+        busy = None if can_bind(HOST, place.ports.traffic_manager) else place.ports.traffic_manager
+        if not (seen.live or seen.left or busy):
+            return seen
+        if trio.current_time() > until_s:
+            if busy:
+                raise UncleanError(f"a Traffic Manager still has port {busy}: {describe_listener(busy)}")
+            raise UncleanError(await _still_connected(seen.live | seen.left))
+        await trio.sleep(_LOOK_AGAIN_S)
+
+
+async def _look(place: Place) -> Connections:
+    return await trio.to_thread.run_sync(look, place.pid, place.taken)
+
+
+async def _still_connected(connections: Collection[Connection]) -> str:
+    one = min(connections, key=lambda connection: connection.peer_port)
+    who = await trio.to_thread.run_sync(describe, one)
+    return f"{who} is still connected to port {one.port}"
+
+
+# --- everything is put back
+
+
+async def _restore(rpc: RpcClient, world: WorldObserver, place: Place, baseline: Baseline) -> None:
+    """Raises UncleanError."""
+    await rpc.call("set_episode_settings", _standing_still(baseline.settings))
+    await _put_back(rpc, place, baseline, await _first_snapshot(rpc, world))
+    await _verify_world(rpc, world, baseline)
+    await rpc.call("set_episode_settings", baseline.settings)
+    await _verify_values(rpc, place, baseline)
+
+
+def _standing_still(settings: t.EpisodeSettings) -> t.EpisodeSettings:
+    return msgspec.structs.replace(settings, synchronous_mode=True, fixed_delta_seconds=(True, _TICK_S))
+
+
+async def _put_back(rpc: RpcClient, place: Place, baseline: Baseline, now: WorldSnapshot) -> None:
+    """One round for all that is known, so that a server that serves calls once in a tick takes one."""
+    found = difference(baseline, now)
+    extra = await rpc.call("get_actors_by_id", list(found.extra)) if found.extra else []
+    commands: list[t.Wire] = [DestroyActor(actor) for actor in in_order_of_destruction(extra)]
+    commands += [ApplyTransform(actor, baseline.poses[actor]) for actor in found.moved]
+    await rpc.calls(
+        ("stop_recorder",),
+        ("stop_replayer", False),
+        ("set_replayer_time_factor", 1.0),
+        ("set_replayer_ignore_hero", False),
+        ("set_replayer_ignore_spectator", True),
+        ("apply_batch", [encode_command(command) for command in commands], False),
+        ("freeze_all_traffic_lights", False),
+        ("reset_all_traffic_lights",),
+        ("set_weather_parameters", baseline.weather),
+        ("set_imui_gravity", baseline.gravity_mps2),
+        ("clear_debug_shape",),
+        ("clear_debug_string",),
+        *(("destroy_traffic_manager", port) for port in place.traffic_managers),
+    )
+
+
+# --- and looked at
+
+
+async def _first_snapshot(rpc: RpcClient, world: WorldObserver) -> WorldSnapshot:
+    await world.subscribe()
+    await rpc.call("get_sensor_token", WORLD_STREAM)
+    while True:
+        with trio.move_on_after(_FIRST_SNAPSHOT_S):
+            return await _tick(rpc, world)
+
+
+async def _tick(rpc: RpcClient, world: WorldObserver) -> WorldSnapshot:
+    frame = await rpc.call("tick_cue")
+    while (snapshot := await world.snapshot()).frame < frame:
+        pass
+    return snapshot
+
+
+async def _verify_world(rpc: RpcClient, world: WorldObserver, baseline: Baseline) -> None:
+    for _ in range(_LOOKS_MAX):
+        left = str(difference(baseline, await _tick(rpc, world)))
+        if not left:
+            return
+    raise UncleanError(left)
+
+
+async def _verify_values(rpc: RpcClient, place: Place, baseline: Baseline) -> None:
+    settings, weather, gravity_mps2, *running = await rpc.calls(
+        ("get_episode_settings",),
+        ("get_weather_parameters",),
+        ("get_imui_gravity",),
+        *(("is_traffic_manager_running", port) for port in place.traffic_managers),
+    )
+    for what, now, before in (
+        ("settings", settings, baseline.settings),
+        ("weather", weather, baseline.weather),
+        ("gravity", gravity_mps2, baseline.gravity_mps2),
+    ):
+        if now != before:
+            raise UncleanError(f"its {what} stay {now}")
+    if any(running):
+        raise UncleanError("it does not forget its Traffic Managers")
