@@ -32,7 +32,7 @@ log = get_logger(__name__)
 
 _MAILBOX_CAPACITY = 64
 # A crash closes connections before its shim can report it, and is the better reason.
-_CRASH_SPEAKS_FIRST_S = 0.1
+_CRASH_SPEAKS_FIRST_S = 0.3
 _RUNNING = (State.STARTING, State.READY, State.LEASED, State.SCRUBBING)
 
 
