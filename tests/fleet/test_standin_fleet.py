@@ -9,6 +9,7 @@ import pytest
 
 from carlad.rpc import connect, observe_world
 from carlad.wire import types as t
+from carlad.wire.streaming import WORLD_STREAM
 from tests.fleet.processes import is_running, parent_of
 
 
@@ -61,6 +62,7 @@ async def what_is_there(status):
         observe_world("127.0.0.1", status.streaming_port) as observer,
     ):
         await observer.subscribe()
+        await rpc.call("get_sensor_token", WORLD_STREAM)  # the next tick waits for the subscription
         settings, weather = await rpc.calls(("get_episode_settings",), ("get_weather_parameters",))
         await rpc.call("tick_cue")
         return settings, weather, (await observer.snapshot()).actor_ids
