@@ -67,7 +67,6 @@ class Vehicle(Actor):
         self.sticky = self.values.get("sticky_control", "true") == "true"
         self.told = False  # how to drive, since the last tick
         self.simulated = True  # whether physics move it
-        self.cell: tuple[int, int, int] | None = None  # of the ground, where it was last looked at
         self.ground: Ground | None = None
         self.limit_kmh = 0.0  # of the road
         self._physics = physics.default_control(semantic_tag, mass_kg, self.chassis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
-from math import cos, floor, radians, sin, tan
+from math import cos, radians, sin, tan
 
 import carla
 import numpy as np
@@ -16,6 +16,7 @@ from carlad.standin.collisions import Collision
 from carlad.standin.errors import NO_PARENT, NOT_FOUND, NOTHING_TO_DESTROY, SPAWN_COLLISION, ActorError
 from carlad.standin.geometry import compose
 from carlad.standin.making import Maker
+from carlad.standin.motion import columns as c
 from carlad.standin.motion.kernels import kernels
 from carlad.standin.records import Segment
 from carlad.standin.towns import Town
@@ -28,9 +29,10 @@ from carlad.wire.errors import CallError
 
 TOMBSTONES_MAX = 2000
 SPECTATOR_POSE = t.Transform(t.Vector3D(0.0, 0.0, 20.0), t.Rotation(-30.0, 0.0, 0.0))
-_GROUND_LOOKUPS_EVERY = 4  # each vehicle looks down once in so many ticks: 3 m at 50 km/h and 20 Hz
 _CELL_M = 4.0  # the ground is looked up once for each square of this size, ...
 _LEVEL_M = 3.0  # ... and each level: roads lead over each other
+_CELL_SIZE = np.array((_CELL_M, _CELL_M, _LEVEL_M))
+_CELL = slice(c.CELL, c.CELLS_END)
 _VERGE_M = 5.0  # so far beside a lane the ground slopes with it; farther off it is flat
 _CELLS_MAX = 100_000
 
@@ -73,7 +75,6 @@ class World:
         self._triggers = FrictionTriggers()
         self._attached: list[Actor] = []
         self._at_lights = 0  # vehicles that the records show before a light
-        self._tick = 0
         self._cell = lru_cache(_CELLS_MAX)(self._cell_at)
         self.spectator = maker.spectator(SPECTATOR_POSE)
         self._admit(self.spectator, SPECTATOR_POSE)
@@ -219,7 +220,6 @@ class World:
 
     def step(self, delta_s: float, substeps: int) -> None:
         """Move the world on by one tick and bring the records up to date."""
-        self._tick += 1
         self.lights.step(delta_s)
         if len(self.vehicles):
             self._triggers.step(self.vehicles)
@@ -269,16 +269,14 @@ class World:
             records["has_traffic_light"][:n] = at_light
             records["traffic_light_id"][:n] = np.where(at_light, ids, 0)
             records["traffic_light_state"][:n] = np.where(at_light, states, t.TrafficLightState.GREEN)
-        for vehicle in vehicles.all[self._tick % _GROUND_LOOKUPS_EVERY :: _GROUND_LOOKUPS_EVERY]:
-            self._look_down(vehicle)
+        cells = np.floor(vehicles.state[:n, :3] / _CELL_SIZE)
+        for row in np.flatnonzero((cells != vehicles.state[:n, _CELL]).any(axis=1)).tolist():
+            self._look_down(vehicles.all[row])
 
     def _look_down(self, vehicle: Vehicle) -> None:
-        x, y, z = vehicle.state[:3].tolist()
-        cell = floor(x / _CELL_M), floor(y / _CELL_M), floor(z / _LEVEL_M)
-        if cell == vehicle.cell:
-            return
-        vehicle.cell = cell
-        ground, limit_kmh = self._cell(*cell)
+        cell = np.floor(vehicle.state[:3] / _CELL_SIZE)
+        vehicle.state[_CELL] = cell
+        ground, limit_kmh = self._cell(*map(int, cell.tolist()))
         vehicle.stand_on(ground)
         self.vehicles.limit_speed(vehicle, limit_kmh)
 

@@ -42,3 +42,28 @@ def test_the_same_drive_twice_gives_equal_records() -> None:
     first, second = drive(), drive()
     assert len(set(first)) == TICKS
     assert first == second
+
+
+def climb(world: carla.World, frames_before: int) -> list[float]:
+    """Heights of a car that is pushed uphill, in an episode that has run for a while."""
+    for _ in range(frames_before):
+        world.tick()
+    hill = next(point for point in world.get_map().get_spawn_points() if point.rotation.pitch > 2.0)
+    vehicle = world.spawn_actor(world.get_blueprint_library().find("vehicle.tesla.model3"), hill)
+    vehicle.enable_constant_velocity(carla.Vector3D(x=20.0))
+    heights = []
+    for _ in range(20):
+        world.tick()
+        heights.append(vehicle.get_location().z)
+    vehicle.destroy()
+    return heights
+
+
+def test_a_drive_is_the_same_however_long_the_episode_has_run(
+    client: carla.Client, world: carla.World
+) -> None:
+    hilly = client.load_world("Town03", False)
+    heights = [climb(hilly, frames_before) for frames_before in range(4)]
+    client.load_world("Town01", False)
+    assert heights[0][-1] > heights[0][0] + 0.5
+    assert heights[1:] == heights[:1] * 3

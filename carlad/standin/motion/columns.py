@@ -30,7 +30,9 @@ HELD, HELD_X, HELD_Y = 39, 40, 41
 # The ground below: height = GROUND + SLOPE_X * x + SLOPE_Y * y.
 GROUND, SLOPE_X, SLOPE_Y = 42, 43, 44
 SIMULATED, GRAVITY = 45, 46  # whether physics move it; m/s^2
-STATE = 47
+# Of the grid of world.py: the cell in which the ground was looked up last.
+CELL, CELLS_END = 47, 50
+STATE = 50
 
 # --- car: what a physics control says, see physics.py ------------------------------------------------
 MASS, INERTIA = 0, 1
