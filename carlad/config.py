@@ -18,6 +18,7 @@ from carlad import toml
 from carlad.errors import ConfigError
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Limit = Annotated[float, msgspec.Meta(ge=0)]  # seconds; 0: none
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 # Linux's socket paths end at 107 bytes; ".notices" is appended to the control socket's.
@@ -68,6 +69,11 @@ class DockerSection(Section, frozen=True):
 class LeaseSection(Section, frozen=True):
     ttl_s: Seconds = 30.0  # a holder on another machine that dies costs its server for this long
     ttl_max_s: Seconds = 3600.0
+    max_s: Limit = 0.0  # however often it is renewed
+    idle_max_s: Limit = 0.0  # without any connection to the server
+    head_start_s: Seconds = 60.0  # of one step of priority: at most nine minutes before any other
+    quota: Annotated[int, msgspec.Meta(ge=0)] = 0  # servers that one user may have at once; 0: no limit
+    quotas: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = {}  # by user, instead of `quota`
 
 
 class ProbeSection(Section, frozen=True):

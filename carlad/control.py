@@ -10,7 +10,7 @@ import trio
 
 from carlad import reload
 from carlad.broker.broker import Broker
-from carlad.broker.leases import Terms
+from carlad.broker.terms import Quota, Terms
 from carlad.config import Config, check
 from carlad.errors import ConfigError
 from carlad.fleet.fleet import Fleet
@@ -102,5 +102,13 @@ class Control:
 
 def terms(config: Config) -> Terms:
     """Under which servers are leased."""
-    leases_max = config.fleet.size - config.fleet.spares
-    return Terms(ttl_s=config.lease.ttl_s, ttl_max_s=config.lease.ttl_max_s, leases_max=leases_max)
+    lease = config.lease
+    return Terms(
+        ttl_s=lease.ttl_s,
+        ttl_max_s=lease.ttl_max_s,
+        spares=config.fleet.spares,
+        lease_max_s=lease.max_s or None,
+        idle_max_s=lease.idle_max_s or None,
+        head_start_s=lease.head_start_s,
+        quota=Quota(leases_max=lease.quota or None, users=lease.quotas),
+    )

@@ -80,10 +80,10 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
         desk = Desk(broker, fleet, notices, Operator(fleet, control), config.probe.load_max_s)
         async with trio.open_nursery() as nursery:
             await nursery.start(control.obey_signals)
-            nursery.start_soon(supervise, broker.run, _UNIT_POLICY, "broker")
             nursery.start_soon(supervise, Router(requests, desk).run, _UNIT_POLICY, "router")
             async with trio.open_nursery() as servers:
                 await servers.start(fleet.run)
+                nursery.start_soon(supervise, broker.run, _UNIT_POLICY, "broker")  # it knows the slots now
                 servers.start_soon(manager.watch, partial(_ping, broker, fleet), partial(_say, broker, fleet))
                 manager.ready()
                 notices.publish("daemon.started")

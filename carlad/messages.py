@@ -20,6 +20,7 @@ PROTOCOL_VERSION = 1
 REQUEST_BYTES_MAX = 64 << 10
 LOG_LINES_MAX = 10_000
 WAIT_MAX_S = 86_400.0
+PRIORITY_MAX = 9
 
 # Everything that the daemon keeps of a request has a limit.
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -57,13 +58,17 @@ class StatusQuery(Message, frozen=True, tag=True):
 class Acquire(Message, frozen=True, tag=True):
     """Answered with `Granted` or `Refused`, and before that with `Queued` where it has to wait.
 
-    `map` None: any. `wait_s`: how long to queue for a server; a map's loading comes on top.
+    `map` None: any. `wait_s`: how long to queue for a server; a map's loading comes on top. `priority`: 0
+    for most; each step is a head start in the queue. `replace`: if the server is lost, the holder wants
+    another one with the same map and settings, which `ReplacementQuery` then answers with.
     """
 
     holder: Holder
     map: Name | None = None
     ttl_s: float | None = None
     wait_s: float = 0.0
+    priority: Annotated[int, msgspec.Meta(ge=0, le=PRIORITY_MAX)] = 0
+    replace: bool = False
 
 
 class Renew(Message, frozen=True, tag=True):
@@ -86,6 +91,14 @@ class Withdraw(Message, frozen=True, tag=True):
     released. Answered with `Withdrawn`, whatever there was."""
 
     request_id: Name
+
+
+class ReplacementQuery(Message, frozen=True, tag=True):
+    """What came of a lease. Answered with `Granted`: of itself while it lives, or of its replacement as soon
+    as there is one, with `Queued` before; or with `Refused` where it ended and is not replaced."""
+
+    lease_id: Name
+    token: int | None = None
 
 
 class LogsQuery(Message, frozen=True, tag=True):
@@ -149,7 +162,8 @@ class Reload(Message, frozen=True, tag=True):
 
 
 OperatorRequest = Drain | Undrain | Restart | Quarantine | Scale | Shutdown | Reload
-RequestBody = StatusQuery | Acquire | Renew | Release | Withdraw | LogsQuery | EventsQuery | OperatorRequest
+LeaseRequest = Acquire | Renew | Release | Withdraw | ReplacementQuery
+RequestBody = StatusQuery | LeaseRequest | LogsQuery | EventsQuery | OperatorRequest
 
 
 class Request(Message, frozen=True):
@@ -165,6 +179,7 @@ RefusalCode = Literal[
     "bad-ttl",  # not in (0, lease.ttl_max_s]
     "unknown-map",  # no server of the fleet has that map
     "waited-in-vain",  # no server came free within wait_s
+    "over-quota",  # the user has as many servers as one may have
     "no-such-lease",  # ended, or never was
     "stale-token",  # the lease has another fencing token
     "no-such-slot",
@@ -183,15 +198,19 @@ class Refused(Message, frozen=True, tag=True):
 
 
 class Queued(Message, frozen=True, tag=True):
-    """Not the answer yet. `position` 1 is next; 0: a server is reserved and loads `loading`."""
+    """Not the answer yet. `position` 1 is next; 0: a server is reserved and loads `loading`.
+
+    `expected_wait_s`: judged by how long servers were held of late; None where nothing is known yet.
+    """
 
     position: int
     waiting: int
     loading: str | None = None
+    expected_wait_s: float | None = None
 
 
 class Granted(Message, frozen=True, tag=True):
-    """A server, exclusively, for `ttl_s` from now and from each renewal."""
+    """A server, exclusively, for `ttl_s` from now and from each renewal, and no longer than `ends_in_s`."""
 
     lease_id: str
     token: int
@@ -202,12 +221,16 @@ class Granted(Message, frozen=True, tag=True):
     traffic_manager_port: int
     map: str
     ttl_s: float
+    ends_in_s: float | None = None
 
 
 class Renewed(Message, frozen=True, tag=True):
+    """`ends_in_s` None: it may be renewed for ever."""
+
     lease_id: str
     token: int
     ttl_s: float
+    ends_in_s: float | None = None
 
 
 class Released(Message, frozen=True, tag=True):

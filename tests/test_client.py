@@ -195,7 +195,7 @@ def test_a_request_waits_for_a_server_and_is_told_how_it_stands(shared: FakeDaem
         with carlad.lease(wait_s=10.0, endpoint=shared.endpoint, on_queued=standings.append) as third:
             assert third.token > second.token
             assert third.rpc_port == second.rpc_port  # scrubbed, not restarted
-    assert standings[0] == Queued(position=1, waiting=1)
+    assert (standings[0].position, standings[0].waiting) == (1, 1)
 
 
 def test_a_request_that_waits_in_vain_says_so(daemon: FakeDaemon) -> None:

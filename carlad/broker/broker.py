@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import msgspec
 import trio
 
+from carlad.broker import refusals
+from carlad.broker.clock import Clock, boot_clock
 from carlad.broker.deaths import Deaths
 from carlad.broker.effects import Answer, Claim, Effect, End, Load, Scrub, Tell
 from carlad.broker.holder import GoneError, Peer, Process, identified
-from carlad.broker.leases import LeaseTable, Terms
-from carlad.journal import Journal, JournalError
+from carlad.broker.leases import LeaseTable
+from carlad.broker.ledger import restore
+from carlad.broker.pending import Pending
+from carlad.broker.terms import Terms
+from carlad.broker.writer import Writer
+from carlad.journal import Journal
 from carlad.log import get_logger
 from carlad.messages import (
     Acquire,
+    LeaseRequest,
     LeaseStatus,
     Queued,
+    Refused,
     Release,
     Renew,
-    ReplyBody,
+    ReplacementQuery,
     SlotStatus,
     Withdraw,
 )
@@ -30,6 +37,9 @@ from carlad.runtime import Changes, Mailbox, NoAnswerError
 log = get_logger(__name__)
 
 _INBOX_SIZE = 64  # requests of clients that wait for the broker's next turn; the gateway bounds them
+# Timers stand still while the machine is suspended, and the leases' clock does not: what ended meanwhile is
+# ended so much later at most.
+_SLEEP_MAX_S = 1.0
 
 
 class Servers(Protocol):
@@ -38,7 +48,7 @@ class Servers(Protocol):
     changes: Changes
 
     def statuses(self) -> tuple[SlotStatus, ...]: ...
-    def maps(self) -> frozenset[str]: ...
+    def maps(self) -> Mapping[int, frozenset[str]]: ...
     async def lease(self, slot: int, lease_id: str) -> bool: ...
     async def load(self, slot: int, map: str) -> bool: ...
     async def release(self, slot: int, lease_id: str, reason: str) -> None: ...
@@ -53,7 +63,7 @@ class Notify(Protocol):
 
 class Asked(msgspec.Struct, frozen=True):
     request_id: str
-    body: Acquire | Renew | Release | Withdraw
+    body: LeaseRequest
     peer: Peer
 
 
@@ -76,53 +86,27 @@ class Ping(msgspec.Struct, frozen=True):
 _Turn = Asked | Drain | Stop | Use | Ping
 
 
-class Pending:
-    """An answer that comes now or later."""
-
-    def __init__(self) -> None:
-        self._settled = trio.Event()
-        self._body: ReplyBody | None = None
-        self._failed = False
-
-    def settle(self, body: ReplyBody | None) -> None:
-        self._body = body
-        self._settled.set()
-
-    def fail(self) -> None:
-        self._failed = True
-        self._settled.set()
-
-    async def wait(self) -> ReplyBody | None:
-        """None: the request was sent again, and who sent it last is answered.
-
-        Raises NoAnswerError if the broker fails meanwhile.
-        """
-        await self._settled.wait()
-        if self._failed:
-            raise NoAnswerError("the broker failed")
-        return self._body
-
-
 class Broker:
-    """Survives a failed `run`: the next one knows no lease, so it ends every server that is held by one."""
+    """Survives a failed `run`, and the daemon: the next one restores the leases from the journal.
 
-    def __init__(self, servers: Servers, journal: Journal, terms: Terms, notify: Notify) -> None:
+    `run` it when the fleet shows the slots as they are: a lease whose slot does not hold it is lost.
+    """
+
+    def __init__(
+        self, servers: Servers, journal: Journal, terms: Terms, notify: Notify, clock: Clock | None = None
+    ) -> None:
         self._servers = servers
         self._journal = journal
         self._terms = terms
         self._notify = notify
+        self._clock = clock or boot_clock()
         self.changes = Changes()  # of its leases; its one waiter is who shuts the daemon down
         self._mailbox: Mailbox[_Turn, Pending | None] = Mailbox(_INBOX_SIZE)
-        self._token_on_disk = journal.token()
-        self._writing = trio.Lock()
         self._rescheduled = Changes()
-        self._begin()
-
-    def _begin(self) -> None:
-        self._table = LeaseTable(self._terms, self._token_on_disk)
+        self._table = LeaseTable(terms, 0)  # until `run`
         self._pending: dict[str, Pending] = {}
 
-    async def ask(self, request_id: str, body: Acquire | Renew | Release | Withdraw, peer: Peer) -> Pending:
+    async def ask(self, request_id: str, body: LeaseRequest, peer: Peer) -> Pending:
         """What `peer` asks. Raises NoAnswerError if the broker fails over it."""
         pending = await self._mailbox.ask(Asked(request_id, body, peer))
         assert pending is not None
@@ -133,8 +117,9 @@ class Broker:
         await self._mailbox.ask(Drain())
 
     async def stop(self) -> None:
-        """Refuses everything from now on; holders and waiters are told."""
+        """Refuses everything from now on; holders and waiters are told. Returns when that is on disk."""
         await self._mailbox.ask(Stop())
+        await self._writer.settled()
 
     async def use(self, terms: Terms) -> None:
         """For every grant and renewal from now on."""
@@ -145,7 +130,7 @@ class Broker:
         await self._mailbox.ask(Ping())
 
     def leases(self) -> tuple[LeaseStatus, ...]:
-        return self._table.leases(trio.current_time())
+        return self._table.leases(self._clock.now_s())
 
     def queued(self, request_id: str) -> Queued:
         """Where a request that is still pending stands."""
@@ -156,12 +141,16 @@ class Broker:
         return self._table.waiting
 
     async def run(self) -> None:
-        """Until cancelled."""
-        self._begin()
+        """Until cancelled. Raises JournalError where the leases cannot be read."""
+        restored = await trio.to_thread.run_sync(restore, self._journal, self._clock.boot_id)
+        self._table = LeaseTable(self._terms, restored.token, restored.records)
+        self._pending = {}
+        self._writer = Writer(self._journal, self._perform)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._deaths = Deaths(nursery, self._bury)
+                nursery.start_soon(self._writer.run, restored.token)
                 self._look()
                 nursery.start_soon(self._follow_fleet)
                 nursery.start_soon(self._keep_time)
@@ -170,43 +159,51 @@ class Broker:
             for pending in self._pending.values():
                 pending.fail()
 
+    # --- stimuli -----------------------------------------------------------------------------------
+
     async def _handle(self, request: _Turn) -> Pending | None:
         match request:
             case Asked(request_id, body, peer):
                 return self._take(request_id, body, peer)
             case Drain():
-                self._perform(self._table.drain())
+                self._do(self._table.drain())
             case Stop():
-                self._perform(self._table.stop())
+                self._do(self._table.stop(self._clock.now_s()))
             case Use(terms):
                 self._terms = terms
-                self._perform(self._table.use(terms, trio.current_time()))
+                self._do(self._table.use(terms, self._clock.now_s()))
             case Ping():
                 pass
         return None
 
-    def _take(self, request_id: str, body: Acquire | Renew | Release | Withdraw, peer: Peer) -> Pending:
+    def _take(self, request_id: str, body: LeaseRequest, peer: Peer) -> Pending:
         if (superseded := self._pending.pop(request_id, None)) is not None:
             superseded.settle(None)
         pending = self._pending[request_id] = Pending()
-        now_s = trio.current_time()
+        try:
+            self._do(self._decide(request_id, body, peer))
+        except GoneError:
+            del self._pending[request_id]
+            pending.settle(None)
+        return pending
+
+    def _decide(self, request_id: str, body: LeaseRequest, peer: Peer) -> list[Effect]:
+        table, now_s = self._table, self._clock.now_s()
         match body:
             case Acquire():
-                try:
-                    holder = identified(body.holder, peer)
-                except GoneError:
-                    pending.settle(None)
-                    return pending
-                acquire = msgspec.structs.replace(body, holder=holder)
-                effects = self._table.acquire(request_id, acquire, now_s)
+                holder = identified(body.holder, peer)
+                return table.acquire(request_id, msgspec.structs.replace(body, holder=holder), now_s)
             case Renew():
-                effects = self._table.renew(request_id, body, now_s)
+                return table.renew(request_id, body, now_s)
             case Release():
-                effects = self._table.release(request_id, body, now_s)
+                return table.release(request_id, body, now_s)
             case Withdraw():
-                effects = self._table.withdraw(request_id, body, now_s)
-        self._perform(effects)
-        return pending
+                return table.withdraw(request_id, body, now_s)
+            case ReplacementQuery():
+                return table.replacement(request_id, body, now_s)
+
+    def _bury(self, process: Process) -> None:
+        self._do(self._table.holder_died(process, self._clock.now_s()))
 
     async def _follow_fleet(self) -> None:
         while True:
@@ -215,67 +212,61 @@ class Broker:
 
     async def _keep_time(self) -> None:
         while True:
-            deadline_s = self._table.next_deadline_s()
-            with trio.move_on_at(float("inf") if deadline_s is None else deadline_s):
+            deadline_s, now_s = self._table.next_deadline_s(), self._clock.now_s()
+            pause_s = float("inf") if deadline_s is None else max(0.0, deadline_s - now_s)
+            with trio.move_on_after(min(pause_s, _SLEEP_MAX_S if deadline_s is not None else pause_s)):
                 await self._rescheduled.wait()
                 continue
-            self._perform(self._table.time_passed(trio.current_time()))
+            self._do(self._table.time_passed(self._clock.now_s()))
 
     def _look(self) -> None:
         slots, maps = self._servers.statuses(), self._servers.maps()
-        self._perform(self._table.slots_changed(slots, maps, trio.current_time()))
+        self._do(self._table.slots_changed(slots, maps, self._clock.now_s()))
 
-    def _perform(self, effects: list[Effect]) -> None:
+    # --- effects -----------------------------------------------------------------------------------
+
+    def _do(self, effects: list[Effect]) -> None:
+        """What was just decided is written first."""
+        self._writer.submit(self._table.unwritten(), self._table.token, effects)
+        self._deaths.watch_only(self._table.processes())
+        self._rescheduled.mark()
+        self.changes.mark()
+
+    def _perform(self, effects: list[Effect], fault: str | None) -> None:
+        """With a `fault` nothing is on disk that was decided: no promise is made, but what must end ends."""
         for effect in effects:
             match effect:
                 case Answer():
-                    if (pending := self._pending.pop(effect.request_id, None)) is not None:
-                        pending.settle(effect.body)
+                    self._answer(effect, fault)
                 case Tell():
-                    log.info(effect.event, slot=effect.slot, lease_id=effect.lease_id, reason=effect.reason)
-                    self._notify(
-                        effect.event, slot=effect.slot, lease_id=effect.lease_id, reason=effect.reason
-                    )
+                    self._tell(effect)
                 case Claim():
-                    self._nursery.start_soon(self._claim, effect)
+                    self._nursery.start_soon(self._claim, effect, fault)
                 case Load():
                     self._nursery.start_soon(self._load, effect)
                 case Scrub():
                     self._nursery.start_soon(self._take_back, self._servers.release, effect)
                 case End():
                     self._nursery.start_soon(self._take_back, self._servers.end, effect)
-        self._deaths.watch_only(self._table.processes())
-        self._rescheduled.mark()
-        self.changes.mark()
 
-    def _bury(self, process: Process) -> None:
-        self._perform(self._table.holder_died(process, trio.current_time()))
+    def _answer(self, answer: Answer, fault: str | None) -> None:
+        pending = self._pending.pop(answer.request_id, None)
+        if pending is not None:
+            is_promise = not isinstance(answer.body, Refused)
+            pending.settle(refusals.journal_fails(fault) if fault and is_promise else answer.body)
 
-    async def _claim(self, claim: Claim) -> None:
-        """Journal first, then the server, then the reply."""
-        fault = await self._put_on_disk(claim.token)
-        if fault is not None:
-            log.error("journal.failed", reason=fault)
-        held = fault is None and await self._lease(claim)
+    def _tell(self, tell: Tell) -> None:
+        log.info(tell.event, slot=tell.slot, lease_id=tell.lease_id, reason=tell.reason)
+        self._notify(tell.event, slot=tell.slot, lease_id=tell.lease_id, reason=tell.reason)
+
+    async def _claim(self, claim: Claim, fault: str | None) -> None:
+        is_held = fault is None and await self._lease(claim)
         self._look()
-        now_s = trio.current_time()
-        if held:
-            self._perform(self._table.claimed(claim.slot, claim.token, now_s))
+        now_s = self._clock.now_s()
+        if is_held:
+            self._do(self._table.claimed(claim.slot, claim.token, now_s))
         else:
-            self._perform(self._table.not_claimed(claim.slot, claim.token, now_s, fault))
-
-    async def _put_on_disk(self, token: int) -> str | None:
-        """None, or what is wrong. Tokens that come together are written together."""
-        async with self._writing:
-            newest = self._table.token
-            if token <= self._token_on_disk:
-                return None
-            try:
-                await trio.to_thread.run_sync(partial(self._journal.write, token=newest))
-            except JournalError as error:
-                return str(error)
-            self._token_on_disk = newest
-            return None
+            self._do(self._table.not_claimed(claim.slot, claim.token, now_s, fault))
 
     async def _lease(self, claim: Claim) -> bool:
         try:
@@ -289,10 +280,10 @@ class Broker:
         except NoAnswerError:
             began = False
         self._look()
-        self._perform(self._table.load_began(load.slot, began, trio.current_time()))
+        self._do(self._table.load_began(load.slot, began, self._clock.now_s()))
 
-    async def _take_back(self, take: Callable[[int, str, str], Awaitable[None]], effect: Scrub | End) -> None:
+    async def _take_back(self, take: Callable[[int, str, str], Awaitable[None]], order: Scrub | End) -> None:
         try:
-            await take(effect.slot, effect.lease_id, effect.reason)
+            await take(order.slot, order.lease_id, order.reason)
         except NoAnswerError:
-            self._table.not_ended(effect.lease_id)
+            self._table.not_ended(order.lease_id)

@@ -1,4 +1,7 @@
-"""What the lease table wants done. It decides, the broker performs."""
+"""What the lease table wants done. It decides, the broker performs.
+
+Whatever the table has to be written down (`LeaseTable.unwritten`) is on disk before any effect is performed.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,15 @@ class Answer(Effect, frozen=True):
 
 
 class Claim(Effect, frozen=True):
-    """Put `token` on disk, then lease the slot; report to `LeaseTable.claimed` or `.not_claimed`."""
+    """Lease the slot; report to `LeaseTable.claimed` or `.not_claimed`.
+
+    `replaces`: the lost lease after whose server this one is to be made.
+    """
 
     slot: int
     lease_id: str
     token: int
+    replaces: str | None = None
 
 
 class Load(Effect, frozen=True):

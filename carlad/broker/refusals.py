@@ -6,6 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Collection, Iterable
 
+from carlad.broker.lease import Ended
 from carlad.messages import WAIT_MAX_S, Refused, SlotStatus
 
 
@@ -32,12 +33,21 @@ def unknown_map(name: str, known: Collection[str]) -> Refused:
     )
 
 
-def waited_in_vain(wait_s: float, slots: Iterable[SlotStatus], setback: str | None) -> Refused:
+def waited_in_vain(wait_s: float, slots: Iterable[SlotStatus], spares: int, setback: str | None) -> Refused:
     free = f"no server came free within {wait_s:g} s" if wait_s else "no server is free"
     census = ", ".join(f"{n} {state}" for state, n in sorted(Counter(s.state for s in slots).items()))
+    kept = f"; {spares} kept for those who lose theirs" if spares else ""
     why = f"; {setback}" if setback else ""
     return Refused(
-        code="waited-in-vain", reason=f"cannot lease: {free} ({census or 'the fleet is empty'}){why}"
+        code="waited-in-vain", reason=f"cannot lease: {free} ({census or 'the fleet is empty'}{kept}){why}"
+    )
+
+
+def over_quota(user: str, quota: int, wait_s: float) -> Refused:
+    still = f" still, after {wait_s:g} s," if wait_s else ""
+    return Refused(
+        code="over-quota",
+        reason=f"cannot lease: {user}{still} has all {quota} servers that one may have (quota): release one",
     )
 
 
@@ -49,10 +59,10 @@ def map_does_not_load(name: str, attempts: int, setback: str | None) -> Refused:
     )
 
 
-def no_such_lease(verb: str, lease_id: str, ended: str | None) -> Refused:
-    return Refused(
-        code="no-such-lease", reason=f"cannot {verb} {lease_id}: {ended or 'there is no such lease'}"
-    )
+def no_such_lease(verb: str, lease_id: str, ended: Ended | None) -> Refused:
+    why = ended.why if ended is not None else "there is no such lease"
+    successor = f"; {ended.successor} replaces it" if ended is not None and ended.successor else ""
+    return Refused(code="no-such-lease", reason=f"cannot {verb} {lease_id}: {why}{successor}")
 
 
 def stale_token(verb: str, lease_id: str, token: int, current: int) -> Refused:
@@ -70,9 +80,13 @@ def withdrawn() -> Refused:
     return Refused(code="withdrawn", reason="the request was withdrawn")
 
 
+def asked_anew() -> Refused:
+    return Refused(code="withdrawn", reason="another request asks for the same replacement")
+
+
 def stopping() -> Refused:
     return Refused(code="stopping", reason="cannot lease: carlad is stopping")
 
 
 def journal_fails(reason: str) -> Refused:
-    return Refused(code="unavailable", reason=f"cannot lease: {reason}")
+    return Refused(code="unavailable", reason=f"cannot promise anything: {reason}")

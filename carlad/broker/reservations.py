@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 
 import msgspec
 
+from carlad.broker.lease import Lease
 from carlad.broker.queue import Waiting
 from carlad.messages import SlotStatus
 
@@ -20,14 +21,14 @@ class Phase(Enum):
 
 
 class Reservation(msgspec.Struct):
-    """One slot for one request. `token` 0: not claimed yet."""
+    """One slot for one request. `lease`: as promised, while it is claimed."""
 
     slot: int
     incarnation: int
     waiting: Waiting
     since_s: float
     phase: Phase = Phase.ASKED
-    token: int = 0
+    lease: Lease | None = None
     withdrawn: bool = False
 
     def has_loaded(self, status: SlotStatus | None) -> bool:
@@ -50,6 +51,9 @@ class Reservations:
         """A snapshot."""
         return iter(list(self._of_slot.values()))
 
+    def __contains__(self, slot: object) -> bool:
+        return slot in self._of_slot
+
     def add(self, reservation: Reservation) -> None:
         assert reservation.slot not in self._of_slot, reservation
         self._of_slot[reservation.slot] = reservation
@@ -62,10 +66,9 @@ class Reservations:
         found = self._of_slot.get(slot)
         return found if found is not None and found.phase is phase else None
 
-    def of_request(self, request_id: str) -> Reservation | None:
-        return next((r for r in self._of_slot.values() if r.waiting.request_id == request_id), None)
+    def of(self, waiting: Waiting) -> Reservation | None:
+        return next((r for r in self._of_slot.values() if r.waiting is waiting), None)
 
-    def best_slot(self, slots: Iterable[SlotStatus], wanted_map: str | None) -> SlotStatus | None:
-        """A free server, one that has the map if there is."""
-        free = [s for s in slots if s.state == "READY" and s.slot not in self._of_slot]
-        return next((s for s in free if s.map == wanted_map), free[0] if free else None)
+    def leases(self) -> frozenset[str]:
+        """Those that are being claimed."""
+        return frozenset(r.lease.lease_id for r in self._of_slot.values() if r.lease is not None)

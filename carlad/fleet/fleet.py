@@ -60,9 +60,9 @@ class Fleet:
         """Of all slots, by number: current and immutable."""
         return tuple(slot.status for slot in self._slots.values())
 
-    def maps(self) -> frozenset[str]:
-        """Short names of the maps that servers said they have; empty until the first was READY."""
-        return frozenset().union(*(slot.maps for slot in self._slots.values()))
+    def maps(self) -> dict[int, frozenset[str]]:
+        """By slot: short names of the maps that its servers said they have; empty until one was READY."""
+        return {slot.status.slot: slot.maps for slot in self._slots.values()}
 
     async def lease(self, slot: int, lease_id: str) -> bool:
         """READY → LEASED; False where it is not READY any more."""

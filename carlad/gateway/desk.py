@@ -10,8 +10,8 @@ import trio
 
 import carlad
 from carlad.broker.broker import Broker
+from carlad.broker.grants import LOADS_MAX
 from carlad.broker.holder import Peer
-from carlad.broker.leases import LOADS_MAX
 from carlad.fleet.logs import Excerpt
 from carlad.gateway.notices import Notices
 from carlad.gateway.operator import Operator, refusal_of
@@ -25,6 +25,7 @@ from carlad.messages import (
     Refused,
     Release,
     Renew,
+    ReplacementQuery,
     ReplyBody,
     Request,
     RequestBody,
@@ -76,10 +77,14 @@ class Desk:
             return Refused(code="unavailable", reason="a part of the daemon had to be restarted: ask again")
 
     def _limit_s(self, body: RequestBody) -> float:
-        if not isinstance(body, Acquire):
-            return ANSWER_MAX_S
-        # 0.0 comes first so that it wins against NaN, which the broker refuses.
-        return min(max(0.0, body.wait_s), WAIT_MAX_S) + self._reserved_max_s
+        match body:
+            case Acquire():
+                # 0.0 comes first so that it wins against NaN, which the broker refuses.
+                return min(max(0.0, body.wait_s), WAIT_MAX_S) + self._reserved_max_s
+            case ReplacementQuery():
+                return WAIT_MAX_S
+            case _:
+                return ANSWER_MAX_S
 
     async def _answer(self, request: Request, peer: Peer, interim: Interim) -> ReplyBody | None:
         match request.body:
@@ -89,8 +94,8 @@ class Desk:
                 return self._notices.since(after)
             case LogsQuery() as query:
                 return await self._log_lines(query)
-            case Acquire() as acquire:
-                return await self._acquire(request.request_id, acquire, peer, interim)
+            case Acquire() | ReplacementQuery() as body:
+                return await self._wait(request.request_id, body, peer, interim)
             case Renew() | Release() | Withdraw() as body:
                 return await (await self._broker.ask(request.request_id, body, peer)).wait()
             case body:
@@ -120,10 +125,10 @@ class Desk:
             is_gap=found.is_gap,
         )
 
-    async def _acquire(
-        self, request_id: str, acquire: Acquire, peer: Peer, interim: Interim
+    async def _wait(
+        self, request_id: str, body: Acquire | ReplacementQuery, peer: Peer, interim: Interim
     ) -> ReplyBody | None:
-        pending = await self._broker.ask(request_id, acquire, peer)
+        pending = await self._broker.ask(request_id, body, peer)
         with trio.move_on_after(QUEUED_AFTER_S):
             return await pending.wait()
         await interim(self._broker.queued(request_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from carlad.broker.queue import Recent
+from carlad.broker.recent import Recent
 from carlad.errors import ConfigError
 from carlad.messages import (
     Done,

@@ -42,8 +42,8 @@ class FakeServers:
     def statuses(self) -> tuple[SlotStatus, ...]:
         return tuple(self._slots.values())
 
-    def maps(self) -> frozenset[str]:
-        return frozenset({"Town01", "Town02"})
+    def maps(self) -> dict[int, frozenset[str]]:
+        return dict.fromkeys(self._slots, frozenset({"Town01", "Town02"}))
 
     async def lease(self, slot: int, lease_id: str) -> bool:
         await trio.sleep(self._answer_s)

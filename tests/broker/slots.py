@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from carlad.messages import Acquire, Holder, SlotState, SlotStatus
 
 HOLDER = Holder(user="ann", host="box", program="train.py", pid=7)
@@ -34,5 +36,15 @@ def status(
     )
 
 
-def acquire(map: str | None = None, ttl_s: float | None = None, wait_s: float = 0.0) -> Acquire:
-    return Acquire(holder=HOLDER, map=map, ttl_s=ttl_s, wait_s=wait_s)
+def acquire(
+    map: str | None = None,
+    ttl_s: float | None = None,
+    wait_s: float = 0.0,
+    *,
+    user: str = "ann",
+    priority: int = 0,
+    replace: bool = False,
+    started: int = 0,
+) -> Acquire:
+    holder = msgspec.structs.replace(HOLDER, user=user, started=started)
+    return Acquire(holder=holder, map=map, ttl_s=ttl_s, wait_s=wait_s, priority=priority, replace=replace)

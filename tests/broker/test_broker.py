@@ -13,10 +13,11 @@ import trio
 import trio.testing
 
 from carlad.broker.broker import Broker
+from carlad.broker.clock import Clock
 from carlad.broker.holder import Peer
-from carlad.broker.leases import Terms
+from carlad.broker.terms import Terms
 from carlad.journal import Journal, JournalError
-from carlad.messages import Granted, Refused, Release, Renew, Renewed, ReplyBody, Withdraw
+from carlad.messages import Granted, Refused, Release, Released, Renew, Renewed, ReplyBody, Withdraw
 from carlad.runtime import NoAnswerError, RestartPolicy, supervise
 from tests.broker.fake_servers import FakeServers
 from tests.broker.slots import acquire
@@ -50,12 +51,12 @@ async def running(tmp_path: Path, size: int = 2, ttl_s: float = 30.0, **fleet: f
     def notify(event: str, **_keys: object) -> None:
         told.append(event)
 
-    broker = Broker(servers, journal, Terms(ttl_s, 3600.0, size), notify)
+    broker = Broker(servers, journal, Terms(ttl_s, 3600.0), notify, Clock(trio.current_time, "a boot"))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(servers.run)
             nursery.start_soon(broker.run)
-            await trio.testing.wait_all_tasks_blocked()
+            await broker.ping()
             yield Bench(broker, servers, journal, told)
             nursery.cancel_scope.cancel()
     finally:
@@ -152,7 +153,7 @@ async def test_a_lease_on_a_crashed_server_is_lost_at_once(tmp_path: Path) -> No
     async with running(tmp_path) as bench:
         granted = await bench.granted()
         bench.servers.crash(granted.slot, "segmentation fault")
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(0.01)
         assert bench.told[-1] == "lease.lost"
         answer = await bench.ask(Renew(lease_id=granted.lease_id))
         assert "segmentation fault" in str(answer)
@@ -206,26 +207,30 @@ async def test_without_a_journal_there_is_no_grant(tmp_path: Path) -> None:
 
 
 @simulated
-async def test_a_broker_that_failed_ends_the_servers_whose_leases_it_forgot(tmp_path: Path) -> None:
-    servers, journal = FakeServers(2), Journal(tmp_path / "journal.sqlite")
+async def test_a_broker_that_failed_knows_its_leases_again_and_answers_what_it_had_not(
+    tmp_path: Path,
+) -> None:
+    servers, journal = FakeServers(3), Journal(tmp_path / "journal.sqlite")
     fail_once = [RuntimeError("planted")]
 
     def notify(event: str, **_keys: object) -> None:
         if event == "lease.released" and fail_once:
             raise fail_once.pop()
 
-    broker = Broker(servers, journal, Terms(30.0, 60.0, 2), notify)
+    broker = Broker(servers, journal, Terms(30.0, 60.0), notify, Clock(trio.current_time, "a boot"))
     policy = RestartPolicy(backoff_s=0.1, backoff_max_s=1.0, restarts_max=2, period_s=60.0)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(servers.run)
         nursery.start_soon(supervise, broker.run, policy, "broker")
         bench = Bench(broker, servers, journal, [])
         first, second = await bench.granted(), await bench.granted()
+        release = Release(lease_id=first.lease_id)
         with pytest.raises(NoAnswerError):
-            await bench.ask(Release(lease_id=first.lease_id))
-        third = await bench.granted(wait_s=30.0)
-        assert sorted(lease for _, lease in servers.ended) == [first.lease_id, second.lease_id]
-        assert third.token > second.token
+            await bench.ask(release, "release")
+        assert isinstance(await bench.ask(release, "release"), Released)
+        assert [lease.lease_id for lease in broker.leases()] == [second.lease_id]
+        assert isinstance(await bench.ask(Renew(lease_id=second.lease_id)), Renewed)
+        assert (await bench.granted()).token > second.token
         nursery.cancel_scope.cancel()
     journal.close()
 

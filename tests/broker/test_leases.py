@@ -4,87 +4,14 @@ from __future__ import annotations
 
 import math
 
-import msgspec
 import pytest
 
-from carlad.broker.effects import Answer, Claim, Effect, End, Load, Scrub, Tell
-from carlad.broker.leases import LOADS_MAX, WAITING_MAX, LeaseTable, Terms
-from carlad.messages import (
-    Granted,
-    Refused,
-    Release,
-    Released,
-    Renew,
-    Renewed,
-    ReplyBody,
-    SlotStatus,
-    Withdraw,
-)
+from carlad.broker.effects import Claim, End, Load, Scrub
+from carlad.broker.grants import LOADS_MAX
+from carlad.broker.leases import WAITING_MAX
+from carlad.messages import Granted, Release, Released, Renew, Renewed, Withdraw
 from tests.broker.slots import acquire, status
-
-MAPS = frozenset({"Town01", "Town02"})
-
-
-class Fleet:
-    """A lease table with slots around it; `do` performs claims at once, everything else is shown."""
-
-    def __init__(self, *slots: SlotStatus, ttl_s: float = 30.0, spares: int = 0, maps: frozenset[str] = MAPS):
-        self.slots = {s.slot: s for s in slots}
-        self.maps = maps
-        self.now_s = 0.0
-        self.answers: dict[str, ReplyBody] = {}
-        self.told: list[str] = []
-        self.ordered: list[Effect] = []
-        self.table = LeaseTable(Terms(ttl_s, 3600.0, len(slots) - spares), token=100)
-        self.look()
-
-    def look(self) -> None:
-        self.do(self.table.slots_changed(self.slots.values(), self.maps, self.now_s))
-
-    def show(self, slot: int, **fields: object) -> None:
-        self.slots[slot] = msgspec.structs.replace(self.slots[slot], **fields)
-        self.look()
-
-    def at(self, now_s: float) -> None:
-        self.now_s = now_s
-        self.do(self.table.time_passed(now_s))
-
-    def do(self, effects: list[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case Answer(request_id, body):
-                    self.answers[request_id] = body
-                case Tell(event):
-                    self.told.append(event)
-                case Claim(slot, lease_id, token):
-                    self.show(slot, state="LEASED", lease_id=lease_id)
-                    self.do(self.table.claimed(slot, token, self.now_s))
-                case _:
-                    self.ordered.append(effect)
-
-    def acquire(self, request_id: str, **terms: object) -> ReplyBody | None:
-        self.do(self.table.acquire(request_id, acquire(**terms), self.now_s))  # type: ignore[arg-type]
-        return self.answers.get(request_id)
-
-    def granted(self, request_id: str, **terms: object) -> Granted:
-        answer = self.acquire(request_id, **terms)
-        assert isinstance(answer, Granted), answer
-        return answer
-
-    def ask(self, body: Renew | Release | Withdraw, request_id: str = "ask") -> ReplyBody:
-        table = self.table
-        match body:
-            case Renew():
-                self.do(table.renew(request_id, body, self.now_s))
-            case Release():
-                self.do(table.release(request_id, body, self.now_s))
-            case Withdraw():
-                self.do(table.withdraw(request_id, body, self.now_s))
-        return self.answers[request_id]
-
-
-def code(answer: ReplyBody | None) -> str | None:
-    return answer.code if isinstance(answer, Refused) else None
+from tests.broker.table import MAPS, Fleet, code
 
 
 def test_a_ready_server_is_granted_with_its_ports_and_a_token_above_all_before() -> None:
@@ -231,7 +158,7 @@ def test_a_map_that_no_server_has_is_refused_and_the_known_ones_named() -> None:
 def test_before_a_first_server_said_its_maps_a_request_for_any_waits() -> None:
     fleet = Fleet(status(0, "STARTING", map=None), maps=frozenset())
     assert fleet.acquire("a", map="Town99", wait_s=100.0) is None
-    fleet.maps = MAPS
+    fleet.maps = {0: MAPS}
     fleet.look()
     assert code(fleet.answers["a"]) == "unknown-map"
 
@@ -350,11 +277,15 @@ def test_spares_are_kept_back() -> None:
     assert code(fleet.acquire("b")) == "waited-in-vain"
 
 
-def test_a_lost_lease_makes_room_for_another_on_the_spare() -> None:
+def test_a_spare_is_for_who_lost_a_server_and_for_nobody_else() -> None:
     fleet = Fleet(status(0), status(1), spares=1)
-    lost = fleet.granted("a")
+    lost = fleet.granted("a", replace=True)
+    fleet.acquire("b", wait_s=100.0)
     fleet.show(lost.slot, state="BACKOFF", lease_id=None)
-    assert fleet.granted("b").slot != lost.slot
+    assert [lease.slot for lease in fleet.table.leases(0.0)] == [1 - lost.slot]
+    assert "b" not in fleet.answers
+    fleet.show(lost.slot, state="READY", incarnation=2)
+    assert "b" not in fleet.answers
 
 
 def test_a_server_that_is_held_by_an_unknown_lease_is_ended_once() -> None:
@@ -370,7 +301,7 @@ def test_stopping_tells_holders_and_waiters_and_refuses_newcomers() -> None:
     fleet = Fleet(status(0))
     fleet.granted("a")
     fleet.acquire("b", wait_s=50.0)
-    fleet.do(fleet.table.stop())
+    fleet.do(fleet.table.stop(0.0))
     assert code(fleet.answers["b"]) == "stopping"
     assert fleet.told[-1] == "lease.lost"
     assert code(fleet.acquire("c", wait_s=50.0)) == "stopping"

@@ -33,11 +33,11 @@ def run(run_fleet):
 
 def test_a_ready_slot_says_what_was_checked(run):
     async def scenario(world):
-        assert world.fleet.maps() == frozenset()
+        assert world.fleet.maps() == {0: frozenset()}
         status = await world.ready()
         assert (status.map, status.host, status.restarts, status.reason) == ("Town01", "127.0.0.1", 0, None)
         assert status.traffic_manager_port == status.rpc_port + 3
-        assert world.fleet.maps() == {"Town01", "Town02"}
+        assert world.fleet.maps() == {0: {"Town01", "Town02"}}
         async with connect("127.0.0.1", status.rpc_port) as rpc:
             assert (await rpc.call("get_map_info")).name == "Carla/Maps/Town01"
         assert is_running(status.pid)

@@ -13,7 +13,7 @@ import trio
 import zmq
 
 from carlad.broker.broker import Broker
-from carlad.broker.leases import Terms
+from carlad.broker.terms import Terms
 from carlad.gateway.desk import Desk
 from carlad.gateway.endpoint import listening
 from carlad.gateway.notices import Notices
@@ -32,7 +32,7 @@ async def serve(endpoint: str, state_dir: Path, size: int, ttl_s: float, restart
     servers = FakeServers(size, load_s=0.8, restart_s=restart_s)
     with listening(requests, endpoint), listening(published, notices_endpoint(endpoint)):
         notices = Notices(published)
-        broker = Broker(servers, journal, Terms(ttl_s, 3600.0, size), notices.publish)
+        broker = Broker(servers, journal, Terms(ttl_s, 3600.0), notices.publish)
         router = Router(
             ZmqSocket(requests), Desk(broker, servers, notices, Operator(servers, servers), load_max_s=5.0)
         )

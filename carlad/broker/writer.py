@@ -1,0 +1,86 @@
+"""Puts on disk what the lease table promises, before anything is done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+import msgspec
+import trio
+
+from carlad.broker.effects import Effect
+from carlad.journal import Change, Journal, JournalError
+from carlad.log import get_logger
+from carlad.runtime import Changes
+
+log = get_logger(__name__)
+
+Perform = Callable[[list[Effect], "str | None"], None]
+
+
+class _Batch(msgspec.Struct):
+    changes: tuple[Change, ...]
+    effects: list[Effect]
+
+
+class Writer:
+    """What is asked for while the disk is busy is written together (group commit).
+
+    `perform` gets the effects in the order in which they were decided, none before everything that was
+    decided up to then is on disk, or with the reason where it cannot be written. That is then tried again
+    with whatever comes next. Bounded by its callers: the lease table's answers end with the requests.
+    """
+
+    def __init__(self, journal: Journal, perform: Perform) -> None:
+        self._journal = journal
+        self._perform = perform
+        self._token = 0
+        self._token_on_disk = 0
+        self._batches: list[_Batch] = []
+        self._backlog: dict[tuple[str, str], Change] = {}
+        self._more = Changes()
+        self._idle = trio.Event()
+        self._idle.set()
+
+    def submit(self, changes: Iterable[Change], token: int, effects: list[Effect]) -> None:
+        """`token`: the highest that was given out by now."""
+        self._token = token
+        batch = _Batch(tuple(changes), effects)
+        if self._idle.is_set() and not batch.changes and not self._backlog and token == self._token_on_disk:
+            self._perform(effects, None)
+            return
+        self._idle = trio.Event() if self._idle.is_set() else self._idle
+        self._batches.append(batch)
+        self._more.mark()
+
+    async def settled(self) -> None:
+        """Returns when nothing is under way."""
+        await self._idle.wait()
+
+    async def run(self, token_on_disk: int) -> NoReturn:
+        """Until cancelled."""
+        self._token = self._token_on_disk = token_on_disk
+        while True:
+            await self._more.wait()
+            while self._batches:
+                await self._write()
+            self._idle.set()
+
+    async def _write(self) -> None:
+        batches, self._batches = self._batches, []
+        for batch in batches:
+            self._backlog.update({(change.kind, change.key): change for change in batch.changes})
+        token, fault = self._token, None
+        try:
+            await trio.to_thread.run_sync(self._commit, tuple(self._backlog.values()), token)
+        except JournalError as error:
+            fault = str(error)
+            log.error("journal.failed", reason=fault)  # noqa: TRY400 it is expected of a full disk
+        else:
+            self._backlog.clear()
+            self._token_on_disk = token
+        for batch in batches:
+            self._perform(batch.effects, fault)
+
+    def _commit(self, changes: tuple[Change, ...], token: int) -> None:
+        self._journal.write(changes, token if token > self._token_on_disk else 0)
