@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -48,6 +49,7 @@ from carlad.messages import (
     Reloaded,
     Renew,
     Renewed,
+    ReplacementQuery,
     ReplyBody,
     RequestBody,
     Status,
@@ -80,17 +82,32 @@ class Client:
         wait_s: float = 60.0,
         holder: Holder | None = None,
         on_queued: Callable[[Queued], None] | None = None,
+        *,
+        priority: int = 0,
+        replace: bool = False,
     ) -> Granted:
         """A server that nobody renews but the caller: see `lease` for one that is looked after.
 
         `map` None: any; `ttl_s` None: the daemon's default; `holder` None: this process. `on_queued` is
         told from time to time how the waiting goes. Raises WaitedInVainError.
         """
-        acquire = Acquire(holder=holder or this_process(), map=map, ttl_s=ttl_s, wait_s=wait_s)
+        acquire = Acquire(
+            holder=holder or this_process(),
+            map=map,
+            ttl_s=ttl_s,
+            wait_s=wait_s,
+            priority=priority,
+            replace=replace,
+        )
         return self._ask(acquire, Granted, on_queued)
 
     def renew(self, lease_id: str, token: int | None = None, ttl_s: float | None = None) -> Renewed:
         return self._ask(Renew(lease_id=lease_id, token=token, ttl_s=ttl_s), Renewed)
+
+    def replacement(self, lease_id: str, token: int | None = None) -> Granted:
+        """What came of a lease that wanted to be replaced: itself while it lives, else its replacement as
+        soon as there is one."""
+        return self._ask(ReplacementQuery(lease_id=lease_id, token=token), Granted)
 
     def release(self, lease_id: str, token: int | None = None) -> None:
         self._ask(Release(lease_id=lease_id, token=token), Released)
@@ -146,7 +163,7 @@ class Client:
             return reply
         if not isinstance(reply, Refused):
             raise CarladError(f"cannot understand the daemon: it answers {reply}; is it of another version?")
-        if reply.code == "waited-in-vain":
+        if reply.code in ("waited-in-vain", "over-quota"):
             raise WaitedInVainError(reply.reason, reply.code)
         raise RequestError(reply.reason, reply.code)
 
@@ -165,26 +182,75 @@ class Client:
 class Lease:
     """A server that is ours, renewed in the background until `release` or the end of its `with` block.
 
-    Its fields are those of the grant: lease_id, token, slot, host, rpc_port (and port, the same),
-    streaming_port, traffic_manager_port, map, ttl_s. When `lost` is set the server is no longer ours,
-    and `lost_reason` says why.
+    When `lost` is set the server is no longer ours, and `lost_reason` says why. With `replace` the daemon
+    then gives another one, at once if a spare has the map: `lost` is cleared again and everything here is the
+    new server's. `granted` is all of it at one moment.
     """
 
-    def __init__(self, endpoint: str, granted: Granted) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        granted: Granted,
+        *,
+        replace: bool = False,
+        on_lost: Callable[[Lease], None] | None = None,
+        on_replaced: Callable[[Lease], None] | None = None,
+    ) -> None:
         self._endpoint = endpoint
-        self._granted = granted
-        self._keeper = Keeper(endpoint, granted)
-        self.lease_id = granted.lease_id
-        self.token = granted.token
-        self.slot = granted.slot
-        self.host = granted.host
-        self.rpc_port = self.port = granted.rpc_port
-        self.streaming_port = granted.streaming_port
-        self.traffic_manager_port = granted.traffic_manager_port
-        self.map = granted.map
-        self.ttl_s = granted.ttl_s
         self._pid = os.getpid()
         self._is_over = False
+        self._keeper = Keeper(
+            endpoint,
+            granted,
+            replace=replace,
+            on_lost=partial(on_lost, self) if on_lost is not None else None,
+            on_replaced=partial(on_replaced, self) if on_replaced is not None else None,
+        )
+
+    @property
+    def granted(self) -> Granted:
+        return self._keeper.granted
+
+    @property
+    def lease_id(self) -> str:
+        return self.granted.lease_id
+
+    @property
+    def token(self) -> int:
+        return self.granted.token
+
+    @property
+    def slot(self) -> int:
+        return self.granted.slot
+
+    @property
+    def host(self) -> str:
+        return self.granted.host
+
+    @property
+    def port(self) -> int:
+        """The RPC port: what `carla.Client` takes."""
+        return self.granted.rpc_port
+
+    @property
+    def rpc_port(self) -> int:
+        return self.granted.rpc_port
+
+    @property
+    def streaming_port(self) -> int:
+        return self.granted.streaming_port
+
+    @property
+    def traffic_manager_port(self) -> int:
+        return self.granted.traffic_manager_port
+
+    @property
+    def map(self) -> str:
+        return self.granted.map
+
+    @property
+    def ttl_s(self) -> float:
+        return self.granted.ttl_s
 
     @property
     def lost(self) -> threading.Event:
@@ -199,13 +265,23 @@ class Lease:
         if self.lost.is_set():
             raise LeaseLostError(f"cannot go on with {self.lease_id}: {self.lost_reason}")
 
+    def recover(self) -> None:
+        """Returns when a server is ours, which with `replace` takes until a lost one is replaced.
+
+        Raises LeaseLostError if there is no hope of it. A loss is noticed by the daemon: after an error of
+        the simulator's client look at `lost` first.
+        """
+        self._keeper.settled.wait()
+        self.check()
+
     def release(self) -> None:
         """Gives the server back; idempotent. Without a daemon the lease ends by its time to live."""
         if self._is_over or self._pid != os.getpid():
             return
         self._is_over = True
+        replacing = not self._keeper.settled.is_set()
         self._keeper.stop()
-        if not self.lost.is_set():
+        if replacing or not self.lost.is_set():
             with Client(self._endpoint) as client, suppress(NoDaemonError, RequestError):
                 client.release(self.lease_id, self.token)
 
@@ -227,17 +303,24 @@ def lease(
     wait_s: float = 60.0,
     endpoint: str | None = None,
     on_queued: Callable[[Queued], None] | None = None,
+    *,
+    priority: int = 0,
+    replace: bool = False,
+    on_lost: Callable[[Lease], None] | None = None,
+    on_replaced: Callable[[Lease], None] | None = None,
 ) -> Lease:
     """A server, exclusively; use it as a context manager, or call its `release`.
 
-    `map`: one that it runs, loaded for you if needed (None: any). `ttl_s`: for how long it stays ours after
-    this process died (None: the daemon's default). `wait_s`: how long to queue; a map's loading comes on top.
+    `map`: one that it runs, loaded for you if needed (None: any). `ttl_s`: for how long it stays ours when
+    nobody renews it (None: the daemon's default). `wait_s`: how long to queue; a map's loading comes on top.
+    `priority`: 0 to 9, each a head start in the queue. `replace`: another server if this one is lost, see
+    `Lease`. `on_lost` and `on_replaced` are called in a thread of their own; renewals wait for them.
 
     Raises NoDaemonError, WaitedInVainError, or RequestError for anything else that the daemon refuses.
     """
     with Client(endpoint) as client:
-        granted = client.acquire(map, ttl_s, wait_s, on_queued=on_queued)
-        return Lease(client.endpoint, granted)
+        granted = client.acquire(map, ttl_s, wait_s, on_queued=on_queued, priority=priority, replace=replace)
+        return Lease(client.endpoint, granted, replace=replace, on_lost=on_lost, on_replaced=on_replaced)
 
 
 def this_process() -> Holder:

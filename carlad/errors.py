@@ -20,7 +20,7 @@ class RequestError(CarladError):
 
 
 class WaitedInVainError(RequestError):
-    """No server came free within the time that the caller gave."""
+    """No server came free within the time that the caller gave, or none that the user's quota allows."""
 
 
 class NoDaemonError(CarladError):

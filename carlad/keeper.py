@@ -3,31 +3,66 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+from collections.abc import Callable
 
 import msgspec
 import zmq
 
 from carlad.errors import CarladError
 from carlad.link import SILENCE_MAX_S, Link
-from carlad.messages import Granted, Notice, RefusalCode, Refused, Renew, Renewed, notices_endpoint
+from carlad.messages import (
+    Granted,
+    Notice,
+    Queued,
+    RefusalCode,
+    Refused,
+    Renew,
+    Renewed,
+    ReplacementQuery,
+    notices_endpoint,
+)
 
 _RENEWALS_IN_TTL = 3  # two may be missed
 _RETRIES_IN_TTL = 10  # while no daemon answers
+_REPLACEMENT_SILENCE_MAX_S = 1.5  # `stop` waits for a third of it at most
+_REPLACEMENT_RETRY_S = 0.3
+_ENDS = frozenset({"lease.lost", "lease.expired", "lease.released"})
 _FINAL: frozenset[RefusalCode] = frozenset({"no-such-lease", "stale-token", "bad-request", "bad-ttl"})
 
 
-class Keeper:
-    """Renews from its construction until `stop`, or until the lease is lost.
+class _StoppedError(Exception):
+    """The keeper is to end."""
 
-    A daemon that is away for less than what is left of the time to live is survived.
+
+class Keeper:
+    """Renews from its construction until `stop`, or until the lease is lost for good.
+
+    A daemon that is away for less than what is left of the time to live is survived. With `replace` a lease
+    that was lost is followed by its replacement: `granted` is the newest, `lost` is set in between, and
+    `settled` whenever it is certain whether the lease is ours. `on_lost` and `on_replaced` are called in the
+    keeper's thread, which renews nothing meanwhile.
     """
 
-    def __init__(self, endpoint: str, granted: Granted) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        granted: Granted,
+        *,
+        replace: bool = False,
+        on_lost: Callable[[], None] | None = None,
+        on_replaced: Callable[[], None] | None = None,
+    ) -> None:
+        self.granted = granted
         self.lost = threading.Event()
         self.lost_reason: str | None = None
-        self._granted = granted
+        self.settled = threading.Event()
+        self.settled.set()
+        self._replace = replace
+        self._on_lost = on_lost
+        self._on_replaced = on_replaced
         self._ttl_s = granted.ttl_s
         self._ends_at_s = time.monotonic() + granted.ttl_s
         self._pid = os.getpid()
@@ -50,12 +85,62 @@ class Keeper:
         try:
             notices.subscribe(b"lease.")
             notices.connect(notices_endpoint(self._link.endpoint))
-            pause_s = self._ttl_s / _RENEWALS_IN_TTL
-            while self._wait(notices, pause_s) and not self.lost.is_set():
-                pause_s = self._renew()
+            while self._keep_one(notices) and self._await_replacement():
+                pass
         finally:
+            self.settled.set()
             context.destroy(linger=0)
             self._link.close()
+
+    def _keep_one(self, notices: zmq.Socket[bytes]) -> bool:
+        """Until it is lost; False: it is not wanted any more."""
+        pause_s = self._ttl_s / _RENEWALS_IN_TTL
+        while not self.lost.is_set():
+            if not self._wait(notices, pause_s):
+                return False
+            if not self.lost.is_set():
+                pause_s = self._renew()
+        _call(self._on_lost)
+        return True
+
+    def _await_replacement(self) -> bool:
+        """Whether there is one. Returns soon after `stop`."""
+        if not self._replace:
+            return False
+        query = ReplacementQuery(lease_id=self.granted.lease_id, token=self.granted.token)
+        with Link(self._link.endpoint, silence_max_s=_REPLACEMENT_SILENCE_MAX_S) as link:
+            while not self._is_stopped(_REPLACEMENT_RETRY_S):
+                asked_at_s = time.monotonic()
+                try:
+                    answer = link.ask(query, self._go_on_unless_stopped)
+                except _StoppedError:
+                    return False
+                except CarladError:  # no daemon: the next one owes us the replacement still
+                    continue
+                if isinstance(answer, Granted):
+                    return self._take(answer, asked_at_s)
+                if isinstance(answer, Refused) and answer.code in _FINAL:
+                    self.lost_reason = answer.reason
+                    return False
+        return False
+
+    def _take(self, replacement: Granted, asked_at_s: float) -> bool:
+        self.granted = replacement
+        self._ttl_s, self._ends_at_s = replacement.ttl_s, asked_at_s + replacement.ttl_s
+        self.lost_reason = None
+        self.lost.clear()
+        self.settled.set()
+        _call(self._on_replaced)
+        return True
+
+    def _go_on_unless_stopped(self, _standing: Queued) -> None:
+        if self._is_stopped(0.0):
+            raise _StoppedError
+
+    def _is_stopped(self, within_s: float) -> bool:
+        poller = zmq.Poller()
+        poller.register(self._wake, zmq.POLLIN)
+        return bool(poller.poll(int(1000 * within_s)))
 
     def _wait(self, notices: zmq.Socket[bytes], pause_s: float) -> bool:
         """Whether to go on after a pause, which ends early if the lease does."""
@@ -76,14 +161,14 @@ class Keeper:
             notice = msgspec.msgpack.decode(frames[-1], type=Notice)
         except msgspec.MsgspecError:  # of a daemon of another version: the next renewal tells how it stands
             return
-        if notice.lease_id == self._granted.lease_id and notice.event != "lease.granted":
+        if notice.lease_id == self.granted.lease_id and notice.event in _ENDS:
             self._lose(notice.reason or notice.event)
 
     def _renew(self) -> float:
         """Seconds until the next attempt."""
         asked_at_s = time.monotonic()
         try:
-            answer = self._link.ask(Renew(lease_id=self._granted.lease_id, token=self._granted.token))
+            answer = self._link.ask(Renew(lease_id=self.granted.lease_id, token=self.granted.token))
         except CarladError as error:
             return self._retry(str(error))
         if isinstance(answer, Renewed):
@@ -105,4 +190,15 @@ class Keeper:
 
     def _lose(self, reason: str) -> None:
         self.lost_reason = reason
+        if self._replace:
+            self.settled.clear()
         self.lost.set()
+
+
+def _call(callback: Callable[[], None] | None) -> None:
+    """One that fails is reported as a thread's failure is, and the lease is kept none the less."""
+    try:
+        if callback is not None:
+            callback()
+    except Exception:
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

@@ -97,6 +97,88 @@ def test_a_holder_hears_at_its_next_renewal_what_it_missed(daemon: FakeDaemon) -
         assert "killed by signal 9" in str(server.lost_reason)
 
 
+def test_a_holder_who_wants_it_gets_another_server_without_asking_again(daemon: FakeDaemon) -> None:
+    told: list[str] = []
+    with carlad.lease(
+        ttl_s=60.0,
+        endpoint=daemon.endpoint,
+        replace=True,
+        on_lost=lambda lease: told.append(f"lost {lease.lease_id}"),
+        on_replaced=lambda lease: told.append(f"have {lease.lease_id}"),
+    ) as server:
+        first = server.granted
+        with Client(daemon.endpoint) as client:
+            client.renew(server.lease_id)
+        time.sleep(0.2)  # for the subscription to arrive; without it the next renewal would tell
+        daemon.crash(server.slot)
+        _until(lambda: len(told) == 2, 5.0)
+        assert told == [f"lost {first.lease_id}", f"have {server.lease_id}"]
+        assert server.token > first.token
+        assert server.port != first.rpc_port
+        server.recover()
+        with Client(daemon.endpoint) as client:
+            assert [lease.lease_id for lease in client.status().leases] == [server.lease_id]
+            client.renew(server.lease_id, server.token)
+    with Client(daemon.endpoint) as client:
+        assert client.status().leases == ()
+
+
+def test_a_replaced_lease_is_renewed_and_replaced_again(daemon: FakeDaemon) -> None:
+    with carlad.lease(ttl_s=0.6, endpoint=daemon.endpoint, replace=True) as server:
+        seen = {server.lease_id}
+        for _ in range(2):
+            daemon.crash(server.slot)
+            assert server.lost.wait(5.0)
+            server.recover()
+            assert server.lease_id not in seen
+            seen.add(server.lease_id)
+            assert not server.lost.wait(1.2)
+
+
+def test_a_callback_that_fails_costs_no_lease(daemon: FakeDaemon) -> None:
+    failures: list[object] = []
+    before, threading.excepthook = threading.excepthook, failures.append
+    try:
+        with carlad.lease(
+            ttl_s=0.6, endpoint=daemon.endpoint, replace=True, on_lost=lambda _lease: 1 // 0
+        ) as server:
+            daemon.crash(server.slot)
+            assert server.lost.wait(5.0)
+            server.recover()
+            assert not server.lost.wait(1.0)
+        assert len(failures) == 1
+    finally:
+        threading.excepthook = before
+
+
+@pytest.mark.parametrize("daemon_dies", [False, True])
+def test_who_gives_up_while_a_replacement_is_awaited_leaves_nothing_behind(
+    daemon: FakeDaemon, daemon_dies: bool
+) -> None:
+    with Client(daemon.endpoint) as client, carlad.lease(endpoint=daemon.endpoint, replace=True) as server:
+        client.acquire(ttl_s=60.0)
+        for slot in (0, 1):
+            daemon.hold_down(slot)
+        assert server.lost.wait(5.0)
+        assert client.status().waiting == 1
+        with pytest.raises(LeaseLostError):
+            server.check()
+        if daemon_dies:
+            daemon.kill()
+    if not daemon_dies:
+        with Client(daemon.endpoint) as client:
+            assert client.status().waiting == 0
+
+
+def test_a_holder_without_hope_of_a_replacement_is_told_why(daemon: FakeDaemon) -> None:
+    with carlad.lease(ttl_s=0.6, endpoint=daemon.endpoint, replace=True) as server:
+        with Client(daemon.endpoint) as client:
+            client.release(server.lease_id)
+        assert server.lost.wait(5.0)
+        with pytest.raises(LeaseLostError, match="it was released"):
+            server.recover()
+
+
 def test_a_lease_that_somebody_else_released_is_lost(shared: FakeDaemon) -> None:
     with carlad.lease(ttl_s=1.0, endpoint=shared.endpoint) as server:
         with Client(shared.endpoint) as client:

@@ -35,6 +35,11 @@ class FakeDaemon:
         assert self._process.stdin is not None
         self._process.stdin.write(f"crash {slot}\n")
 
+    def hold_down(self, slot: int) -> None:
+        """The server of that slot dies, and no other takes its place."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"hold-down {slot}\n")
+
     def kill(self) -> None:
         self._process.kill()
         self._process.communicate()

@@ -1,7 +1,7 @@
 """A real broker and gateway over a fleet without processes.
 
 `python -m tests.gateway.fake_daemon ENDPOINT STATE_DIR SIZE TTL_S RESTART_S` prints `ready`, ends with its
-stdin, and takes commands there: `crash SLOT`.
+stdin, and takes commands there: `crash SLOT` and `hold-down SLOT`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ async def _obey(servers: FakeServers) -> None:
         match line.split():
             case ["crash", slot]:
                 servers.crash(int(slot), "killed by signal 9")
+            case ["hold-down", slot]:
+                servers.show(int(slot), state="QUARANTINED", lease_id=None, reason="held down")
 
 
 if __name__ == "__main__":
