@@ -45,7 +45,8 @@ class FleetSection(Section, frozen=True):
     spares: Annotated[int, msgspec.Meta(ge=0)] = 0  # slots kept back for replacements
     backend: Literal["standin", "binary", "docker", "external"] = "standin"
     carla_root: str = ""  # the folder of CarlaUE4.sh, for backend = "binary"
-    servers: tuple[str, ...] = ()  # host:port each, for backend = "external"
+    # For backend = "external": host:port each, and so many slots.
+    servers: tuple[Annotated[str, msgspec.Meta(pattern=r"^[^:\s]+:[1-9][0-9]{0,4}$")], ...] = ()
     user: str = ""  # as whom a root daemon starts servers: CARLA refuses root
     map: str = ""  # loaded at the start; empty: the one that the server starts with
     quality: Literal["Low", "Medium", "High", "Epic"] = "Low"  # learning seldom needs Epic's 3.5 GB
@@ -133,9 +134,18 @@ def key_of(problem: str) -> str:
 
 def decode(text: str) -> Config:
     """Raises ConfigError with the key, and the likely one for a key that does not exist."""
-    config = toml.decode(toml.parse(text), Config)
+    config = _sized(toml.decode(toml.parse(text), Config))
     check(config)
     return config
+
+
+def _sized(config: Config) -> Config:
+    """Of external servers there are as many as are named."""
+    if config.fleet.backend != "external":
+        return config
+    return msgspec.structs.replace(
+        config, fleet=msgspec.structs.replace(config.fleet, size=len(config.fleet.servers))
+    )
 
 
 def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Config:
@@ -214,6 +224,8 @@ def check(config: Config) -> None:
             f"fleet.ports: {first} to {last} holds {blocks} blocks of {PORTS_PER_SLOT} ports; fleet.size, "
             f"{fleet.size}, takes {fleet.size + 1}, as a new incarnation never gets the ports before it"
         )
+    if fleet.backend == "external" and not fleet.servers:
+        raise ConfigError('fleet.servers: backend "external" needs host:port of each server')
     if fleet.spares > fleet.size:
         raise ConfigError(f"fleet.spares: {fleet.spares} of {fleet.size} slots cannot be kept back")
     if lease.ttl_s > lease.ttl_max_s:

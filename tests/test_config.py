@@ -32,6 +32,11 @@ def test_an_empty_file_is_a_fleet_of_two_stand_ins(tmp_path: Path) -> None:
     assert (fleet.size, fleet.backend) == (2, "standin")
 
 
+def test_there_are_as_many_slots_as_external_servers() -> None:
+    text = '[fleet]\nbackend = "external"\nservers = ["a:2000", "b:2000", "c:2000"]'
+    assert config.decode(text).fleet.size == 3
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -49,6 +54,8 @@ def test_an_empty_file_is_a_fleet_of_two_stand_ins(tmp_path: Path) -> None:
         ("[fleet]\nports = [2000, 2010]", "2000 to 2010 holds 2 blocks of 4 ports; fleet.size, 2, takes 3"),
         ("[fleet]\nports = [3000, 2000]", "holds 0 blocks"),
         ("[fleet]\nspares = 3", "fleet.spares: 3 of 2 slots"),
+        ('[fleet]\nbackend = "external"', 'fleet.servers: backend "external" needs host:port of each server'),
+        ('[fleet]\nservers = ["sim1"]', "fleet.servers[0]: expected `str` matching regex"),
         ("[lease]\nttl_s = 0", "lease.ttl_s: expected `float` > 0"),
         ("[lease]\nttl_s = 9999", "lease.ttl_s: 9999.0 exceeds lease.ttl_max_s, 3600.0"),
         ("[restart]\nbackoff_s = 99", "restart.backoff_s: exceeds restart.backoff_max_s"),

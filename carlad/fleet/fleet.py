@@ -167,16 +167,19 @@ class Fleet:
                 slot.mailbox.close()
 
     def _plan_of(self, config: Config, registry: PortRegistry) -> Plan:
+        backend = choose(config, self._environ, registry, str(self._runs), self._launch)
         return Plan(
-            backend=choose(config, self._environ, registry, str(self._runs), self._launch),
+            backend=backend,
             host=config.fleet.advertise_host,
             map=config.fleet.map,
             probe=config.probe,
-            restart=RestartPolicy(
-                backoff_s=config.restart.backoff_s,
-                backoff_max_s=config.restart.backoff_max_s,
-                restarts_max=config.restart.restarts_max,
-                period_s=config.restart.period_s,
+            restart=backend.policy(
+                RestartPolicy(
+                    backoff_s=config.restart.backoff_s,
+                    backoff_max_s=config.restart.backoff_max_s,
+                    restarts_max=config.restart.restarts_max,
+                    period_s=config.restart.period_s,
+                )
             ),
             runs=self._runs,
             log_dir=Path(config.daemon.log_dir),

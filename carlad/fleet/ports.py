@@ -20,13 +20,18 @@ _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LISTEN = "0A"  # the kernel's TCP_LISTEN, include/net/tcp_states.h
 
 
+LOOPBACK = "127.0.0.1"
+
+
 class Ports(msgspec.Struct, frozen=True):
     """The block that begins at `rpc`: then streams, secondary servers, and the holder's Traffic Manager.
 
-    CARLA fixes the first three; the last is opened by the client that holds the server.
+    CARLA fixes the first three; the last is opened by the client that holds the server. `host` is where
+    carlad reaches them.
     """
 
     rpc: int
+    host: str = LOOPBACK
 
     @property
     def streaming(self) -> int:
@@ -91,6 +96,13 @@ def can_bind(address: str, port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def listening_pid(port: int) -> int | None:
+    """The process that listens on `port` of this machine; None where there is none that we may look at."""
+    inodes = _listening_inodes(port)
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return next((pid for pid in pids if inodes & socket_inodes(pid)), None) if inodes else None
 
 
 def ephemeral_advice(first: int, last: int) -> tuple[str, ...]:

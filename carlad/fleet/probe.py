@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ import trio
 
 from carlad.config import ProbeSection
 from carlad.errors import ServerError
+from carlad.fleet.backends.interface import Serving
 from carlad.fleet.effort import effort_of
 from carlad.fleet.ports import Ports
 from carlad.rpc import RpcClient, connect, observe_world
@@ -25,22 +27,21 @@ from carlad.wire.errors import CallError
 
 T = TypeVar("T")
 
-HOST = "127.0.0.1"  # servers run on the daemon's machine
 _ALL_LAYERS = 0xFFFF
 # How often to look whether a server that starts or loads is there. There is no event for either.
 _LOOK_AGAIN_S = 0.05
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """What a server said of itself. `pid` is the process that listens; `map` and `maps` are short names."""
+    """What a server said of itself; `map` and `maps` are short names. `pid`: who listens, if it is known."""
 
-    pid: int
+    pid: int | None
     map: str
     maps: frozenset[str]
 
 
 async def check_start(
-    ports: Ports, listener: Callable[[Ports], int | None], wanted_map: str, config: ProbeSection
+    ports: Ports, listener: Callable[[Ports], Serving | None], wanted_map: str, config: ProbeSection
 ) -> Checked:
     """Waits until a server that was just started can be leased, for `config.start_max_s` at most.
 
@@ -52,8 +53,8 @@ async def check_start(
     try:
         with trio.fail_after(config.start_max_s):
             await _until(partial(_is_listening, ports))
-            pid = await _until(partial(trio.to_thread.run_sync, listener, ports))
-            async with connect(HOST, ports.rpc) as rpc:
+            serving = await _until(partial(trio.to_thread.run_sync, listener, ports))
+            async with connect(ports.host, ports.rpc) as rpc:
                 missing = "an answer"
                 maps = await _check_identity(rpc)
                 name = await _with_map(rpc, wanted_map, config.load_max_s)
@@ -63,31 +64,37 @@ async def check_start(
         raise ServerError(
             f"not ready {config.start_max_s:g} s after its start: {missing} is missing"
         ) from None
-    return Checked(pid, name, maps | {name})
+    return Checked(serving.pid, name, maps | {name})
 
 
 async def stay_alive(ports: Ports, tree: Callable[[], Iterable[int]], config: ProbeSection) -> None:
     """Asks for ever. Raises ServerError where the server hangs.
 
     That is: `config.failures` questions in a row without an answer, during which it stood still. One that
-    works all the while, as on a map that its holder loads, is given `config.load_max_s`.
+    works all the while, as on a map that its holder loads, is given `config.load_max_s`, and so is one
+    whose work cannot be seen.
     """
     silent, silent_since_s = 0, trio.current_time()
     while silent < config.failures:
         asked_at_s, before = trio.current_time(), effort_of(tree())
-        if await _ask_until_silent(ports, config):
+        heard = await _ask_until_silent(ports, config)
+        if heard is Heard.ANSWER:
             silent, silent_since_s = 1, trio.current_time()
             continue
         now_s = trio.current_time()
         if now_s - silent_since_s >= config.load_max_s:
             raise ServerError(f"busy without an answer for {config.load_max_s:g} s")
-        silent = 0 if effort_of(tree()).is_busy_since(before, now_s - asked_at_s) else silent + 1
+        pids = tuple(tree())
+        may_work = not pids or effort_of(pids).is_busy_since(before, now_s - asked_at_s)
+        silent = 0 if may_work and heard is Heard.NOTHING else silent + 1
+    if heard is Heard.REFUSAL:
+        raise ServerError(f"takes no connection: refused {silent} times in a row")
     raise ServerError(f"hung: no answer to {silent} probes in a row, {config.timeout_s:g} s each")
 
 
 async def load_map(ports: Ports, name: str, load_max_s: float) -> str:
     """Loads a map and returns its short name once the world ticks in it. Raises ServerError."""
-    async with connect(HOST, ports.rpc) as rpc:
+    async with connect(ports.host, ports.rpc) as rpc:
         loaded = await load(rpc, name, load_max_s)
     await _check_ticks(ports)
     return loaded
@@ -98,27 +105,34 @@ def short_name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-async def _ask_until_silent(ports: Ports, config: ProbeSection) -> bool:
-    """Whether there was an answer before the silence."""
-    answered = False
+class Heard(Enum):
+    """Of a server that is silent now."""
+
+    ANSWER = "before the silence"
+    NOTHING = "neither answer nor refusal"
+    REFUSAL = "of a connection, which a server that is merely busy takes"
+
+
+async def _ask_until_silent(ports: Ports, config: ProbeSection) -> Heard:
+    heard = Heard.NOTHING
     try:
         with trio.fail_after(config.timeout_s) as patience:
-            async with connect(HOST, ports.rpc) as rpc:
+            async with connect(ports.host, ports.rpc) as rpc:
                 while True:
                     await _game_thread_answers(rpc)
-                    answered = True
+                    heard = Heard.ANSWER
                     patience.deadline = trio.current_time() + config.period_s + config.timeout_s
                     await trio.sleep(config.period_s)
     except trio.TooSlowError:
-        return answered
+        return heard
     except ServerError:  # refused or closed, which takes no time
         await trio.sleep(config.period_s)
-        return answered
+        return Heard.REFUSAL if heard is Heard.NOTHING else heard
 
 
 async def _is_listening(ports: Ports) -> bool | None:
     try:
-        async with connect(HOST, ports.rpc):
+        async with connect(ports.host, ports.rpc):
             return True
     except ServerError:
         return None
@@ -135,7 +149,7 @@ async def _check_identity(rpc: RpcClient) -> frozenset[str]:
 
 
 async def _with_map(rpc: RpcClient, wanted_map: str, load_max_s: float) -> str:
-    name = await _map(rpc)
+    name = await map_name(rpc)
     if wanted_map and name != short_name(wanted_map):
         return await load(rpc, wanted_map, load_max_s)
     return name
@@ -165,7 +179,7 @@ async def _until(attempt: Callable[[], Awaitable[T | None]]) -> T:
     return result
 
 
-async def _map(rpc: RpcClient) -> str:
+async def map_name(rpc: RpcClient) -> str:
     return short_name((await _ask(rpc, "get_map_info")).name)
 
 
@@ -176,7 +190,7 @@ async def load(rpc: RpcClient, name: str, load_max_s: float) -> str:
             before = (await _ask(rpc, "get_episode_info")).episode_id
             await rpc.call("load_new_episode", name, True, _ALL_LAYERS)
             await _until(partial(_other_episode, rpc, before))
-            loaded = await _map(rpc)
+            loaded = await map_name(rpc)
     except trio.TooSlowError:
         raise ServerError(f"cannot load {name}: not done after {load_max_s:g} s") from None
     except CallError as error:
@@ -192,7 +206,7 @@ async def _other_episode(rpc: RpcClient, before: int) -> int | None:
 
 
 async def _check_ticks(ports: Ports) -> None:
-    async with observe_world(HOST, ports.streaming) as world:
+    async with observe_world(ports.host, ports.streaming) as world:
         first = (await world.snapshot()).frame
         while (await world.snapshot()).frame == first:
             pass

@@ -8,15 +8,19 @@ from pathlib import Path
 
 def socket_inodes(pid: int) -> set[str]:
     """Inodes of the sockets that `pid` has open; empty for one that ended or may not be looked at."""
-    inodes = set()
     try:
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-            if target.startswith("socket:["):
-                inodes.add(target[len("socket:[") : -1])
+        targets = [_target(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
     except OSError:
-        pass
-    return inodes
+        return set()
+    return {target[len("socket:[") : -1] for target in targets if target.startswith("socket:[")}
+
+
+def _target(link: str) -> str:
+    """Empty for one that was closed since it was listed, as the listing's own is."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
 
 
 def name_of(pid: int) -> str:

@@ -7,6 +7,7 @@ world stands in synchronous mode for so long, which makes it quick: a look costs
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 
 import msgspec
@@ -15,8 +16,8 @@ import trio
 from carlad.errors import ServerError
 from carlad.fleet.baseline import Baseline, difference, in_order_of_destruction, record
 from carlad.fleet.connections import Connection, Connections, describe, look
-from carlad.fleet.ports import Ports, can_bind, describe_listener
-from carlad.fleet.probe import HOST, load
+from carlad.fleet.ports import LOOPBACK, Ports, can_bind, describe_listener
+from carlad.fleet.probe import load
 from carlad.rpc import RpcClient, WorldObserver, connect, observe_world
 from carlad.wire import types as t
 from carlad.wire.commands import ApplyTransform, DestroyActor, encode_command
@@ -42,10 +43,10 @@ class UncleanError(ServerError):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a server is: its ports, and a process in its network namespace."""
+    """Where a server is: its ports, and a process in its network namespace, None for our own."""
 
     ports: Ports
-    pid: int
+    pid: int | None
 
     @property
     def taken(self) -> tuple[int, ...]:
@@ -60,8 +61,8 @@ class Place(msgspec.Struct, frozen=True):
 async def baseline_of(place: Place, map: str) -> Baseline:
     """Of a server that was just found to be fit. Raises ServerError."""
     try:
-        async with connect(HOST, place.ports.rpc) as rpc:
-            async with observe_world(HOST, place.ports.streaming) as world:
+        async with connect(place.ports.host, place.ports.rpc) as rpc:
+            async with observe_world(place.ports.host, place.ports.streaming) as world:
                 snapshot = await world.snapshot()
             return await record(rpc, snapshot, map)
     except CallError as error:
@@ -79,10 +80,10 @@ async def scrub(place: Place, baseline: Baseline, load_max_s: float) -> Baseline
     try:
         with trio.fail_after(MAX_S) as limit:
             while True:
-                before = await _alone(place, linger_until_s)
+                before = await alone(place, linger_until_s)
                 async with (
-                    connect(HOST, place.ports.rpc) as rpc,
-                    observe_world(HOST, place.ports.streaming) as world,
+                    connect(place.ports.host, place.ports.rpc) as rpc,
+                    observe_world(place.ports.host, place.ports.streaming) as world,
                 ):
                     own_ports = rpc.local_port, world.local_port
                     if (await rpc.call("get_episode_info")).episode_id != baseline.episode_id:
@@ -104,11 +105,11 @@ async def scrub(place: Place, baseline: Baseline, load_max_s: float) -> Baseline
 # --- nobody else is there
 
 
-async def _alone(place: Place, until_s: float) -> Connections:
+async def alone(place: Place, until_s: float) -> Connections:
     """The look at which nobody was connected. Raises UncleanError where somebody is until then."""
     while True:
         seen = await _look(place)
-        busy = None if can_bind(HOST, place.ports.traffic_manager) else place.ports.traffic_manager
+        busy = None if can_bind(LOOPBACK, place.ports.traffic_manager) else place.ports.traffic_manager
         if not (seen.live or seen.left or busy):
             return seen
         if trio.current_time() > until_s:
@@ -119,7 +120,7 @@ async def _alone(place: Place, until_s: float) -> Connections:
 
 
 async def _look(place: Place) -> Connections:
-    return await trio.to_thread.run_sync(look, place.pid, place.taken)
+    return await trio.to_thread.run_sync(look, place.pid or os.getpid(), place.taken)
 
 
 async def _still_connected(connections: Collection[Connection]) -> str:

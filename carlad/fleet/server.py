@@ -17,7 +17,7 @@ import trio
 
 from carlad.errors import ServerError
 from carlad.fleet import logs
-from carlad.fleet.backends.interface import Launch
+from carlad.fleet.backends.interface import Launch, Serving
 from carlad.fleet.leftovers import MARK, Incarnation, end_marked, run_folder, write
 from carlad.fleet.ports import Ports, listener_among
 from carlad.fleet.shim import descendants, start_time
@@ -98,9 +98,10 @@ class Server:
         """The pids of the server and everything below it."""
         return tuple(descendants(self._shim.pid))
 
-    def listener(self, ports: Ports) -> int | None:
+    def listener(self, ports: Ports) -> Serving | None:
         """As backends/interface.py has it."""
-        return listener_among(self.tree(), ports)
+        pid = listener_among(self.tree(), ports)
+        return Serving(pid) if pid else None
 
     async def _begin(self, order: bytes) -> None:
         """Returns once the server's process runs. Raises ServerError."""

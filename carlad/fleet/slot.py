@@ -21,7 +21,7 @@ from carlad.fleet import logs, probe
 from carlad.fleet.backends.interface import Backend, Server
 from carlad.fleet.baseline import Baseline
 from carlad.fleet.lifecycle import Event, Lifecycle, State
-from carlad.fleet.ports import Ports
+from carlad.fleet.ports import LOOPBACK, Ports
 from carlad.fleet.scrub import Place, UncleanError, baseline_of, scrub
 from carlad.fleet.standing import Standing, Wish
 from carlad.log import get_logger
@@ -258,7 +258,7 @@ class Slot:
     def _begin(self) -> None:
         self._failed = False
         self._standing.is_outdated = False
-        self._enter(Event.START, incarnation=self._status.incarnation + 1, host=self._plan.host)
+        self._enter(Event.START, incarnation=self._status.incarnation + 1)
         self._tell("slot.starting")
 
     @contextmanager
@@ -266,7 +266,10 @@ class Slot:
         with self._plan.backend.place(self._ports) as ports:
             self._ports = ports
             self._change(
-                rpc_port=ports.rpc, streaming_port=ports.streaming, traffic_manager_port=ports.traffic_manager
+                host=self._plan.host if ports.host == LOOPBACK else ports.host,
+                rpc_port=ports.rpc,
+                streaming_port=ports.streaming,
+                traffic_manager_port=ports.traffic_manager,
             )
             yield ports
 

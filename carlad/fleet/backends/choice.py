@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from carlad.config import Config, FleetSection
-from carlad.errors import ConfigError
 from carlad.fleet.backends.binary import binary_advice, binary_launcher
 from carlad.fleet.backends.container import Containers
 from carlad.fleet.backends.docker import docker_launcher
+from carlad.fleet.backends.external import External, servers_of
 from carlad.fleet.backends.flags import flag_advice
 from carlad.fleet.backends.interface import Backend, Launcher
 from carlad.fleet.backends.local import Local
@@ -40,6 +40,8 @@ def choose(
     fleet, for_them = config.fleet, for_servers(environ)
     if launch is not None:
         return Local(launch, registry)
+    if fleet.backend == "external":
+        return External(servers_of(fleet.servers), config.probe)
     if fleet.backend == "docker":
         launch = docker_launcher(fleet, config.docker, owner, for_them)
         return Containers(launch, registry, owner, for_them)
@@ -59,10 +61,4 @@ def for_servers(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _launcher(config: FleetSection, environ: dict[str, str]) -> Launcher:
-    if config.backend == "standin":
-        return standin_launcher(config, environ)
-    if config.backend == "binary":
-        return binary_launcher(config, environ)
-    raise ConfigError(
-        f'fleet.backend: "{config.backend}" is not supported yet; use "standin", "binary" or "docker"'
-    )
+    return (binary_launcher if config.backend == "binary" else standin_launcher)(config, environ)

@@ -18,11 +18,12 @@ import trio
 
 from carlad.errors import ServerError
 from carlad.fleet.backends.docker import LABEL, container_name
-from carlad.fleet.backends.interface import Launcher, Server
+from carlad.fleet.backends.interface import Launcher, Server, Serving
 from carlad.fleet.backends.local import Local
 from carlad.fleet.ports import PortRegistry, Ports, is_served, listener_among
 from carlad.fleet.shim import descendants
 from carlad.log import get_logger
+from carlad.runtime import RestartPolicy
 
 log = get_logger(__name__)
 
@@ -37,6 +38,9 @@ class Containers:
         self._local = Local(launch, registry)
         self._engine = Engine(environ)
         self._owner = owner
+
+    def policy(self, configured: RestartPolicy) -> RestartPolicy:
+        return configured
 
     def place(self, previous: Ports | None) -> AbstractContextManager[Ports]:
         return self._local.place(previous)
@@ -75,7 +79,7 @@ class Container:
         self._init = 0  # its first process, as this machine numbers it; 0 while there is none
 
     @property
-    def pid(self) -> int:
+    def pid(self) -> int | None:
         return self._command.pid
 
     async def ended(self) -> str:
@@ -84,7 +88,7 @@ class Container:
     def tree(self) -> tuple[int, ...]:
         return (self._init, *descendants(self._init)) if self._init else ()
 
-    def listener(self, ports: Ports) -> int | None:
+    def listener(self, ports: Ports) -> Serving | None:
         """Inside the container: the engine accepts connections to a published port before the server does.
 
         Who may not look into the container's processes takes its first one; the engine starts no container
@@ -93,8 +97,9 @@ class Container:
         if not self._init:
             return None
         if not os.access(f"/proc/{self._init}/fd", os.R_OK):
-            return self._init if is_served(ports, self._init) else None
-        return listener_among(self.tree(), ports, netns_of=self._init)
+            return Serving(self._init) if is_served(ports, self._init) else None
+        pid = listener_among(self.tree(), ports, netns_of=self._init)
+        return Serving(pid) if pid else None
 
     async def find(self, engine: Engine, name: str) -> None:
         """Returns when the container runs."""

@@ -11,6 +11,7 @@ import msgspec
 import trio
 
 from carlad.fleet.ports import Ports
+from carlad.runtime import RestartPolicy
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -24,27 +25,36 @@ class Launch(msgspec.Struct, frozen=True):
 Launcher = Callable[[Ports], Launch]
 
 
+class Serving(msgspec.Struct, frozen=True):
+    """A server listens; `pid` is None where its process cannot be known."""
+
+    pid: int | None
+
+
 class Server(Protocol):
     """A server that runs, as far as its slot is concerned."""
 
     @property
-    def pid(self) -> int:
-        """Of the process that was started; a launcher's, where one forks the real server."""
+    def pid(self) -> int | None:
+        """Of the process that was started, where one was; a launcher's, where one forks the real server."""
 
     async def ended(self) -> str:
         """Waits until the server ends by itself, and says how."""
 
     def tree(self) -> tuple[int, ...]:
-        """The pids of the server and everything below it."""
+        """The pids of the server and everything below it; empty where they cannot be known."""
 
-    def listener(self, ports: Ports) -> int | None:
-        """The process that serves calls, once calls and streams are served; to be called in a thread.
+    def listener(self, ports: Ports) -> Serving | None:
+        """Who serves, once calls and streams are served; to be called in a thread.
 
         Raises ServerError with the pid of a stranger that has one of the block's ports.
         """
 
 
 class Backend(Protocol):
+    def policy(self, configured: RestartPolicy) -> RestartPolicy:
+        """How failures are followed by new attempts."""
+
     def place(self, previous: Ports | None) -> AbstractContextManager[Ports]:
         """Where the next incarnation of a slot is to listen; its own until the end of the block.
 

@@ -11,6 +11,7 @@ import trio
 from carlad.fleet.backends.interface import Launcher
 from carlad.fleet.ports import PortRegistry, Ports
 from carlad.fleet.server import Server, running
+from carlad.runtime import RestartPolicy
 
 
 class Local:
@@ -19,6 +20,9 @@ class Local:
     def __init__(self, launch: Launcher, registry: PortRegistry) -> None:
         self._launch = launch
         self._registry = registry
+
+    def policy(self, configured: RestartPolicy) -> RestartPolicy:
+        return configured
 
     @contextmanager
     def place(self, previous: Ports | None) -> Iterator[Ports]:

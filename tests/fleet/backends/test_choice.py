@@ -4,21 +4,16 @@ import os
 
 import pytest
 
-from carlad.config import Config, FleetSection
+from carlad.config import FleetSection
 from carlad.errors import ConfigError
 from carlad.fleet import ports
 from carlad.fleet.backends.account import account
-from carlad.fleet.backends.choice import advice, choose, for_servers
+from carlad.fleet.backends.choice import advice, for_servers
 
 
 def test_what_the_service_manager_said_to_the_daemon_is_not_passed_on():
     environ = {"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "1", "LISTEN_FDS": "1", "PATH": "/bin"}
     assert for_servers(environ) == {"PATH": "/bin"}
-
-
-def test_a_backend_that_does_not_exist_yet_is_refused():
-    with pytest.raises(ConfigError, match='"external" is not supported yet'):
-        choose(Config(fleet=FleetSection(backend="external")), {}, ports.PortRegistry(2000, 2999), "me")
 
 
 @pytest.mark.parametrize(

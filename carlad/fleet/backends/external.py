@@ -1,0 +1,141 @@
+"""Servers that somebody else starts: a compose service, a pod's side-car.
+
+They are probed, leased and scrubbed, never started or killed. What would have ended another server withdraws
+this one: it is leased again when nobody else is seen at its ports and its world was loaded anew. Of clients
+on other machines, or in other network namespaces, the kernel's tables say nothing; theirs are noticed only
+where their commands show in the world.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import msgspec
+import trio
+
+from carlad.config import PORTS_PER_SLOT, ProbeSection
+from carlad.errors import ConfigError, ServerError
+from carlad.fleet.backends.interface import Server, Serving
+from carlad.fleet.baseline import difference
+from carlad.fleet.ports import LOOPBACK, Ports, listening_pid
+from carlad.fleet.probe import load_map, map_name
+from carlad.fleet.processes import name_of
+from carlad.fleet.scrub import Place, alone, baseline_of
+from carlad.fleet.shim import descendants
+from carlad.log import get_logger
+from carlad.rpc import connect, observe_world
+from carlad.runtime import RestartPolicy
+from carlad.wire import types as t
+from carlad.wire.errors import CallError
+
+log = get_logger(__name__)
+
+_QUIET_S = 1.0  # a client that drives sends a command in every step
+_LEAVES_MAX_S = 1.0
+_PORT_MAX = 65535 - (PORTS_PER_SLOT - 1)
+_PROXY = "docker-proxy"  # stands in for a process that is somewhere else
+
+
+class External:
+    """A backend. Each server is one slot's at a time, and the same slot's again."""
+
+    def __init__(self, servers: Sequence[Ports], probe: ProbeSection) -> None:
+        self._free = list(servers)
+        self._probe = probe
+
+    def policy(self, configured: RestartPolicy) -> RestartPolicy:
+        """Nothing is restarted, so there is no limit to looking again."""
+        return msgspec.structs.replace(configured, restarts_max=sys.maxsize)
+
+    @contextmanager
+    def place(self, previous: Ports | None) -> Iterator[Ports]:
+        if not self._free:
+            raise ServerError("no further server: fleet.servers names fewer than there are slots")
+        ports = previous if previous in self._free else self._free[0]
+        assert ports is not None
+        self._free.remove(ports)
+        try:
+            yield ports
+        finally:
+            self._free.append(ports)
+
+    async def clear(self, keep: Collection[Ports]) -> None:
+        """Nothing is ours."""
+
+    @asynccontextmanager
+    async def running(
+        self, ports: Ports, folder: Path, log_path: Path, hurry: trio.Event
+    ) -> AsyncIterator[Server]:
+        try:
+            with trio.fail_after(self._probe.start_max_s):
+                await renew(ports, self._probe.load_max_s)
+        except trio.TooSlowError:
+            raise ServerError(f"not as new after {self._probe.start_max_s:g} s") from None
+        yield Visited(ports)
+        log.warning("external.withdrawn", host=ports.host, rpc_port=ports.rpc)
+
+
+class Visited:
+    """A server that is none of our processes, and may be none of this machine's."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    @property
+    def pid(self) -> None:
+        return None
+
+    async def ended(self) -> str:
+        """Probes alone see its end."""
+        await trio.sleep_forever()
+        raise AssertionError("that was for ever")
+
+    def tree(self) -> tuple[int, ...]:
+        pid = listening_pid(self._ports.rpc) if self._ports.host == LOOPBACK else None
+        return (pid, *descendants(pid)) if pid and name_of(pid) != _PROXY else ()
+
+    def listener(self, ports: Ports) -> Serving | None:
+        """Both ports were used to make its world as new."""
+        return Serving(next(iter(self.tree()), None))
+
+
+async def renew(ports: Ports, load_max_s: float) -> None:
+    """Returns when the world of a server was loaded anew and nobody else meddles with it.
+
+    Raises ServerError with who or what stands in the way.
+    """
+    place = Place(ports, None)
+    await alone(place, trio.current_time() + _LEAVES_MAX_S)
+    try:
+        async with connect(ports.host, ports.rpc) as rpc:
+            # A synchronous world stands still until its client ticks it, and with it the next call.
+            await rpc.call("set_episode_settings", t.EpisodeSettings())
+            name = await map_name(rpc)
+    except CallError as error:
+        raise ServerError(f"cannot be made as new: {error}") from error
+    loaded = await load_map(ports, name, load_max_s)
+    before = await baseline_of(place, loaded)
+    await trio.sleep(_QUIET_S)
+    async with connect(ports.host, ports.rpc) as rpc, observe_world(ports.host, ports.streaming) as world:
+        is_async = not (await rpc.call("get_episode_settings")).synchronous_mode
+        changed = str(difference(before, await world.snapshot())) if is_async else "it became synchronous"
+    if changed:
+        raise ServerError(f"somebody else uses it: {changed}")
+
+
+def servers_of(names: Sequence[str]) -> tuple[Ports, ...]:
+    """`host:port` each, the port for calls. Raises ConfigError."""
+    servers = tuple(map(_server, names))
+    if len(set(servers)) < len(servers):
+        raise ConfigError("fleet.servers: names a server twice, which only one slot can have")
+    return servers
+
+
+def _server(name: str) -> Ports:
+    host, _, port = name.rpartition(":")
+    if int(port) > _PORT_MAX:
+        raise ConfigError(f"fleet.servers: {name}: the highest port of a server is {_PORT_MAX}")
+    return Ports(int(port), LOOPBACK if host == "localhost" else host)

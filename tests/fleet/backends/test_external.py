@@ -1,0 +1,121 @@
+"""Servers that are not ours: never started, never ended, withdrawn until nobody else meddles with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from carlad.errors import ConfigError
+from carlad.fleet.backends.external import servers_of
+from carlad.fleet.ports import Ports
+from carlad.rpc import connect
+from carlad.wire import types as t
+from tests.fleet.processes import fake_server, is_running, server_on
+
+
+@pytest.fixture
+def run(run_fleet):
+    """Runs a scenario on a fleet of the one server at this port, which outlives it."""
+
+    def run_external(scenario, port, **config):
+        run_fleet(scenario, backend="external", servers=(f"localhost:{port}",), **config)
+
+    return run_external
+
+
+async def episode(port: int) -> int:
+    async with connect("127.0.0.1", port) as rpc:
+        return (await rpc.call("get_episode_info")).episode_id
+
+
+def test_a_server_is_leased_scrubbed_and_left_running(run):
+    with fake_server() as (server, port):
+
+        async def scenario(world):
+            ready = await world.ready()
+            assert (ready.host, ready.rpc_port, ready.streaming_port) == ("127.0.0.1", port, port + 1)
+            assert (ready.map, ready.pid) == ("Town01", server.pid)
+            await world.fleet.lease(0, "L1")
+            await world.fleet.release(0, "L1", "released")
+            assert (await world.ready()).incarnation == 1
+
+        run(scenario, port)
+        assert is_running(server.pid)
+
+
+def test_a_synchronous_world_is_freed_and_loaded_anew(run):
+    with fake_server("--synchronous") as (_server, port):
+
+        async def scenario(world):
+            await world.ready()
+            async with connect("127.0.0.1", port) as rpc:
+                assert not (await rpc.call("get_episode_settings")).synchronous_mode
+            assert await episode(port) == 2
+
+        run(scenario, port)
+
+
+def test_a_holder_who_stays_connected_keeps_the_server_withdrawn_and_is_named(run):
+    with fake_server() as (server, port):
+
+        async def scenario(world):
+            await world.ready()
+            await world.fleet.lease(0, "L1")
+            async with connect("127.0.0.1", port) as holder:
+                await world.fleet.end(0, "L1", "its time to live is over")
+                withdrawn = await world.until(lambda now: now.state == "BACKOFF")
+                assert f"process {os.getpid()} (" in withdrawn.reason
+                assert "is still connected to port" in withdrawn.reason
+                await holder.call("set_episode_settings", t.EpisodeSettings(synchronous_mode=True))
+            again = await world.ready(incarnation=2)
+            assert (again.rpc_port, is_running(server.pid)) == (port, True)
+
+        run(scenario, port)
+
+
+def test_a_server_that_is_replaced_by_its_owner_comes_back(run):
+    with fake_server() as (server, port):
+
+        async def scenario(world):
+            await world.ready()
+            server.kill()
+            assert (await world.lost()).reason == "takes no connection: refused 3 times in a row"
+            absent = await world.until(lambda now: now.state == "BACKOFF" and now.restarts > 3)
+            assert f"cannot connect to 127.0.0.1:{port}" in absent.reason  # it is never quarantined
+            with server_on(port):
+                await world.ready(incarnation=2)
+                await world.fleet.lease(0, "L2")
+
+        run(scenario, port)
+
+
+def test_a_server_that_hangs_is_withdrawn_and_taken_again_when_it_answers(run):
+    with fake_server() as (server, port):
+
+        async def scenario(world):
+            await world.ready()
+            server.send_signal(signal.SIGSTOP)
+            assert (await world.lost()).reason.startswith("hung: no answer")
+            server.send_signal(signal.SIGCONT)
+            await world.ready(incarnation=2)
+
+        run(scenario, port)
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("a:2000", "a:2000"), "names a server twice"),
+        (("localhost:2000", "127.0.0.1:2000"), "names a server twice"),
+        (("sim1:65533",), "sim1:65533: the highest port of a server is 65532"),
+    ],
+)
+def test_servers_that_cannot_be_are_refused(names, says):
+    with pytest.raises(ConfigError, match=says):
+        servers_of(names)
+
+
+def test_servers_are_named_by_host_and_port():
+    assert servers_of(("localhost:2000", "sim1:3000")) == (Ports(2000), Ports(3000, "sim1"))
