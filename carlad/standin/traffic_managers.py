@@ -7,7 +7,9 @@ and its sleep is lost, and `world.tick()` hangs for ever. A server as fast as th
 
 * `Step.settled` is the guard: a tick waits until the thread has asked and had time to fall asleep.
 * `heal` is the cure for what slips through: the Traffic Manager's own port takes calls, and
-  `set_synchronous_mode` notifies the sleeping thread.
+  `set_synchronous_mode` notifies the sleeping thread. A thread that only was slow takes one step too many
+  then, and is a step ahead from there on; so only who says nothing at all for long is healed, and a tick
+  waits for the step of the one before.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import msgpack
 import msgspec
 
 GUARD_S = 0.01  # a thread that has not asked by then will not
 GRACE_S = 0.0003  # from its question to its sleep; longer ones were measured to help no further
-OVERDUE_S = 0.25  # a step follows its tick within milliseconds
+OVERDUE_S = 1.0  # a step follows its tick within milliseconds, but on a loaded machine
 STEPS_MIN = 20  # heal only who has been seen to follow ticks with steps
-_HEAL_TIMEOUT_S = 1.0
+_HEAL_TIMEOUT_S = 30.0  # half a heal would be worse than none: the client may be short of CPU time
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Step:
     """How far one connection's Traffic Manager is with the step that follows a tick."""
 
     steps: int = 0
+    _owed: bool = False  # the step of the last tick has not come yet
     _asked_s: float = 0.0  # when it last asked for the settings
     _pending: bool = False  # it has sent its batch, but has not asked for the settings yet
     _overdue_s: float = field(default=float("inf"))  # when the step of the last tick should have come
@@ -39,18 +43,25 @@ class Step:
         """Note a call that came over this connection."""
         if call == "apply_batch":
             self.steps += 1
-            self._pending = True
+            self._owed, self._pending = False, True
             self._overdue_s = float("inf")
         elif call == "get_episode_settings":
             self._pending = False
             self._asked_s = now_s
+        if self._owed:
+            self._overdue_s = now_s + OVERDUE_S  # it is at work
 
     def ticked(self, now_s: float) -> None:
         """A tick was answered: the step has to follow."""
-        self._overdue_s = now_s + OVERDUE_S if self.steps >= STEPS_MIN else float("inf")
+        self._owed = self.steps >= STEPS_MIN
+        self._overdue_s = now_s + OVERDUE_S if self._owed else float("inf")
 
     def settled(self, now_s: float, asked_s: float) -> bool:
         """Whether the tick that was asked for at `asked_s` may be carried out."""
+        if self._owed:
+            if now_s < asked_s + OVERDUE_S:
+                return False
+            self._owed, self.steps = False, 0  # it does not follow ticks any more
         if self._pending:
             return now_s > asked_s + GUARD_S
         return now_s > self._asked_s + GRACE_S
@@ -108,6 +119,9 @@ def _heal(host: str, ports: list[int]) -> None:
 
 def _wake(host: str, port: int) -> None:
     with socket.create_connection((host, port), _HEAL_TIMEOUT_S) as sock:
-        for msgid, synchronous in enumerate((False, True)):
-            sock.sendall(msgspec.msgpack.encode((0, msgid, "set_synchronous_mode", (synchronous,))))
-            sock.recv(4096)
+        calls = [(0, msgid, "set_synchronous_mode", (msgid == 1,)) for msgid in (0, 1)]
+        sock.sendall(b"".join(map(msgspec.msgpack.encode, calls)))
+        answers, unpacker = 0, msgpack.Unpacker()
+        while answers < len(calls) and (data := sock.recv(4096)):
+            unpacker.feed(data)
+            answers += sum(1 for _ in unpacker)

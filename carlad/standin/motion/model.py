@@ -19,8 +19,10 @@ from carlad.standin.motion.kernel import compiled
 
 GRAVITY_MPS2 = 9.81
 ROLLING = 0.012  # rolling resistance by load, of passenger cars' tyres on asphalt (Rajamani, section 4.1.4)
-# Shares of the grip that hold sideways at the front and at the rear: less in front, so that cars understeer.
-FRONT_GRIP, REAR_GRIP = 0.88, 1.0
+# Times the grip that holds sideways at the front and at the rear: less in front, so that cars understeer. A
+# real car's tyres hold about as much sideways as lengthways; CARLA's hold far more, and its Traffic Manager
+# relies on that: it takes the tight corners of CARLA's towns at up to 1.5 g.
+FRONT_GRIP, REAR_GRIP = 1.76, 2.0
 USABLE = 0.97  # share of the grip that brakes may use: an anti-lock system keeps the rest for steering
 IDLE_RPM = 750.0
 SHIFT_PAUSE_S = 0.6  # the automatic gearbox thinks that long after a shift

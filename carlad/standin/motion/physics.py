@@ -1,10 +1,11 @@
 """Physics controls: what each vehicle has by default, and what the model makes of one.
 
 Passenger cars are fitted to a 2013 Lincoln MKZ 2.0 AWD: 240 hp at 5,500/min, 270 lb ft at 3,000/min, six
-gears, wheelbase 112.2 in (its data sheet); 0 to 60 mph in 6.6 s, 60 to 0 mph in 106 ft, 0.91 g on the skid
-pad (Motor Trend's first test, on summer tyres). The steering lock gives a turning circle of 11 m, as is
-usual for such a wheelbase. Engines and brakes of other vehicles are scaled by mass; trucks, buses and
-bicycles have less power for it. CARLA's own figures for each vehicle are not public.
+gears, wheelbase 112.2 in (its data sheet); 0 to 60 mph in 6.6 s, 60 to 0 mph in 106 ft (Motor Trend's first
+test, on summer tyres). The steering lock gives a turning circle of 11 m, as is usual for such a wheelbase. In
+curves the tyres hold as CARLA's do, which is more, see model.py. Engines and brakes of other vehicles are
+scaled by mass; trucks, buses and bicycles have less power for it. CARLA's own figures for each vehicle are
+not public.
 """
 
 from __future__ import annotations
