@@ -25,9 +25,10 @@ from typing import TypeVar
 import msgspec
 import zmq
 
-from carlad.config import client_endpoint
+from carlad.endpoints import client_endpoint
 from carlad.errors import CarladError, LeaseLostError, NoDaemonError, RequestError, WaitedInVainError
 from carlad.keeper import Keeper
+from carlad.keys import connect
 from carlad.link import Link
 from carlad.messages import (
     Acquire,
@@ -173,7 +174,7 @@ class Client:
         try:
             subscription = context.socket(zmq.SUB)
             subscription.subscribe(b"")
-            subscription.connect(notices_endpoint(self.endpoint))
+            connect(subscription, notices_endpoint(self.endpoint))
             yield subscription
         finally:
             context.destroy(linger=0)

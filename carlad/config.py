@@ -7,7 +7,6 @@ for settings in the environment.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,14 +14,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from carlad import toml
+from carlad.endpoints import check_listen, check_local, default_endpoint, endpoint_from
 from carlad.errors import ConfigError
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Limit = Annotated[float, msgspec.Meta(ge=0)]  # seconds; 0: none
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-
-# Linux's socket paths end at 107 bytes; ".notices" is appended to the control socket's.
-SOCKET_PATH_BYTES_MAX = 107 - len(".notices")
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,6 +33,15 @@ class DaemonSection(Section, frozen=True):
     state_dir: str = ""  # tokens and run files: what must survive a restart
     log_dir: str = ""  # servers' output
     drain_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0  # at its end: for holders to release
+    group: str = ""  # whose members may connect; of root's daemon "carlad", where there is that group
+
+
+class RemoteSection(Section, frozen=True):
+    """Clients on other machines, by TCP with CURVE: encrypted, and for those alone whose key is known."""
+
+    listen: tuple[str, ...] = ()  # tcp://ADDRESS:PORT; the notices take PORT + 1
+    keys_dir: str = ""  # server.key_secret, and clients/USER.key of each who may come in
+    operators: tuple[str, ...] = ()  # users who may drain, restart and stop things from there
 
 
 class FleetSection(Section, frozen=True):
@@ -96,6 +102,7 @@ class RestartSection(Section, frozen=True):
 
 class Config(Section, frozen=True):
     daemon: DaemonSection = DaemonSection()
+    remote: RemoteSection = RemoteSection()
     fleet: FleetSection = FleetSection()
     docker: DockerSection = DockerSection()
     lease: LeaseSection = LeaseSection()
@@ -157,43 +164,15 @@ def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Config:
         state_dir=str(Path(daemon.state_dir or default_state_dir(environ)).expanduser().absolute()),
         log_dir=str(Path(daemon.log_dir or default_log_dir(environ)).expanduser().absolute()),
     )
-    _check_endpoint("daemon.endpoint", daemon.endpoint)
-    return msgspec.structs.replace(config, daemon=daemon)
-
-
-def endpoint_from(text: str) -> str:
-    """A ZeroMQ endpoint; a plain path is taken as a Unix socket."""
-    return text if "://" in text else f"ipc://{Path(text).expanduser().absolute()}"
-
-
-def client_endpoint(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """Where a client finds its daemon: the argument, else CARLAD_ENDPOINT, else the default socket.
-
-    The default is the user's own daemon if its socket is there, else the system service's. Raises
-    ConfigError where it is not an endpoint.
-    """
-    chosen = given or environ.get("CARLAD_ENDPOINT")
-    if chosen:
-        _check_endpoint("endpoint", endpoint_from(chosen))
-        return endpoint_from(chosen)
-    own = default_endpoint(environ)
-    system = "ipc:///run/carlad/control.sock"
-    if not Path(own.removeprefix("ipc://")).exists() and Path(system.removeprefix("ipc://")).exists():
-        return system
-    return own
-
-
-def default_endpoint(environ: Mapping[str, str]) -> str:
-    """`control.sock` in the service's runtime directory, the user's, or root's /run/carlad."""
-    if "RUNTIME_DIRECTORY" in environ:  # set by systemd
-        folder = Path(environ["RUNTIME_DIRECTORY"].split(":")[0])
-    elif environ.get("XDG_RUNTIME_DIR"):
-        folder = Path(environ["XDG_RUNTIME_DIR"]) / "carlad"
-    elif os.geteuid() == 0:
-        folder = Path("/run/carlad")
-    else:
-        folder = Path(tempfile.gettempdir()) / f"carlad-{os.geteuid()}"
-    return f"ipc://{folder / 'control.sock'}"
+    if daemon.endpoint.startswith("tcp:"):
+        raise ConfigError(
+            "daemon.endpoint: this is the Unix socket for this machine; TCP for others is remote.listen, "
+            "which admits those alone who have a key"
+        )
+    check_local("daemon.endpoint", daemon.endpoint)
+    keys_dir = Path(config.remote.keys_dir or default_keys_dir(environ)).expanduser().absolute()
+    remote = msgspec.structs.replace(config.remote, keys_dir=str(keys_dir))
+    return msgspec.structs.replace(config, daemon=daemon, remote=remote)
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:
@@ -208,6 +187,14 @@ def default_log_dir(environ: Mapping[str, str]) -> Path:
     if "LOGS_DIRECTORY" in environ:
         return Path(environ["LOGS_DIRECTORY"].split(":")[0])
     return default_state_dir(environ) / "logs"
+
+
+def default_keys_dir(environ: Mapping[str, str]) -> Path:
+    if "CONFIGURATION_DIRECTORY" in environ:
+        return Path(environ["CONFIGURATION_DIRECTORY"].split(":")[0]) / "keys"
+    if os.geteuid() == 0:
+        return Path("/etc/carlad/keys")
+    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "carlad" / "keys"
 
 
 # Ports of one server: RPC, streaming (+1), secondary (+2), and one for the holder's Traffic Manager.
@@ -226,20 +213,11 @@ def check(config: Config) -> None:
         )
     if fleet.backend == "external" and not fleet.servers:
         raise ConfigError('fleet.servers: backend "external" needs host:port of each server')
+    for address in config.remote.listen:
+        check_listen("remote.listen", address)
     if fleet.spares > fleet.size:
         raise ConfigError(f"fleet.spares: {fleet.spares} of {fleet.size} slots cannot be kept back")
     if lease.ttl_s > lease.ttl_max_s:
         raise ConfigError(f"lease.ttl_s: {lease.ttl_s} exceeds lease.ttl_max_s, {lease.ttl_max_s}")
     if config.restart.backoff_s > config.restart.backoff_max_s:
         raise ConfigError("restart.backoff_s: exceeds restart.backoff_max_s")
-
-
-def _check_endpoint(key: str, endpoint: str) -> None:
-    path = endpoint.removeprefix("ipc://")
-    if path == endpoint:
-        raise ConfigError(f"{key}: {endpoint!r} is not ipc://PATH")
-    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
-        raise ConfigError(
-            f"{key}: {path} has {len(os.fsencode(path))} bytes; a socket's path may have "
-            f"{SOCKET_PATH_BYTES_MAX}: choose a shorter one"
-        )

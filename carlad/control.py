@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import trio
@@ -23,13 +23,21 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Control:
-    """`load` reads the configuration anew. Raises what it raises, and then nothing has changed."""
+    """`load` reads the configuration anew, `reread_keys` those of clients on other machines."""
 
-    def __init__(self, config: Config, load: Callable[[], Config], fleet: Fleet, broker: Broker) -> None:
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        fleet: Fleet,
+        broker: Broker,
+        reread_keys: Callable[[], Awaitable[None]],
+    ) -> None:
         self._config = config
         self._load = load
         self._fleet = fleet
         self._broker = broker
+        self._reread_keys = reread_keys
         self._end = trio.Event()
         self._at_once = trio.Event()
 
@@ -79,6 +87,7 @@ class Control:
     async def reload(self) -> Reloaded:
         """Raises ConfigError where the configuration cannot be used; nothing has changed then."""
         new = await trio.to_thread.run_sync(self._load)
+        await self._reread_keys()
         changes = reload.changes(self._config, new)
         await self._use(reload.effective(self._config, new))
         for change in changes:

@@ -3,6 +3,7 @@
     fleet       the servers, one unit for each slot (carlad.fleet)
     broker      who holds which server (carlad.broker), on top of a journal
     router      requests and replies (carlad.gateway), on top of a desk that knows who answers what
+    doorkeeper  whose key may come in by TCP, where other machines may (carlad.gateway)
     notices     what happened, for who listens
     control     what signals and operators tell the daemon as a whole (carlad.control)
 
@@ -14,13 +15,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import trio
-import zmq
 
 import carlad
 from carlad.broker.broker import Broker
@@ -30,14 +30,12 @@ from carlad.errors import CarladError
 from carlad.fleet.fleet import Fleet
 from carlad.fleet.leftovers import state_directory
 from carlad.gateway.desk import Desk
-from carlad.gateway.endpoint import listening
+from carlad.gateway.doors import open_doors
 from carlad.gateway.notices import Notices
 from carlad.gateway.operator import Operator
-from carlad.gateway.router import Router, router_socket
-from carlad.gateway.zmq_socket import ZmqSocket
+from carlad.gateway.router import Router
 from carlad.journal import Journal
 from carlad.log import get_logger
-from carlad.messages import notices_endpoint
 from carlad.runtime import RestartPolicy, supervise
 from carlad.service import ServiceManager, summary
 
@@ -70,17 +68,22 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
     with (
         state_directory(state_dir) as runs,
         closing(Journal(state_dir / "journal.sqlite")) as journal,
-        _sockets(config.daemon.endpoint) as (requests, published),
+        open_doors(config.daemon, config.remote) as doors,
         closing(ServiceManager(environ)) as manager,
     ):
-        notices = Notices(published)
+        notices = Notices(doors.published)
         fleet = Fleet(config, runs, notices.publish, environ)
         broker = Broker(fleet, journal, terms(config), notices.publish)
-        control = Control(config, load, fleet, broker)
-        desk = Desk(broker, fleet, notices, Operator(fleet, control), config.probe.load_max_s)
+        control = Control(config, load, fleet, broker, doors.reread_keys)
+        desk = Desk(
+            broker, fleet, notices, Operator(fleet, control, config.remote.operators), config.probe.load_max_s
+        )
         async with trio.open_nursery() as nursery:
             await nursery.start(control.obey_signals)
-            nursery.start_soon(supervise, Router(requests, desk).run, _UNIT_POLICY, "router")
+            router = Router(doors.requests, desk, doors.admitted)
+            nursery.start_soon(supervise, router.run, _UNIT_POLICY, "router")
+            if doors.doorkeeper is not None:
+                nursery.start_soon(supervise, doors.doorkeeper.run, _UNIT_POLICY, "doorkeeper")
             async with trio.open_nursery() as servers:
                 await servers.start(fleet.run)
                 nursery.start_soon(supervise, broker.run, _UNIT_POLICY, "broker")  # it knows the slots now
@@ -97,18 +100,6 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
                 servers.cancel_scope.cancel()
             nursery.cancel_scope.cancel()  # last, so that clients could see how the servers ended
         log.info("daemon.stopped")
-
-
-@contextmanager
-def _sockets(endpoint: str) -> Iterator[tuple[ZmqSocket, zmq.Socket[bytes]]]:
-    """For requests, and to publish notices on; bound. Raises ConfigError."""
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    requests, published = router_socket(context), context.socket(zmq.PUB)
-    try:
-        with listening(requests, endpoint), listening(published, notices_endpoint(endpoint)):
-            yield ZmqSocket(requests), published
-    finally:
-        context.destroy()
 
 
 async def _ping(broker: Broker, fleet: Fleet) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import zmq
 
 from carlad.errors import CarladError
+from carlad.keys import connect
 from carlad.link import SILENCE_MAX_S, Link
 from carlad.messages import (
     Granted,
@@ -84,7 +85,7 @@ class Keeper:
         notices = context.socket(zmq.SUB)
         try:
             notices.subscribe(b"lease.")
-            notices.connect(notices_endpoint(self._link.endpoint))
+            connect(notices, notices_endpoint(self._link.endpoint))
             while self._keep_one(notices) and self._await_replacement():
                 pass
         finally:

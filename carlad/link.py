@@ -12,11 +12,15 @@ from types import TracebackType
 
 import msgspec
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
+from carlad.endpoints import remote
 from carlad.errors import CarladError, NoDaemonError
+from carlad.keys import client_key, connect
 from carlad.messages import PROTOCOL_VERSION, Queued, Reply, ReplyBody, Request, RequestBody, Withdraw
 
 SILENCE_MAX_S = 5.0  # of a daemon that lives; it answers within QUEUED_AFTER_S of the gateway
+_CONNECT_MAX_S = 2.0
 _RESENDS = 3  # within that silence: a restarting daemon loses what was on its way
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -36,6 +40,7 @@ class Link:
         self._pid = 0
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
+        self._handshakes: zmq.Socket[bytes] | None = None  # tells of those that failed, over TCP
 
     def ask(self, body: RequestBody, on_queued: Callable[[Queued], None] | None = None) -> ReplyBody:
         """The daemon's answer, however long it waits, as long as it is there.
@@ -83,6 +88,7 @@ class Link:
     def _send(self, connection: zmq.Socket[bytes], request: Request, heard_at: float) -> None:
         while not connection.poll(100, zmq.POLLOUT):  # it is not connected, or not any more
             check_listening(self.endpoint)
+            self._check_handshakes()
             self._check_silence(heard_at)
         connection.send(_encode(request))
 
@@ -100,6 +106,16 @@ class Link:
         if time.monotonic() - heard_at >= self._silence_max_s:
             raise _no_daemon(self.endpoint, f"silent for {self._silence_max_s:g} s")
 
+    def _check_handshakes(self) -> None:
+        """Raises NoDaemonError where the daemon refuses our key, instead of after a silence."""
+        while self._handshakes is not None and self._handshakes.poll(0):
+            event = parse_monitor_message(self._handshakes.recv_multipart())["event"]
+            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                raise NoDaemonError(
+                    f"the daemon at {self.endpoint} does not admit the key {client_key()}: its operator puts "
+                    "the public half into the daemon's keys as clients/USER.key, then `carlactl reload`"
+                )
+
     def _connect(self) -> zmq.Socket[bytes]:
         if self._socket is None or self._pid != os.getpid():
             check_listening(self.endpoint)
@@ -107,7 +123,8 @@ class Link:
             self._context = zmq.Context()
             self._socket = self._context.socket(zmq.DEALER)
             self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is kept for a daemon that is not there
-            self._socket.connect(self.endpoint)
+            self._handshakes = _failed_handshakes(self._socket) if remote(self.endpoint) else None
+            connect(self._socket, self.endpoint)
         return self._socket
 
     def _withdraw(self, request_id: str) -> None:
@@ -119,18 +136,27 @@ class Link:
 
     def _disconnect(self) -> None:
         if self._socket is not None and self._context is not None and self._pid == os.getpid():
+            if self._handshakes is not None:
+                self._socket.disable_monitor()
+                self._handshakes.close(linger=0)
             self._socket.close(linger=200)
             self._context.term()
-        self._socket = self._context = None
+        self._socket = self._context = self._handshakes = None
+
+
+def _failed_handshakes(dealer: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    return dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
 
 
 def check_listening(endpoint: str) -> None:
-    """Raises NoDaemonError at once where nothing listens on a Unix socket, instead of after a silence."""
-    if not endpoint.startswith("ipc://"):
-        return
+    """Raises NoDaemonError at once where nothing listens, instead of after a silence."""
+    there = remote(endpoint)
     try:
+        if there is not None:
+            socket.create_connection((there.host.strip("[]"), there.port), _CONNECT_MAX_S).close()
+            return
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1.0)
+            probe.settimeout(_CONNECT_MAX_S)
             probe.connect(endpoint.removeprefix("ipc://"))
     except PermissionError as error:
         raise NoDaemonError(

@@ -184,6 +184,7 @@ RefusalCode = Literal[
     "stale-token",  # the lease has another fencing token
     "no-such-slot",
     "bad-size",  # more slots than the daemon has ports for
+    "forbidden",  # not from another machine, with that key
     "bad-config",  # the configuration file cannot be used; nothing has changed
     "withdrawn",  # by a `Withdraw`
     "overloaded",  # the daemon's queue is full, or an answer took too long

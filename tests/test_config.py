@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +57,8 @@ def test_there_are_as_many_slots_as_external_servers() -> None:
         ('[fleet]\nservers = ["sim1"]', "fleet.servers[0]: expected `str` matching regex"),
         ("[lease]\nttl_s = 0", "lease.ttl_s: expected `float` > 0"),
         ("[lease]\nttl_s = 9999", "lease.ttl_s: 9999.0 exceeds lease.ttl_max_s, 3600.0"),
+        ('[remote]\nlisten = ["7000"]', "remote.listen: '7000' is not tcp://ADDRESS:PORT"),
+        ('[remote]\nlisten = ["tcp://*:65535"]', "a port up to 65534"),
         ("[restart]\nbackoff_s = 99", "restart.backoff_s: exceeds restart.backoff_max_s"),
     ],
 )
@@ -70,7 +71,8 @@ def test_a_bad_key_is_named_with_what_is_wrong(text: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "says"),
     [
-        ("tcp://0.0.0.0:5555", "is not ipc://PATH"),
+        ("tcp://0.0.0.0:5555", "TCP for others is remote.listen"),
+        ("udp://0.0.0.0:5555", "is not ipc://PATH"),
         ("/" + "x" * 100, "101 bytes; a socket's path may have 99"),
     ],
 )
@@ -106,19 +108,3 @@ def test_a_user_s_daemon_lives_in_the_user_s_directories() -> None:
     daemon = config.load(None, {"XDG_RUNTIME_DIR": "/run/user/7", "XDG_STATE_HOME": "/home/ann/state"}).daemon
     assert daemon.endpoint == "ipc:///run/user/7/carlad/control.sock"
     assert (daemon.state_dir, daemon.log_dir) == ("/home/ann/state/carlad", "/home/ann/state/carlad/logs")
-
-
-def test_a_plain_path_is_an_endpoint(tmp_path: Path) -> None:
-    assert config.endpoint_from("/a/b.sock") == "ipc:///a/b.sock"
-    assert config.endpoint_from("b.sock") == f"ipc://{os.getcwd()}/b.sock"
-
-
-def test_a_client_takes_the_argument_then_the_environment_then_the_default() -> None:
-    environ = {"CARLAD_ENDPOINT": "/from/environment.sock", "XDG_RUNTIME_DIR": "/run/user/7"}
-    assert config.client_endpoint("/given.sock", environ) == "ipc:///given.sock"
-    assert config.client_endpoint(None, environ) == "ipc:///from/environment.sock"
-    del environ["CARLAD_ENDPOINT"]
-    assert config.client_endpoint(None, environ) in (
-        "ipc:///run/user/7/carlad/control.sock",
-        "ipc:///run/carlad/control.sock",  # where this machine has a system service
-    )

@@ -21,10 +21,12 @@ class Peer(msgspec.Struct, frozen=True):
     """The other end of a connection, as the kernel (or a key) vouches for it.
 
     `user` empty: nobody vouches. `pid` 0: not a process of this machine, or none that we can see.
+    `is_remote`: it came in by TCP, with the user's key.
     """
 
     user: str = ""
     pid: int = 0
+    is_remote: bool = False
 
 
 class Process(msgspec.Struct, frozen=True):

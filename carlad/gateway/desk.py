@@ -99,7 +99,7 @@ class Desk:
             case Renew() | Release() | Withdraw() as body:
                 return await (await self._broker.ask(request.request_id, body, peer)).wait()
             case body:
-                return await self._operator.answer(request.request_id, body)
+                return await self._operator.answer(request.request_id, body, peer)
 
     def _status(self) -> Status:
         return Status(

@@ -7,6 +7,7 @@ import zmq
 
 from carlad.broker.holder import Peer
 from carlad.gateway import requests
+from carlad.gateway.auth import Admitted
 from carlad.gateway.desk import Desk
 from carlad.gateway.peers import peer_of
 from carlad.gateway.requests import UnreadableError
@@ -29,9 +30,10 @@ def router_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
 class Router:
     """Answers whoever asks. A reply to somebody who is gone is dropped by ZeroMQ."""
 
-    def __init__(self, socket: ZmqSocket, desk: Desk) -> None:
+    def __init__(self, socket: ZmqSocket, desk: Desk, admitted: Admitted | None = None) -> None:
         self._socket = socket
         self._desk = desk
+        self._admitted = admitted
         self._requests = 0
 
     async def run(self) -> None:
@@ -41,7 +43,9 @@ class Router:
             nursery.start_soon(self._socket.pump)
             while True:
                 frames = await self._socket.receive_frames()
-                peer = peer_of(frames[0])
+                peer = peer_of(frames[0], self._admitted)
+                if peer is None:
+                    continue  # it is being cut off
                 sender, *payload = (frame.bytes for frame in frames)
                 try:
                     request = requests.read(payload)

@@ -13,10 +13,12 @@ from pathlib import Path
 class FakeDaemon:
     """Started anew it has the same endpoint and journal. See tests/gateway/fake_daemon.py."""
 
-    def __init__(self, folder: Path, size: int, ttl_s: float, restart_s: float) -> None:
+    def __init__(
+        self, folder: Path, size: int, ttl_s: float, restart_s: float, listen: str, keys_dir: Path | None
+    ) -> None:
         self.endpoint = f"ipc://{folder}/run/control.sock"
-        self._command = [sys.executable, "-m", "tests.gateway.fake_daemon", self.endpoint, str(folder)]
-        self._command += [str(size), str(ttl_s), str(restart_s)]
+        self._command = [sys.executable, "-m", "tests.gateway.fake_daemon", self.endpoint, listen]
+        self._command += [str(keys_dir or ""), str(folder), str(size), str(ttl_s), str(restart_s)]
         self.start()
 
     def start(self) -> None:
@@ -32,8 +34,11 @@ class FakeDaemon:
 
     def crash(self, slot: int) -> None:
         """The server of that slot dies."""
+        self.command(f"crash {slot}")
+
+    def command(self, line: str) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"crash {slot}\n")
+        self._process.stdin.write(f"{line}\n")
 
     def hold_down(self, slot: int) -> None:
         """The server of that slot dies, and no other takes its place."""
@@ -51,10 +56,16 @@ class FakeDaemon:
 
 
 @contextmanager
-def fake_daemon(size: int = 2, ttl_s: float = 30.0, restart_s: float = 0.2) -> Iterator[FakeDaemon]:
+def fake_daemon(
+    size: int = 2,
+    ttl_s: float = 30.0,
+    restart_s: float = 0.2,
+    listen: str = "",
+    keys_dir: Path | None = None,
+) -> Iterator[FakeDaemon]:
     """In a short folder, as socket paths must be."""
     with tempfile.TemporaryDirectory(prefix="carlad-") as folder:
-        daemon = FakeDaemon(Path(folder), size, ttl_s, restart_s)
+        daemon = FakeDaemon(Path(folder), size, ttl_s, restart_s, listen, keys_dir)
         try:
             yield daemon
         finally:

@@ -1,7 +1,8 @@
 """A real broker and gateway over a fleet without processes.
 
-`python -m tests.gateway.fake_daemon ENDPOINT STATE_DIR SIZE TTL_S RESTART_S` prints `ready`, ends with its
-stdin, and takes commands there: `crash SLOT` and `hold-down SLOT`.
+`python -m tests.gateway.fake_daemon ENDPOINT LISTEN KEYS_DIR STATE_DIR SIZE TTL_S RESTART_S` prints `ready`,
+ends with its stdin, and takes commands there: `crash SLOT`, `hold-down SLOT`, and `reread` of the clients'
+keys. LISTEN may be empty.
 """
 
 from __future__ import annotations
@@ -10,51 +11,55 @@ import sys
 from pathlib import Path
 
 import trio
-import zmq
 
 from carlad.broker.broker import Broker
 from carlad.broker.terms import Terms
+from carlad.config import DaemonSection, RemoteSection
 from carlad.gateway.desk import Desk
-from carlad.gateway.endpoint import listening
+from carlad.gateway.doors import Doors, open_doors
 from carlad.gateway.notices import Notices
 from carlad.gateway.operator import Operator
-from carlad.gateway.router import Router, router_socket
-from carlad.gateway.zmq_socket import ZmqSocket
+from carlad.gateway.router import Router
 from carlad.journal import Journal
-from carlad.messages import notices_endpoint
 from tests.broker.fake_servers import FakeServers
 
 
-async def serve(endpoint: str, state_dir: Path, size: int, ttl_s: float, restart_s: float) -> None:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    requests, published = router_socket(context), context.socket(zmq.PUB)
+async def serve(state_dir: Path, size: int, ttl_s: float, restart_s: float, doors: Doors) -> None:
     journal = Journal(state_dir / "journal.sqlite")
     servers = FakeServers(size, load_s=0.8, restart_s=restart_s)
-    with listening(requests, endpoint), listening(published, notices_endpoint(endpoint)):
-        notices = Notices(published)
-        broker = Broker(servers, journal, Terms(ttl_s, 3600.0), notices.publish)
-        router = Router(
-            ZmqSocket(requests), Desk(broker, servers, notices, Operator(servers, servers), load_max_s=5.0)
-        )
-        async with trio.open_nursery() as nursery:
-            for run in (servers.run, broker.run, router.run):
-                nursery.start_soon(run)
-            print("ready", flush=True)
-            await _obey(servers)
-            nursery.cancel_scope.cancel()
-    context.term()
+    notices = Notices(doors.published)
+    broker = Broker(servers, journal, Terms(ttl_s, 3600.0), notices.publish)
+    operator = Operator(servers, servers, operators=("ann",))
+    desk = Desk(broker, servers, notices, operator, load_max_s=5.0)
+    router = Router(doors.requests, desk, doors.admitted)
+    async with trio.open_nursery() as nursery:
+        for run in (servers.run, broker.run, router.run):
+            nursery.start_soon(run)
+        if doors.doorkeeper is not None:
+            nursery.start_soon(doors.doorkeeper.run)
+        print("ready", flush=True)
+        await _obey(servers, doors)
+        nursery.cancel_scope.cancel()
     journal.close()
 
 
-async def _obey(servers: FakeServers) -> None:
+async def _main(endpoint: str, listen: str, keys_dir: str, *rest: str) -> None:
+    remote = RemoteSection(listen=(listen,) if listen else (), keys_dir=keys_dir)
+    state_dir, size, ttl_s, restart_s = rest
+    with open_doors(DaemonSection(endpoint=endpoint), remote) as doors:
+        await serve(Path(state_dir), int(size), float(ttl_s), float(restart_s), doors)
+
+
+async def _obey(servers: FakeServers, doors: Doors) -> None:
     async for line in trio.wrap_file(sys.stdin):
         match line.split():
             case ["crash", slot]:
                 servers.crash(int(slot), "killed by signal 9")
             case ["hold-down", slot]:
                 servers.show(int(slot), state="QUARANTINED", lease_id=None, reason="held down")
+            case ["reread"]:
+                await doors.reread_keys()
 
 
 if __name__ == "__main__":
-    _, given_endpoint, given_dir, given_size, given_ttl, given_restart = sys.argv
-    trio.run(serve, given_endpoint, Path(given_dir), int(given_size), float(given_ttl), float(given_restart))
+    trio.run(_main, *sys.argv[1:])
