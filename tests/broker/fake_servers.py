@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from carlad.fleet.logs import Excerpt
-from carlad.messages import SlotState, SlotStatus
+from carlad.messages import Changed, Reloaded, SlotState, SlotStatus
 from carlad.runtime import Changes
 from tests.broker.slots import status
 
@@ -83,6 +83,36 @@ class FakeServers:
     async def ping(self) -> None:
         """Always well."""
 
+    # --- what operators do
+
+    def drain(self, slot: int) -> None:
+        self._set_draining(slot, True)
+
+    def undrain(self, slot: int) -> None:
+        self._set_draining(slot, False)
+
+    def restart(self, slot: int) -> None:
+        self.crash(slot, "restarted")
+
+    def quarantine(self, slot: int, why: str) -> None:
+        self.show(slot, state="QUARANTINED", reason=why)
+
+    def shut_down(self, *, now: bool) -> None:
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
+
+    async def scale(self, size: int) -> None:
+        for slot in range(len(self._slots), size):
+            self._slots[slot] = status(slot)
+        self._slots = {slot: self._slots[slot] for slot in range(size)}
+        self.changes.mark()
+
+    async def reload(self) -> Reloaded:
+        changed = Changed(key="lease.ttl_s", old="30.0", new="60.0", applies="now")
+        return Reloaded(changes=(changed,))
+
+    # --- what happens
+
     def crash(self, slot: int, reason: str = "crashed") -> None:
         """The incarnation is over; the next one is READY after `restart_s`."""
         incarnation = self._slots[slot].incarnation + 1
@@ -102,6 +132,10 @@ class FakeServers:
         self._slots[slot] = msgspec.structs.replace(
             before, state=state, map=map or before.map, lease_id=lease_id, reason=reason or before.reason
         )
+        self.changes.mark()
+
+    def _set_draining(self, slot: int, draining: bool) -> None:
+        self._slots[slot] = msgspec.structs.replace(self._slots[slot], draining=draining)
         self.changes.mark()
 
     def _was_scrubbed(self, slot: int) -> None:
