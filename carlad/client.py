@@ -118,9 +118,9 @@ class Client:
         earlier answer."""
         return self._ask(LogsQuery(slot=slot, lines=lines, after=after), LogLines)
 
-    def events(self, after: int = 0) -> Events:
-        """The notices after that number which the daemon still has."""
-        return self._ask(EventsQuery(after=after), Events)
+    def events(self, after: int = 0, run: str = "") -> Events:
+        """The notices after that number of that run of the daemon which it still has."""
+        return self._ask(EventsQuery(after=after, run=run), Events)
 
     def operate(self, request: OperatorRequest) -> str:
         """Does what an operator wants and returns what that means in words; for `Reload` see `reload`."""
@@ -130,17 +130,23 @@ class Client:
         """The daemon reads its configuration file again; what that changed, key by key."""
         return self._ask(Reload(), Reloaded).changes
 
-    def watch(self, after: int = 0) -> Iterator[Notice]:
-        """The notices after that number, then those to come, for ever and without a gap."""
+    def watch(self, after: int = 0, run: str = "") -> Iterator[Notice]:
+        """The notices after that number of that run, then those to come, for ever and without a gap.
+
+        With `notice` and `run` of a `status` they are what changed since. Of another run than that they are
+        all, as after a restart of the daemon.
+        """
         with self._subscription() as subscription:
             newest = after
             while True:
-                for notice in self.events(newest).notices:
+                events = self.events(newest, run)
+                newest, run = (newest if run in ("", events.run) else 0), events.run
+                for notice in events.notices:
                     newest = notice.number
                     yield notice
                 while subscription.poll(int(1000 * _CATCH_UP_S)):
                     notice = msgspec.msgpack.decode(subscription.recv_multipart()[-1], type=Notice)
-                    if notice.number != newest + 1:
+                    if (notice.number, notice.run) != (newest + 1, run):
                         break  # one was missed, or seen already, or the daemon is another
                     newest = notice.number
                     yield notice

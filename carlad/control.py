@@ -9,13 +9,13 @@ import msgspec
 import trio
 
 from carlad import reload
-from carlad.broker.broker import Broker
+from carlad.broker.broker import Broker, Notify
 from carlad.broker.terms import Quota, Terms
 from carlad.config import Config, check
 from carlad.errors import ConfigError
 from carlad.fleet.fleet import Fleet
 from carlad.log import get_logger
-from carlad.messages import Reloaded
+from carlad.messages import Changed, Reloaded
 
 log = get_logger(__name__)
 
@@ -32,12 +32,14 @@ class Control:
         fleet: Fleet,
         broker: Broker,
         reread_keys: Callable[[], Awaitable[None]],
+        notify: Notify,
     ) -> None:
         self._config = config
         self._load = load
         self._fleet = fleet
         self._broker = broker
         self._reread_keys = reread_keys
+        self._notify = notify
         self._end = trio.Event()
         self._at_once = trio.Event()
 
@@ -82,23 +84,24 @@ class Control:
         )
         config = msgspec.structs.replace(self._config, fleet=fleet)
         check(config)
-        await self._use(config)
+        await self._use(config, reload.changes(self._config, config))
 
     async def reload(self) -> Reloaded:
         """Raises ConfigError where the configuration cannot be used; nothing has changed then."""
         new = await trio.to_thread.run_sync(self._load)
         await self._reread_keys()
         changes = reload.changes(self._config, new)
-        await self._use(reload.effective(self._config, new))
-        for change in changes:
-            log.info("config.changed", key=change.key, old=change.old, new=change.new, applies=change.applies)
+        await self._use(reload.effective(self._config, new), changes)
         return Reloaded(changes=changes)
 
-    async def _use(self, config: Config) -> None:
-        replace = reload.replaces_servers(reload.changes(self._config, config))
-        self._fleet.use(config, replace=replace)
+    async def _use(self, config: Config, changes: tuple[Changed, ...]) -> None:
+        self._fleet.use(config, replace=reload.replaces_servers(changes))
         self._config = config
         await self._broker.use(terms(config))
+        for change in changes:
+            log.info("config.changed", key=change.key, old=change.old, new=change.new, applies=change.applies)
+            what = f"{change.key} is {change.new} instead of {change.old}, {change.applies}"
+            self._notify("config.changed", reason=what)
 
     async def _reload_or_say_why_not(self) -> None:
         try:

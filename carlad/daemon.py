@@ -74,7 +74,7 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
         notices = Notices(doors.published)
         fleet = Fleet(config, runs, notices.publish, environ)
         broker = Broker(fleet, journal, terms(config), notices.publish)
-        control = Control(config, load, fleet, broker, doors.reread_keys)
+        control = Control(config, load, fleet, broker, doors.reread_keys, notices.publish)
         desk = Desk(
             broker, fleet, notices, Operator(fleet, control, config.remote.operators), config.probe.load_max_s
         )

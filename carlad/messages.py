@@ -113,12 +113,14 @@ class LogsQuery(Message, frozen=True, tag=True):
 
 
 class EventsQuery(Message, frozen=True, tag=True):
-    """What was published after notice number `after`. Answered with `Events`.
+    """What was published after notice number `after` of that `run`. Answered with `Events`.
 
-    A number that was not reached yet is of an earlier run of the daemon and counts as 0.
+    Each run of the daemon begins at number 1: with another run's name, or without one a number that was not
+    reached yet, `after` counts as 0.
     """
 
     after: int = 0
+    run: Annotated[str, msgspec.Meta(max_length=128)] = ""
 
 
 class Drain(Message, frozen=True, tag=True):
@@ -286,11 +288,16 @@ class SessionStatus(Message, frozen=True):
 
 
 class Status(Message, frozen=True, tag=True):
+    """All at one moment: after notice number `notice` of that `run` of the daemon, and before the next one.
+    Who follows the notices from there on misses nothing."""
+
     daemon: DaemonStatus
     slots: tuple[SlotStatus, ...]
     leases: tuple[LeaseStatus, ...]
     sessions: tuple[SessionStatus, ...] = ()
     waiting: int = 0
+    notice: int = 0
+    run: str = ""
 
 
 class LogLines(Message, frozen=True, tag=True):
@@ -305,13 +312,17 @@ class LogLines(Message, frozen=True, tag=True):
 
 
 class Notice(Message, frozen=True):
-    """Something that happened. `event` is a past tense such as `slot.ready` or `lease.granted`."""
+    """Something that happened. `event` says what, such as `slot.ready` or `lease.granted`. Every change of
+    what `Status` shows has one, but for times that pass. `run` names the run of the daemon whose `number`th
+    notice it is."""
 
     number: int
+    run: str
     at_unix_s: float
     event: str
     slot: int | None = None
     lease_id: str | None = None
+    session_id: str | None = None
     reason: str | None = None
 
 
@@ -344,6 +355,7 @@ class Events(Message, frozen=True, tag=True):
 
     notices: tuple[Notice, ...]
     oldest: int
+    run: str
 
 
 ReplyBody = (

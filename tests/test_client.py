@@ -364,6 +364,39 @@ def test_a_watcher_sees_every_notice_once_in_order(daemon: FakeDaemon) -> None:
         assert seen == list(range(1, 21))
 
 
+def test_a_snapshot_and_what_was_told_after_it_make_the_next_snapshot(daemon: FakeDaemon) -> None:
+    with Client(daemon.endpoint) as client:
+        before = client.status()
+        held = [client.acquire(ttl_s=30.0).lease_id for _ in range(2)]
+        client.release(held[0])
+        after = client.status()
+        told = client.events(before.notice, before.run).notices
+        assert [notice.number for notice in told] == list(range(before.notice + 1, after.notice + 1))
+        leases = {lease.lease_id for lease in before.leases}
+        for notice in told:
+            if notice.event == "lease.granted":
+                leases.add(notice.lease_id or "")
+            elif notice.event in ("lease.released", "lease.lost", "lease.expired"):
+                leases.remove(notice.lease_id or "")
+        assert leases == {lease.lease_id for lease in after.leases}
+
+
+def test_a_watcher_is_told_all_of_a_new_run_of_the_daemon_however_far_the_old_one_was(
+    daemon: FakeDaemon,
+) -> None:
+    with Client(daemon.endpoint) as client:
+        client.release(client.acquire().lease_id)
+        watching = client.watch()
+        old_run = [next(watching), next(watching)]
+        daemon.kill()
+        daemon.start()
+        for _ in range(2):
+            client.release(client.acquire(wait_s=5.0).lease_id)
+        new_run = [next(watching) for _ in range(4)]
+        assert [notice.number for notice in new_run] == [1, 2, 3, 4]
+        assert {notice.run for notice in new_run}.isdisjoint({notice.run for notice in old_run})
+
+
 def test_a_forked_child_leaves_its_parent_s_lease_alone(shared: FakeDaemon) -> None:
     server = carlad.lease(endpoint=shared.endpoint)
     child = os.fork()

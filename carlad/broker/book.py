@@ -10,7 +10,7 @@ from carlad.broker import refusals
 from carlad.broker.lease import Ended, Lease, Record
 from carlad.broker.recent import Recent
 from carlad.journal import Change, Delete, Put
-from carlad.messages import LeaseStatus, Refused, SlotStatus
+from carlad.messages import Refused, SlotStatus
 
 KIND = "lease"  # of its records in the journal
 ENDS_KEPT = 1024
@@ -140,9 +140,6 @@ class Book:
         if lease is None or token in (None, lease.token):
             return None
         return refusals.stale_token(verb, lease_id, token or 0, lease.token)
-
-    def statuses(self, now_s: float) -> tuple[LeaseStatus, ...]:
-        return tuple(lease.status(now_s) for lease in self)
 
     # --- writing -----------------------------------------------------------------------------------
 

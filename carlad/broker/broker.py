@@ -13,6 +13,7 @@ from carlad.broker.clock import Clock, boot_clock
 from carlad.broker.deaths import Deaths
 from carlad.broker.effects import Answer, Claim, Effect, End, Load, Scrub, Tell
 from carlad.broker.holder import GoneError, Peer, Process, identified
+from carlad.broker.lease import Lease
 from carlad.broker.leases import LeaseTable
 from carlad.broker.ledger import restore
 from carlad.broker.pending import Pending
@@ -104,6 +105,7 @@ class Broker:
         self._mailbox: Mailbox[_Turn, Pending | None] = Mailbox(_INBOX_SIZE)
         self._rescheduled = Changes()
         self._table = LeaseTable(terms, 0)  # until `run`
+        self._told: dict[str, Lease] = {}
         self._pending: dict[str, Pending] = {}
 
     async def ask(self, request_id: str, body: LeaseRequest, peer: Peer) -> Pending:
@@ -130,7 +132,9 @@ class Broker:
         await self._mailbox.ask(Ping())
 
     def leases(self) -> tuple[LeaseStatus, ...]:
-        return self._table.leases(self._clock.now_s())
+        """As the notices told up to now: what was decided a moment ago may still be on its way to disk."""
+        now_s, live = self._clock.now_s(), self._table.live()
+        return tuple(live.get(lease_id, lease).status(now_s) for lease_id, lease in self._told.items())
 
     def queued(self, request_id: str) -> Queued:
         """Where a request that is still pending stands."""
@@ -144,6 +148,7 @@ class Broker:
         """Until cancelled. Raises JournalError where the leases cannot be read."""
         restored = await trio.to_thread.run_sync(restore, self._journal, self._clock.boot_id)
         self._table = LeaseTable(self._terms, restored.token, restored.records)
+        self._told = self._table.live()
         self._pending = {}
         self._writer = Writer(self._journal, self._perform)
         try:
@@ -230,10 +235,10 @@ class Broker:
         self._writer.submit(self._table.unwritten(), self._table.token, effects)
         self._deaths.watch_only(self._table.processes())
         self._rescheduled.mark()
-        self.changes.mark()
 
     def _perform(self, effects: list[Effect], fault: str | None) -> None:
         """With a `fault` nothing is on disk that was decided: no promise is made, but what must end ends."""
+        self.changes.mark()
         for effect in effects:
             match effect:
                 case Answer():
@@ -256,6 +261,10 @@ class Broker:
             pending.settle(refusals.journal_fails(fault) if fault and is_promise else answer.body)
 
     def _tell(self, tell: Tell) -> None:
+        if tell.lease is not None:
+            self._told[tell.lease_id] = tell.lease
+        elif tell.is_end:
+            self._told.pop(tell.lease_id, None)
         log.info(tell.event, slot=tell.slot, lease_id=tell.lease_id, reason=tell.reason)
         self._notify(tell.event, slot=tell.slot, lease_id=tell.lease_id, reason=tell.reason)
 

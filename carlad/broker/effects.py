@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from carlad.broker.lease import Lease
 from carlad.messages import ReplyBody
 
 
@@ -57,9 +58,15 @@ class End(Effect, frozen=True):
 
 
 class Tell(Effect, frozen=True):
-    """Publish a notice."""
+    """Publish a notice. `lease`: the one that lives from now on, if that is what is told."""
 
     event: str
     slot: int
     lease_id: str
     reason: str | None = None
+    lease: Lease | None = None
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the lease is over."""
+        return self.event in ("lease.lost", "lease.expired", "lease.released")

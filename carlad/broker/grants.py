@@ -213,7 +213,7 @@ class Grants:
     def _grant(self, lease: Lease, waiting: Waiting, status: SlotStatus, now_s: float) -> Effects:
         lease = lease.renewed(lease.ttl_s, now_s)
         self._book.enter(lease)
-        effects: Effects = [Tell("lease.granted", lease.slot, lease.lease_id)]
+        effects: Effects = [Tell("lease.granted", lease.slot, lease.lease_id, lease=lease)]
         if (lost := waiting.replaces) is not None:
             self._book.replace(lost.lease_id, lease.lease_id)
             effects.append(Tell("lease.replaced", lost.slot, lost.lease_id, f"by {lease.lease_id}"))

@@ -22,7 +22,7 @@ from carlad.broker.endings import Endings
 from carlad.broker.fence import Fence
 from carlad.broker.grants import Grants
 from carlad.broker.holder import Process, process_of
-from carlad.broker.lease import Record
+from carlad.broker.lease import Lease, Record
 from carlad.broker.pace import Pace
 from carlad.broker.terms import Terms
 from carlad.journal import Change
@@ -67,8 +67,12 @@ class LeaseTable:
     # --- what is so --------------------------------------------------------------------------------
 
     def leases(self, now_s: float) -> tuple[LeaseStatus, ...]:
-        """The live leases, oldest first."""
-        return self._book.statuses(now_s)
+        """The live ones, oldest first."""
+        return tuple(lease.status(now_s) for lease in self._book)
+
+    def live(self) -> dict[str, Lease]:
+        """By id, oldest first."""
+        return {lease.lease_id: lease for lease in self._book}
 
     @property
     def token(self) -> int:

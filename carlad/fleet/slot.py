@@ -179,7 +179,9 @@ class Slot:
             self._standing.outdate(why)
 
     def _follow_wish(self) -> None:
-        self._change(draining=self._standing.is_draining)
+        if self._status.draining != self._standing.is_draining:
+            self._change(draining=self._standing.is_draining)
+            self._tell("slot.draining" if self._status.draining else "slot.undrained")
         if not self._standing.may_be_leased and self._lifecycle.state in (State.STARTING, State.READY):
             self._end(self._standing.why, failed=False)
         self._wished.mark()
@@ -209,6 +211,7 @@ class Slot:
             return False
         self._count_service()
         self._enter(Event.LOAD, map=None)
+        self._tell("slot.loading", reason=wanted_map)
         self._go(partial(self._load_map, wanted_map))
         return True
 
@@ -386,6 +389,7 @@ class Slot:
     def _halt(self) -> None:
         if self._lifecycle.state is not State.STOPPED:
             self._enter(Event.HALT)
+            self._tell("slot.stopped", reason=self._status.reason)
 
     # --- state
 

@@ -90,8 +90,8 @@ class Desk:
         match request.body:
             case StatusQuery():
                 return self._status()
-            case EventsQuery(after):
-                return self._notices.since(after)
+            case EventsQuery(after, run):
+                return self._notices.since(after, run)
             case LogsQuery() as query:
                 return await self._log_lines(query)
             case Acquire() | ReplacementQuery() as body:
@@ -111,6 +111,8 @@ class Desk:
             slots=self._servers.statuses(),
             leases=self._broker.leases(),
             waiting=self._broker.waiting,
+            notice=self._notices.newest,
+            run=self._notices.run,
         )
 
     async def _log_lines(self, query: LogsQuery) -> ReplyBody:

@@ -42,6 +42,14 @@ def test_since_a_number_that_was_not_reached_yet_means_all(
     assert [n.number for n in notices.since(after).notices] == expected
 
 
+def test_a_number_of_another_run_counts_for_nothing(publisher: zmq.Socket[bytes]) -> None:
+    notices = Notices(publisher)
+    for _ in range(3):
+        notices.publish("slot.ready")
+    assert [n.number for n in notices.since(2, notices.run).notices] == [3]
+    assert [n.number for n in notices.since(2, Notices(publisher).run).notices] == [1, 2, 3]
+
+
 def test_before_the_first_notice_there_is_none(publisher: zmq.Socket[bytes]) -> None:
     assert Notices(publisher).since(0).oldest == 1
 
