@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from rich.console import Group
 from rich.table import Table
@@ -23,19 +24,40 @@ _STYLES: dict[SlotState, str] = {
 
 
 def status(shown: Status) -> Group:
-    daemon = shown.daemon
-    head = f"carlad {daemon.version}, pid {daemon.pid}, up {duration(daemon.uptime_s)}"
-    waiting = f", {shown.waiting} waiting for a server" if shown.waiting else ""
-    parts: list[Text | Table] = [Text(head + waiting), _slots(shown.slots)]
+    """Fits 80 columns: what is said in sentences stands below the tables."""
+    parts: list[Text | Table] = [Text(_head(shown))]
+    if shown.slots:
+        parts.append(_slots(shown.slots))
     if shown.leases:
-        parts.append(_leases(shown.leases))
+        parts += [Text(""), _leases(shown.leases)]
+    if remarks := [_remark(slot) for slot in shown.slots if slot.draining or _is_unwell(slot)]:
+        parts += [Text(""), *remarks]
     return Group(*parts)
 
 
+def sessions(shown: Status) -> Table:
+    slot_of_lease = {lease.lease_id: str(lease.slot) for lease in shown.leases}
+    table = _table("SESSION", "LEASE", "SLOT")
+    for session in shown.sessions:
+        table.add_row(session.session_id, session.lease_id, slot_of_lease.get(session.lease_id, ""))
+    return table
+
+
+def _head(shown: Status) -> str:
+    daemon = shown.daemon
+    counts = Counter(slot.state for slot in shown.slots)
+    servers = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    parts = [
+        f"carlad {daemon.version}, pid {daemon.pid}, up {duration(daemon.uptime_s)}",
+        servers or "no slots: fleet.size is 0, or `carlactl scale N` was",
+    ]
+    if shown.waiting:
+        parts.append(f"{shown.waiting} waiting for a server")
+    return "; ".join(parts)
+
+
 def _slots(slots: tuple[SlotStatus, ...]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("SLOT", "STATE", "SERVER", "MAP", "LEASE", "PID", "RUN", "RESTARTS", "REASON"):
-        table.add_column(name, no_wrap=name != "REASON")
+    table = _table("SLOT", "STATE", "SERVER", "MAP", "LEASE", "PID", "RUN", "RESTARTS", narrow="MAP")
     for slot in slots:
         table.add_row(
             str(slot.slot),
@@ -46,18 +68,32 @@ def _slots(slots: tuple[SlotStatus, ...]) -> Table:
             str(slot.pid or ""),
             str(slot.incarnation),
             str(slot.restarts),
-            Text(slot.reason or ""),
         )
     return table
 
 
 def _leases(leases: tuple[LeaseStatus, ...]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("LEASE", "SLOT", "TOKEN", "ENDS IN", "HOLDER"):
-        table.add_column(name)
+    table = _table("LEASE", "SLOT", "TOKEN", "ENDS IN", "HOLDER", narrow="HOLDER")
     for lease in leases:
         ends_in = duration(lease.expires_in_s)
         table.add_row(lease.lease_id, str(lease.slot), str(lease.token), ends_in, Text(lease.holder))
+    return table
+
+
+def _is_unwell(slot: SlotStatus) -> bool:
+    return slot.reason is not None and slot.state not in ("READY", "LEASED", "SCRUBBING")
+
+
+def _remark(slot: SlotStatus) -> Text:
+    words = ("draining" if slot.draining else "", (slot.reason or "") if _is_unwell(slot) else "")
+    return Text.assemble((f"slot {slot.slot}: ", _STYLES[slot.state]), "; ".join(filter(None, words)))
+
+
+def _table(*columns: str, narrow: str = "") -> Table:
+    """`narrow`: the column that gives way where the terminal is narrow."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, no_wrap=name != narrow, overflow="ellipsis")
     return table
 
 
@@ -73,7 +109,8 @@ def queued(where: Queued) -> str:
     if where.loading:
         return f"a server loads {where.loading}"
     if where.position:
-        return f"waiting for a server: number {where.position} of {where.waiting}"
+        expected = "" if where.expected_wait_s is None else f", about {duration(where.expected_wait_s)} to go"
+        return f"waiting for a server: number {where.position} of {where.waiting}{expected}"
     return "a server is being handed over"
 
 
