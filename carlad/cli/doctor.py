@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from carlad.checkup.checkup import Say
     from carlad.cli.command import Commands
 
-_EXIT_CODES = "Exit codes: 0 done, it is fit for a fleet, 1 it is not, 2 bad usage or configuration (nothing was started).\n"
+_EXIT_CODES = """\
+Exit codes: 0 done and fit for a fleet, 1 not fit, 2 bad usage or configuration (nothing was started).
+"""
 
 
 def add(commands: Commands) -> None:
