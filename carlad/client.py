@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import zmq
@@ -33,6 +33,7 @@ from carlad.link import Link
 from carlad.messages import (
     Acquire,
     Changed,
+    CloseSession,
     Done,
     Events,
     EventsQuery,
@@ -41,8 +42,10 @@ from carlad.messages import (
     LogLines,
     LogsQuery,
     Notice,
+    OpenSession,
     OperatorRequest,
     Queued,
+    RecoverSession,
     Refused,
     Release,
     Released,
@@ -50,9 +53,15 @@ from carlad.messages import (
     Reloaded,
     Renew,
     Renewed,
+    RenewSession,
     ReplacementQuery,
     ReplyBody,
     RequestBody,
+    SessionClosed,
+    SessionOpened,
+    SessionRenewed,
+    Spaces,
+    SpacesQuery,
     Status,
     StatusQuery,
     notices_endpoint,
@@ -112,6 +121,36 @@ class Client:
 
     def release(self, lease_id: str, token: int | None = None) -> None:
         self._ask(Release(lease_id=lease_id, token=token), Released)
+
+    def open_session(
+        self,
+        env: str,
+        config: dict[str, Any] | None = None,
+        map: str | None = None,
+        ttl_s: float | None = None,
+        wait_s: float = 60.0,
+        on_queued: Callable[[Queued], None] | None = None,
+    ) -> SessionOpened:
+        """A session that nobody renews but the caller: see `carlad.session` for one that is looked after."""
+        asked = OpenSession(
+            holder=this_process(), env=env, config=config or {}, map=map, ttl_s=ttl_s, wait_s=wait_s
+        )
+        return self._ask(asked, SessionOpened, on_queued)
+
+    def renew_session(self, session_id: str, key: str) -> SessionRenewed:
+        return self._ask(RenewSession(session_id=session_id, key=key), SessionRenewed)
+
+    def recover_session(self, session_id: str, key: str, host: int, cause: str) -> SessionOpened:
+        """Waits until an env host after number `host` serves."""
+        asked = RecoverSession(session_id=session_id, key=key, host=host, cause=cause[:2000])
+        return self._ask(asked, SessionOpened)
+
+    def close_session(self, session_id: str, key: str | None = None) -> None:
+        self._ask(CloseSession(session_id=session_id, key=key), SessionClosed)
+
+    def spaces(self, env: str, config: dict[str, Any] | None = None) -> Spaces:
+        """Of an environment that sessions may open; no server is needed for it."""
+        return self._ask(SpacesQuery(env=env, config=config or {}), Spaces)
 
     def logs(self, slot: int, lines: int = 200, after: str | None = None) -> LogLines:
         """The newest lines of a slot's server, oldest first; or the next ones after the `place` of an
