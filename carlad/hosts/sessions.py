@@ -6,6 +6,7 @@ import os
 import pwd
 import secrets
 from hmac import compare_digest
+from typing import Protocol
 
 import msgspec
 import trio
@@ -19,7 +20,7 @@ from carlad.errors import ServerError
 from carlad.hosts import refusals
 from carlad.hosts.host import Place, Premises, env_host
 from carlad.hosts.line import EnvironmentRefusedError
-from carlad.hosts.session import Order, Session, Tell
+from carlad.hosts.session import Order, Session
 from carlad.messages import (
     CloseSession,
     OpenSession,
@@ -42,13 +43,20 @@ _SPACES_KEPT = 64
 _LOOKS_AT_ONCE = 2  # processes that are started only to look at spaces
 _LEASE_ENDS = frozenset({"lease.lost", "lease.expired", "lease.released"})
 
+
+class Notify(Protocol):
+    def __call__(
+        self, event: str, *, lease_id: str | None, reason: str | None, session_id: str | None
+    ) -> None: ...
+
+
 SessionAnswer = SessionOpened | SessionRenewed | SessionClosed | Spaces | Refused
 
 
 class Sessions:
     """Does not outlive its `run`; whatever comes then is refused."""
 
-    def __init__(self, config: Config, premises: Premises, broker: Broker, tell: Tell) -> None:
+    def __init__(self, config: Config, premises: Premises, broker: Broker, tell: Notify) -> None:
         """Raises ConfigError for an environment that is not MODULE:CLASS."""
         self._limits: SessionSection = config.session
         self._ttl_s = config.lease.ttl_s
@@ -173,8 +181,7 @@ class Sessions:
         )
 
         def tell(event: str, *, lease_id: str | None = None, reason: str | None = None) -> None:
-            about = f"{order.session_id}: {reason}" if reason else order.session_id
-            self._tell(event, lease_id=lease_id, reason=about)
+            self._tell(event, lease_id=lease_id, reason=reason, session_id=order.session_id)
 
         session = Session(order, place, self._premises, self._limits, self._broker, tell)
         self._sessions[order.session_id] = session
