@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,8 @@ from typing import Any, TypeVar
 import msgspec
 import zmq
 
-from carlad.endpoints import client_endpoint
+from carlad import nodes
+from carlad.endpoints import client_endpoint, client_endpoints
 from carlad.errors import CarladError, LeaseLostError, NoDaemonError, RequestError, WaitedInVainError
 from carlad.keeper import Keeper
 from carlad.keys import connect
@@ -190,6 +191,10 @@ class Client:
                     newest = notice.number
                     yield notice
 
+    def give_up(self) -> None:
+        """From another thread: what is asked now is withdrawn, and whoever asks gets GivenUpError."""
+        self._link.give_up()
+
     def close(self) -> None:
         self._link.close()
 
@@ -242,7 +247,7 @@ class Lease:
         on_lost: Callable[[Lease], None] | None = None,
         on_replaced: Callable[[Lease], None] | None = None,
     ) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint  # of the daemon that granted it
         self._pid = os.getpid()
         self._is_over = False
         self._keeper = Keeper(
@@ -328,7 +333,7 @@ class Lease:
         replacing = not self._keeper.settled.is_set()
         self._keeper.stop()
         if replacing or not self.lost.is_set():
-            with Client(self._endpoint) as client, suppress(NoDaemonError, RequestError):
+            with Client(self.endpoint) as client, suppress(NoDaemonError, RequestError):
                 client.release(self.lease_id, self.token)
 
     def __enter__(self) -> Lease:
@@ -362,11 +367,18 @@ def lease(
     `priority`: 0 to 9, each a head start in the queue. `replace`: another server if this one is lost, see
     `Lease`. `on_lost` and `on_replaced` are called in a thread of their own; renewals wait for them.
 
+    `endpoint`: see `carlad.endpoints`; of several daemons, separated by commas, one that has room.
+
     Raises NoDaemonError, WaitedInVainError, or RequestError for anything else that the daemon refuses.
     """
-    with Client(endpoint) as client:
-        granted = client.acquire(map, ttl_s, wait_s, on_queued=on_queued, priority=priority, replace=replace)
-        return Lease(client.endpoint, granted, replace=replace, on_lost=on_lost, on_replaced=on_replaced)
+
+    def ask(client: Client, wait_s: float, on_queued: Callable[[Queued], None] | None) -> Granted:
+        return client.acquire(map, ttl_s, wait_s, on_queued=on_queued, priority=priority, replace=replace)
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(one)) for one in client_endpoints(endpoint)]
+        there, granted = nodes.acquire(clients, map, wait_s, ask, on_queued)
+    return Lease(there.endpoint, granted, replace=replace, on_lost=on_lost, on_replaced=on_replaced)
 
 
 def this_process() -> Holder:
