@@ -18,7 +18,7 @@ from carlad.endpoints import check_listen, check_local, default_endpoint, endpoi
 from carlad.errors import ConfigError
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
-Limit = Annotated[float, msgspec.Meta(ge=0)]  # seconds; 0: none
+Limit = Annotated[float, msgspec.Meta(ge=0)]  # 0: none
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
@@ -83,38 +83,6 @@ class LeaseSection(Section, frozen=True):
     quotas: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = {}  # by user, instead of `quota`
 
 
-class EnvSection(Section, frozen=True):
-    """An environment that sessions may open."""
-
-    env: Annotated[str, msgspec.Meta(pattern=r"^[\w.]+:\w+$")]  # MODULE:CLASS
-    python: str = ""  # the interpreter of its host; empty: the daemon's own
-    path: tuple[str, ...] = ()  # folders of modules, before the interpreter's own
-
-
-_ENVIRONMENTS = {"route": "trainer.env.route_env:RouteEnv"}
-
-
-class SessionSection(Section, frozen=True):
-    """Env sessions: only these environments, by these names; clients cannot name code of their own."""
-
-    envs: dict[str, str | EnvSection] = msgspec.field(default_factory=lambda: dict(_ENVIRONMENTS))
-    start_max_s: Seconds = 60.0  # an interpreter with its imports, on a loaded machine
-    attach_max_s: Seconds = 60.0  # a real server loads for seconds
-    sessions_max: Annotated[int, msgspec.Meta(ge=0)] = 512
-
-    def environments(self) -> dict[str, EnvSection]:
-        """By name. Raises ConfigError for one that is not MODULE:CLASS."""
-        try:
-            return {
-                name: msgspec.convert({"env": env}, EnvSection) if isinstance(env, str) else env
-                for name, env in self.envs.items()
-            }
-        except msgspec.ValidationError:
-            raise ConfigError(
-                "session.envs: write MODULE:CLASS, such as trainer.env.route_env:RouteEnv"
-            ) from None
-
-
 class ProbeSection(Section, frozen=True):
     """A hang is seen after at most period_s + failures * timeout_s."""
 
@@ -132,15 +100,32 @@ class RestartSection(Section, frozen=True):
     period_s: Seconds = 60.0
 
 
+class RecycleSection(Section, frozen=True):
+    """When a server is replaced between two leases, because real ones leak. 0: never for that reason."""
+
+    age_max_s: Limit = 0.0
+    leases_max: Annotated[int, msgspec.Meta(ge=0)] = 0
+    map_loads_max: Annotated[int, msgspec.Meta(ge=0)] = 0
+    rss_max_mb: Limit = 0.0
+    gpu_memory_max_mb: Limit = 0.0
+    growth_max_mb_per_h: Limit = 0.0  # of memory; believed after ten minutes on one map
+    period_s: Seconds = 5.0  # how often servers' resources are looked at
+
+
+class MetricsSection(Section, frozen=True):
+    listen: Annotated[str, msgspec.Meta(pattern=r"^(.+:[0-9]{1,5})?$")] = ""  # host:port for Prometheus
+
+
 class Config(Section, frozen=True):
     daemon: DaemonSection = DaemonSection()
     remote: RemoteSection = RemoteSection()
     fleet: FleetSection = FleetSection()
     docker: DockerSection = DockerSection()
     lease: LeaseSection = LeaseSection()
-    session: SessionSection = SessionSection()
     probe: ProbeSection = ProbeSection()
     restart: RestartSection = RestartSection()
+    recycle: RecycleSection = RecycleSection()
+    metrics: MetricsSection = MetricsSection()
 
 
 def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -248,7 +233,6 @@ def check(config: Config) -> None:
         raise ConfigError('fleet.servers: backend "external" needs host:port of each server')
     for address in config.remote.listen:
         check_listen("remote.listen", address)
-    config.session.environments()
     if fleet.spares > fleet.size:
         raise ConfigError(f"fleet.spares: {fleet.spares} of {fleet.size} slots cannot be kept back")
     if lease.ttl_s > lease.ttl_max_s:

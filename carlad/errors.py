@@ -33,7 +33,3 @@ class ServerError(CarladError):
 
 class LeaseLostError(CarladError):
     """The lease ended before its holder released it."""
-
-
-class GivenUpError(CarladError):
-    """Another thread wanted the answer no more."""

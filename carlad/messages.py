@@ -12,11 +12,9 @@ Durations are seconds. Times of day never decide anything; `Notice.at_unix_s` is
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
-
-from carlad.spaces import Space
 
 PROTOCOL_VERSION = 1
 REQUEST_BYTES_MAX = 64 << 10
@@ -103,57 +101,8 @@ class ReplacementQuery(Message, frozen=True, tag=True):
     token: int | None = None
 
 
-# A secret that only the session's client knows.
-Key = Annotated[str, msgspec.Meta(max_length=128)]
-
-
-class OpenSession(Message, frozen=True, tag=True):
-    """A leased server and an env host on it. Answered with `SessionOpened` or `Refused`, and before that
-    with `Queued` where it takes a while.
-
-    `env`: a name of the daemon's `session.envs`; `config`: the environment's keyword arguments. The other
-    terms are those of the lease, and the session lives for `ttl_s` from each renewal, too.
-    """
-
-    holder: Holder
-    env: Name
-    config: dict[str, Any] = {}
-    map: Name | None = None
-    ttl_s: float | None = None
-    wait_s: float = 0.0
-
-
-class RenewSession(Message, frozen=True, tag=True):
-    """Answered with `SessionRenewed` or `Refused`."""
-
-    session_id: Name
-    key: Key
-
-
-class RecoverSession(Message, frozen=True, tag=True):
-    """Env host number `host` serves no more, as far as the client can see: it is ended if it still runs.
-
-    Answered as `OpenSession`, when there is another, at once where there is already.
-    """
-
-    session_id: Name
-    key: Key
-    host: int
-    cause: Annotated[str, msgspec.Meta(max_length=2000)] = "its client lost it"
-
-
-class CloseSession(Message, frozen=True, tag=True):
-    """Answered with `SessionClosed` or `Refused`. `key` None: an operator's word."""
-
-    session_id: Name
-    key: Key | None = None
-
-
-class SpacesQuery(Message, frozen=True, tag=True):
-    """The spaces of an environment, without a server for it. Answered with `Spaces` or `Refused`."""
-
-    env: Name
-    config: dict[str, Any] = {}
+class VitalsQuery(Message, frozen=True, tag=True):
+    """Answered with `Vitals`."""
 
 
 class LogsQuery(Message, frozen=True, tag=True):
@@ -219,9 +168,8 @@ class Reload(Message, frozen=True, tag=True):
 
 
 OperatorRequest = Drain | Undrain | Restart | Quarantine | Scale | Shutdown | Reload
-SessionRequest = OpenSession | RenewSession | RecoverSession | CloseSession | SpacesQuery
 LeaseRequest = Acquire | Renew | Release | Withdraw | ReplacementQuery
-RequestBody = LeaseRequest | SessionRequest | OperatorRequest | StatusQuery | LogsQuery | EventsQuery
+RequestBody = StatusQuery | VitalsQuery | LeaseRequest | LogsQuery | EventsQuery | OperatorRequest
 
 
 class Request(Message, frozen=True):
@@ -240,10 +188,6 @@ RefusalCode = Literal[
     "over-quota",  # the user has as many servers as one may have
     "no-such-lease",  # ended, or never was
     "stale-token",  # the lease has another fencing token
-    "no-such-session",  # ended, or never was
-    "unknown-environment",  # not in session.envs
-    "environment-refused",  # its constructor raised, by its configuration or a defect
-    "session-failed",  # its env host or its servers fail again and again
     "no-such-slot",
     "bad-size",  # more slots than the daemon has ports for
     "forbidden",  # not from another machine, with that key
@@ -300,42 +244,6 @@ class Released(Message, frozen=True, tag=True):
     lease_id: str
 
 
-class SessionOpened(Message, frozen=True, tag=True):
-    """An environment that waits for its client at `steps`, which obeys who says `secret`.
-
-    `host` counts the session's env hosts; of each one after the first, `cause` and `lost_server` say why the
-    one before it is gone. `telemetry` stays the same.
-    """
-
-    session_id: str
-    key: str
-    host: int
-    steps: str
-    secret: str
-    telemetry: str
-    observation_space: Space
-    action_space: Space
-    server: str
-    map: str
-    ttl_s: float
-    cause: str | None = None
-    lost_server: str | None = None
-
-
-class SessionRenewed(Message, frozen=True, tag=True):
-    session_id: str
-    ttl_s: float
-
-
-class SessionClosed(Message, frozen=True, tag=True):
-    session_id: str
-
-
-class Spaces(Message, frozen=True, tag=True):
-    observation_space: Space
-    action_space: Space
-
-
 class Withdrawn(Message, frozen=True, tag=True):
     request_id: str
 
@@ -368,6 +276,34 @@ class SlotStatus(Message, frozen=True):
     restarts: int
     reason: str | None
     draining: bool = False
+    cause: str | None = None  # of its last loss: one of `fleet.autopsy.Cause`
+    last_words: tuple[str, ...] = ()  # what the server that was lost wrote last, a few lines
+
+
+class SlotVitals(Message, frozen=True):
+    """What the server of a slot takes of the machine: of all its processes together, as last looked at.
+
+    `cores`: CPU seconds a second between the last two looks. `answer_s`: of the newest probe's answer.
+    `gpu_memory_bytes` None: there is no NVML, or nothing of it is known.
+    """
+
+    slot: int
+    incarnation: int
+    age_s: float
+    processes: int
+    rss_bytes: int
+    cores: float
+    fds: int
+    threads: int
+    answer_s: float | None = None
+    gpu_memory_bytes: int | None = None
+    log_bytes: int = 0
+
+
+class Vitals(Message, frozen=True, tag=True):
+    """Of the slots that have a server at present."""
+
+    slots: tuple[SlotVitals, ...]
 
 
 class LeaseStatus(Message, frozen=True):
@@ -378,26 +314,9 @@ class LeaseStatus(Message, frozen=True):
     expires_in_s: float
 
 
-SessionState = Literal["PREPARING", "WAITING", "ATTACHING", "SERVING", "CLOSED"]
-
-
 class SessionStatus(Message, frozen=True):
-    """`host`: the number of its env host, from 1, and `pid` its process. `server`: host:port. `losses`: env
-    hosts and servers that were replaced, the last one because of `reason`. `log`: its hosts' output."""
-
     session_id: str
-    state: SessionState
-    env: str
-    holder: str
-    lease_id: str | None
-    server: str | None
-    host: int
-    pid: int | None
-    expires_in_s: float
-    losses: int
-    reason: str | None
-    telemetry: str
-    log: str
+    lease_id: str
 
 
 class Status(Message, frozen=True, tag=True):
@@ -437,6 +356,7 @@ class Notice(Message, frozen=True):
     lease_id: str | None = None
     session_id: str | None = None
     reason: str | None = None
+    cause: str | None = None  # of `slot.lost`: one of `fleet.autopsy.Cause`
 
 
 class Done(Message, frozen=True, tag=True):
@@ -471,9 +391,20 @@ class Events(Message, frozen=True, tag=True):
     run: str
 
 
-SessionReply = SessionOpened | SessionRenewed | SessionClosed | Spaces
-LeaseReply = Queued | Granted | Renewed | Released | Withdrawn
-ReplyBody = LeaseReply | SessionReply | Refused | Status | LogLines | Events | Done | Reloaded
+ReplyBody = (
+    Refused
+    | Queued
+    | Granted
+    | Renewed
+    | Released
+    | Withdrawn
+    | Status
+    | Vitals
+    | LogLines
+    | Events
+    | Done
+    | Reloaded
+)
 
 
 class Reply(Message, frozen=True):

@@ -163,7 +163,7 @@ def test_a_second_daemon_on_the_same_state_or_socket_is_refused(
     [
         ("[fleet]\nsise = 1", "did you mean fleet.size?"),
         ('[fleet]\nbackend = "binary"\ncarla_root = "/nowhere"', "/nowhere"),
-        ('[fleet]\nbackend = "docker"', "not supported"),
+        ('[fleet]\nbackend = "docker"', "cannot reach the engine"),
         ('[daemon]\nstate_dir = "/proc/none"', "daemon.state_dir"),
         ("[fleet]\nports = [28000, 28004]", "fleet.ports"),
     ],

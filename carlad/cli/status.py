@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from carlad.cli.command import add_command, add_json, daemon, daemons
+from carlad.cli.command import add_command, add_json, daemon
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from carlad.cli.command import Commands
-    from carlad.client import Client
 
 _PERIOD_S = 1.0
 
@@ -65,41 +61,19 @@ def sessions(arguments: argparse.Namespace) -> None:
 def status(arguments: argparse.Namespace) -> None:
     from rich.live import Live
 
+    from carlad.cli import tables
     from carlad.cli.output import console, print_json
 
-    with daemons(arguments) as clients:
-        if not arguments.watch and not arguments.json:
-            console().print(_shown(clients))
+    with daemon(arguments) as client:
+        if not arguments.watch:
+            shown = client.status()
+            print_json(shown) if arguments.json else console().print(tables.status(shown))
         elif arguments.json:
             while True:
-                for client in clients:
-                    print_json(client.status(), endpoint=client.endpoint)
-                if not arguments.watch:
-                    return
+                print_json(client.status())
                 time.sleep(_PERIOD_S)
         else:
-            with Live(_shown(clients), console=console(), auto_refresh=False) as live:
+            with Live(tables.status(client.status()), console=console(), auto_refresh=False) as live:
                 while True:
                     time.sleep(_PERIOD_S)
-                    live.update(_shown(clients), refresh=True)
-
-
-def _shown(clients: Sequence[Client]) -> RenderableType:
-    """The fleets one below the other; of several, those that do not answer too."""
-    from rich.console import Group
-    from rich.text import Text
-
-    from carlad.cli import tables
-    from carlad.errors import NoDaemonError
-
-    if len(clients) == 1:
-        return tables.status(clients[0].status())
-    parts: list[RenderableType] = []
-    for client in clients:
-        parts.append(Text(client.endpoint, "bold"))
-        try:
-            parts.append(tables.status(client.status()))
-        except NoDaemonError as error:
-            parts.append(Text(str(error), "red"))
-        parts.append(Text())
-    return Group(*parts[:-1])
+                    live.update(tables.status(client.status()), refresh=True)

@@ -17,7 +17,7 @@ from carlad.fleet.logs import Excerpt
 from carlad.fleet.ports import PortRegistry
 from carlad.fleet.slot import End, Lease, Load, Notify, Ping, Plan, Release, Slot, SlotRequest
 from carlad.log import get_logger
-from carlad.messages import SlotStatus
+from carlad.messages import SlotStatus, SlotVitals
 from carlad.runtime import Changes, NoAnswerError, RestartPolicy, supervise
 
 log = get_logger(__name__)
@@ -59,6 +59,10 @@ class Fleet:
     def statuses(self) -> tuple[SlotStatus, ...]:
         """Of all slots, by number: current and immutable."""
         return tuple(slot.status for slot in self._slots.values())
+
+    def vitals(self) -> tuple[SlotVitals, ...]:
+        """Of the slots that have a server, by number."""
+        return tuple(found for slot in self._slots.values() if (found := slot.vitals()) is not None)
 
     def maps(self) -> dict[int, frozenset[str]]:
         """By slot: short names of the maps that its servers said they have; empty until one was READY."""
@@ -181,6 +185,7 @@ class Fleet:
                     period_s=config.restart.period_s,
                 )
             ),
+            recycle=config.recycle,
             runs=self._runs,
             log_dir=Path(config.daemon.log_dir),
         )

@@ -15,7 +15,9 @@ from typing import BinaryIO, NamedTuple
 
 BYTES_MAX = 16 << 20  # of one file
 FILES_MAX = 4  # 64 MiB a slot: CARLA writes about 1 MiB an hour, and a flood must not fill a disk
+STARTED = "[carlad] starting "  # how a shim begins the log of each server
 _TAIL_BYTES_MAX = 4 << 20
+_WORDS_MAX = 200  # lines: a crash handler of the engine writes some dozens
 _LINE_BYTES_MAX = 4 << 10  # on average; longer lines mean fewer of them
 _SINCE_BYTES_MAX = 1 << 20
 _BEGINNING_BYTES = 256
@@ -45,6 +47,18 @@ def tail(path: Path, lines: int) -> tuple[str, ...]:
     excerpt = newest(path, lines)
     unfinished = () if excerpt.unfinished is None else (excerpt.unfinished,)
     return (*excerpt.lines, *unfinished)[-lines:]
+
+
+def last_words(path: Path) -> tuple[str, ...]:
+    """The newest lines of the newest server: what may tell why it ended."""
+    lines = tail(path, _WORDS_MAX)
+    starts = [k for k, line in enumerate(lines) if line.startswith(STARTED)]
+    return lines[starts[-1] + 1 :] if starts else lines
+
+
+def size(path: Path) -> int:
+    """Bytes of all files of the log."""
+    return sum(file.stat().st_size for file in path.parent.iterdir() if file.is_file())
 
 
 def newest(path: Path, lines: int) -> Excerpt:

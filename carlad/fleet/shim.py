@@ -165,7 +165,7 @@ class Shim:
     # --- the server
 
     def _start(self) -> None:
-        self._log.write(b"[carlad] %s\n" % os.fsencode(" ".join(self._order.argv)))
+        self._log.write(b"[carlad] starting %s\n" % os.fsencode(" ".join(self._order.argv)))
         failure, fails = os.pipe2(os.O_CLOEXEC)
         shim = os.getpid()
         self._pid = os.fork()

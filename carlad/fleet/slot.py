@@ -15,17 +15,20 @@ from typing import Protocol
 import msgspec
 import trio
 
-from carlad.config import ProbeSection
+from carlad.config import ProbeSection, RecycleSection
 from carlad.errors import ServerError
 from carlad.fleet import logs, probe
+from carlad.fleet.autopsy import Cause, Verdict, autopsy, kernel_kills
 from carlad.fleet.backends.interface import Backend, Server
 from carlad.fleet.baseline import Baseline
+from carlad.fleet.condition import Condition
 from carlad.fleet.lifecycle import Event, Lifecycle, State
 from carlad.fleet.ports import LOOPBACK, Ports
+from carlad.fleet.resources import Usage, watch_usage
 from carlad.fleet.scrub import Place, UncleanError, baseline_of, scrub
 from carlad.fleet.standing import Standing, Wish
 from carlad.log import get_logger
-from carlad.messages import SlotStatus
+from carlad.messages import SlotStatus, SlotVitals
 from carlad.runtime import Changes, Mailbox, RestartPolicy
 
 log = get_logger(__name__)
@@ -33,6 +36,7 @@ log = get_logger(__name__)
 _MAILBOX_CAPACITY = 64
 # A crash closes connections before its shim can report it, and is the better reason.
 _CRASH_SPEAKS_FIRST_S = 0.3
+_WORDS_KEPT = 5  # lines of a lost server's output, for its status
 _RUNNING = (State.STARTING, State.READY, State.LEASED, State.SCRUBBING)
 
 
@@ -44,7 +48,12 @@ class Notify(Protocol):
     """Tells whoever listens that something happened. Never blocks."""
 
     def __call__(
-        self, event: str, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
+        self,
+        event: str,
+        slot: int | None = None,
+        lease_id: str | None = None,
+        reason: str | None = None,
+        cause: str | None = None,
     ) -> None: ...
 
 
@@ -56,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True):
     map: str
     probe: ProbeSection
     restart: RestartPolicy
+    recycle: RecycleSection
     runs: Path
     log_dir: Path
 
@@ -108,6 +118,7 @@ class Slot:
         self._ports: Ports | None = None  # of this incarnation, or of the one before
         self._failed = False  # whether the last incarnation ended against our will
         self._ready_at = 0.0
+        self._condition = Condition(number, 0, 0.0)
         self._life = trio.CancelScope()
         self._quiet_watch = trio.CancelScope()
         self._errand: Errand | None = None
@@ -116,6 +127,12 @@ class Slot:
     @property
     def status(self) -> SlotStatus:
         return self._status
+
+    def vitals(self) -> SlotVitals | None:
+        """Of its server; None where none runs."""
+        if self._lifecycle.state not in _RUNNING:
+            return None
+        return self._condition.vitals(trio.current_time(), logs.size(self.log_path))
 
     async def run(self) -> None:
         """Incarnation after incarnation, until it is to be gone or cancelled; the server is ended first."""
@@ -202,6 +219,7 @@ class Slot:
     def _lease(self, lease_id: str) -> bool:
         if self._lifecycle.state is not State.READY:
             return False
+        self._condition.wear.was_leased()
         self._enter(Event.LEASE, lease_id=lease_id)
         self._tell("slot.leased", lease_id=lease_id)
         return True
@@ -262,6 +280,7 @@ class Slot:
         self._failed = False
         self._standing.is_outdated = False
         self._enter(Event.START, incarnation=self._status.incarnation + 1)
+        self._condition = Condition(self._number, self._status.incarnation, trio.current_time())
         self._tell("slot.starting")
 
     @contextmanager
@@ -283,22 +302,38 @@ class Slot:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_process, server, ports)
                 nursery.start_soon(self._watch_answers, server, ports)
+                nursery.start_soon(watch_usage, server.tree, self._plan.recycle.period_s, self._weigh)
         finally:
             self._end("the slot stops", failed=False)
 
     async def _watch_process(self, server: Server, ports: Ports) -> None:
+        kills = kernel_kills()
         how = await server.ended()
+        words = await trio.to_thread.run_sync(logs.last_words, self.log_path)
+        verdict = autopsy(how, words, out_of_memory=kernel_kills() > kills)
         if self._lifecycle.state is State.STARTING:
-            how = f"{how} while it started; {await self._why_it_did_not_start(server, ports)}"
-        self._end(how, failed=True)
+            how = f"{how} while it started"
+            verdict = await self._stranger(server, ports) or verdict
+        self._end(f"{how}: {verdict}", failed=True, cause=verdict.cause, last_words=words[-_WORDS_KEPT:])
 
-    async def _why_it_did_not_start(self, server: Server, ports: Ports) -> str:
-        """CARLA does not say that a port is in use: it crashes (carla-simulator/carla issue 3062)."""
+    async def _stranger(self, server: Server, ports: Ports) -> Verdict | None:
+        """CARLA does not always say that a port is in use: it crashes (carla-simulator/carla issue 3062)."""
         try:
             await trio.to_thread.run_sync(server.listener, ports)
         except ServerError as stranger:
-            return str(stranger)
-        return f"its log ends: {' '.join(logs.tail(self.log_path, 1))[:200]}"
+            return Verdict(Cause.PORT_IN_USE, str(stranger))
+        return None
+
+    def _weigh(self, usage: Usage) -> None:
+        self._condition.uses(usage, trio.current_time())
+        self._recycle_if_worn()
+
+    def _recycle_if_worn(self) -> None:
+        """As soon as nobody holds it."""
+        worn = self._condition.worn(self._plan.recycle, trio.current_time())
+        if worn is not None and not self._standing.is_outdated:
+            self._replace_when_free(f"it is recycled: {worn}")
+            self._follow_wish()
 
     async def _watch_answers(self, server: Server, ports: Ports) -> None:
         try:
@@ -323,6 +358,7 @@ class Slot:
 
     async def _load_map(self, wanted_map: str, place: Place, _baseline: Baseline) -> Baseline:
         loaded = await probe.load_map(place.ports, wanted_map, self._plan.probe.load_max_s)
+        self._condition.wear.loaded_a_map()
         return await self._record(place, loaded)
 
     async def _record(self, place: Place, map: str) -> Baseline:
@@ -334,13 +370,21 @@ class Slot:
         return await scrub(place, baseline, self._plan.probe.load_max_s)
 
     def _become_ready(self, **changes: object) -> None:
+        self._recycle_if_worn()
         self._enter(Event.READY, **changes)
         self._ready_at = trio.current_time()
         self._tell("slot.ready")
         if not self._standing.may_be_leased:
             self._end(self._standing.why, failed=False)
 
-    def _end(self, reason: str, *, failed: bool) -> None:
+    def _end(
+        self,
+        reason: str,
+        *,
+        failed: bool,
+        cause: Cause | None = None,
+        last_words: tuple[str, ...] = (),
+    ) -> None:
         """The first reason counts. The lease ends here; the processes end behind the cancelled life."""
         if self._lifecycle.state not in _RUNNING:
             return
@@ -349,7 +393,9 @@ class Slot:
         lease_id = self._status.lease_id
         self._failed = failed
         self._enter(Event.END, lease_id=None, reason=reason)
-        self._tell("slot.lost" if failed else "slot.stopping", lease_id=lease_id, reason=reason)
+        if failed:
+            self._change(cause=cause and cause.value, last_words=last_words)
+        self._tell("slot.lost" if failed else "slot.stopping", lease_id=lease_id, reason=reason, cause=cause)
         self._life.cancel()
 
     def _count_service(self) -> None:
@@ -400,7 +446,13 @@ class Slot:
         self._status = msgspec.structs.replace(self._status, **changes)
         self._changes.mark()
 
-    def _tell(self, event: str, lease_id: str | None = None, reason: str | None = None) -> None:
+    def _tell(
+        self,
+        event: str,
+        lease_id: str | None = None,
+        reason: str | None = None,
+        cause: Cause | None = None,
+    ) -> None:
         level = {"slot.lost": log.warning, "slot.quarantined": log.error}.get(event, log.info)
         now = self._status
         level(
@@ -411,7 +463,8 @@ class Slot:
             lease_id=lease_id,
             reason=reason,
         )
-        self._notify(event, slot=self._number, lease_id=lease_id, reason=reason)
+        named = cause and cause.value
+        self._notify(event, slot=self._number, lease_id=lease_id, reason=reason, cause=named)
 
 
 def _stopped(number: int, host: str) -> SlotStatus:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 import zmq
@@ -17,9 +18,13 @@ KEPT_MAX = 1024
 class Notices:
     """`publish` never blocks: a subscriber that does not read loses notices, and sees so by the numbers."""
 
-    def __init__(self, publisher: zmq.Socket[bytes]) -> None:
+    def __init__(
+        self, publisher: zmq.Socket[bytes], also: Callable[[Notice], object] = lambda _notice: None
+    ) -> None:
+        """`also` is told each notice first."""
         self.run = secrets.token_hex(8)
         self._publisher = publisher
+        self._also = also
         self._kept: deque[Notice] = deque(maxlen=KEPT_MAX)
         self._number = 0
 
@@ -34,6 +39,7 @@ class Notices:
         slot: int | None = None,
         lease_id: str | None = None,
         reason: str | None = None,
+        cause: str | None = None,
         session_id: str | None = None,
     ) -> None:
         self._number += 1
@@ -46,7 +52,9 @@ class Notices:
             lease_id=lease_id,
             session_id=session_id,
             reason=reason,
+            cause=cause,
         )
+        self._also(notice)
         self._kept.append(notice)
         self._publisher.send_multipart([event.encode(), msgspec.msgpack.encode(notice)], zmq.NOBLOCK)
 

@@ -16,7 +16,6 @@ from carlad.wire.sensors import (
     ACTOR_FIELDS,
     RECORD_BYTES,
     TRAFFIC_LIGHT_FIELDS,
-    TRAFFIC_SIGN_FIELDS,
     VEHICLE_FIELDS,
     ActorState,
 )
@@ -104,7 +103,3 @@ def vehicle_segment() -> Segment:
 
 def light_segment() -> Segment:
     return Segment(TRAFFIC_LIGHT_FIELDS)
-
-
-def sign_segment() -> Segment:
-    return Segment(TRAFFIC_SIGN_FIELDS)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import trio
 
-from carlad.config import Config, DaemonSection, DockerSection, FleetSection, ProbeSection, RestartSection
+from carlad.config import (
+    Config,
+    DaemonSection,
+    DockerSection,
+    FleetSection,
+    ProbeSection,
+    RecycleSection,
+    RestartSection,
+)
 from carlad.fleet.backends.interface import Launch, Launcher
 from carlad.fleet.fleet import Fleet
 from carlad.fleet.leftovers import state_directory
@@ -72,6 +80,7 @@ class Runner:
         restart: RestartSection = RESTART,
         size: int = 1,
         docker: DockerSection = DockerSection(),  # noqa: B008
+        recycle: RecycleSection = RecycleSection(),  # noqa: B008
         **fleet: object,
     ) -> None:
         first = free_ports()
@@ -81,6 +90,7 @@ class Runner:
             docker=docker,
             probe=probe,
             restart=restart,
+            recycle=recycle,
         )
 
         async def bounded(runs: Path) -> None:
@@ -99,7 +109,11 @@ class Runner:
         notices: list[tuple[str, str | None, str | None]] = []
 
         def notify(
-            event: str, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
+            event: str,
+            slot: int | None = None,
+            lease_id: str | None = None,
+            reason: str | None = None,
+            cause: str | None = None,
         ) -> None:
             notices.append((event, lease_id, reason))
 

@@ -17,7 +17,7 @@ def test_a_stand_in_is_leased_used_loaded_and_replaced(run_fleet):
     async def scenario(world):
         ready = await world.ready()
         assert ready.map == "Town02"
-        assert {"Town01", "Town02"} <= world.fleet.maps()
+        assert {"Town01", "Town02"} <= world.fleet.maps()[0]
         assert await world.fleet.load(0, "Town01")
         assert (await world.ready()).map == "Town01"
         assert await world.fleet.lease(0, "L1")

@@ -118,7 +118,7 @@ def test_a_crash_inside_is_told_by_its_signal(run):
     async def scenario(world):
         before = await world.ready()
         os.kill(before.pid, signal.SIGSEGV)
-        assert (await world.lost()).reason == "exited with status 139 (SIGSEGV)"
+        assert (await world.lost()).cause == "segmentation fault"
         await world.ready(incarnation=2)
 
     run(scenario, probe=NO_PROBE)

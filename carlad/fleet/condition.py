@@ -1,0 +1,54 @@
+"""How a slot's incarnation fares: what it takes of the machine, how quickly it answers, how worn it is."""
+
+from __future__ import annotations
+
+from carlad.config import RecycleSection
+from carlad.fleet.resources import Usage
+from carlad.fleet.wear import Wear
+from carlad.messages import SlotVitals
+
+_NOTHING = Usage(processes=0, rss_bytes=0, cpu_s=0.0, fds=0, threads=0)
+
+
+class Condition:
+    """Of one incarnation, from its start at `now_s` on. Pure: times are the slot's clock."""
+
+    def __init__(self, slot: int, incarnation: int, now_s: float) -> None:
+        self._slot = slot
+        self._incarnation = incarnation
+        self._started_at_s = now_s
+        self._usage = _NOTHING
+        self._sampled_at_s = now_s
+        self._cores = 0.0
+        self._answer_s: float | None = None
+        self.wear = Wear(now_s)
+
+    def uses(self, usage: Usage, now_s: float) -> None:
+        """A sample of its resources."""
+        elapsed_s = now_s - self._sampled_at_s
+        if elapsed_s > 0:
+            self._cores = max(0.0, usage.cpu_s - self._usage.cpu_s) / elapsed_s
+        self._usage, self._sampled_at_s = usage, now_s
+        self.wear.weighs(now_s, usage.rss_bytes)
+
+    def answered(self, seconds: float) -> None:
+        """A probe's answer took so long."""
+        self._answer_s = seconds
+
+    def worn(self, limits: RecycleSection, now_s: float) -> str | None:
+        """Why it is to be replaced before it is leased again, or None."""
+        return self.wear.verdict(limits, now_s)
+
+    def vitals(self, now_s: float, log_bytes: int) -> SlotVitals:
+        return SlotVitals(
+            slot=self._slot,
+            incarnation=self._incarnation,
+            age_s=now_s - self._started_at_s,
+            processes=self._usage.processes,
+            rss_bytes=self._usage.rss_bytes,
+            cores=self._cores,
+            fds=self._usage.fds,
+            threads=self._usage.threads,
+            answer_s=self._answer_s,
+            log_bytes=log_bytes,
+        )

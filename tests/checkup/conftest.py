@@ -1,3 +1,0 @@
-from tests.fleet.conftest import environ
-
-__all__ = ["environ"]

@@ -1,0 +1,87 @@
+"""What a slot tells of its server, and when it replaces it by itself. Real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import trio
+
+from carlad.config import RecycleSection
+from tests.fleet.scenario import fake
+
+QUICK = 0.05
+
+
+@pytest.fixture
+def run(run_fleet):
+    def run_fakes(scenario, *options, **config):
+        run_fleet(scenario, launch=fake(run_fleet.environ, *options), **config)
+
+    return run_fakes
+
+
+def test_a_running_server_has_vitals_and_a_stopped_one_has_none(run):
+    async def scenario(world):
+        await world.ready()
+        while not (vitals := world.fleet.vitals()[0]).rss_bytes:  # noqa: ASYNC110 nobody tells of samples
+            await trio.sleep(0.01)
+        assert (vitals.slot, vitals.incarnation) == (0, 1)
+        assert vitals.processes >= 1
+        assert 5 << 20 < vitals.rss_bytes < 1 << 30
+        assert vitals.log_bytes > 0
+        world.fleet.drain(0)
+        await world.until(lambda status: status.state == "STOPPED")
+        assert world.fleet.vitals() == ()
+
+    run(scenario, recycle=RecycleSection(period_s=QUICK))
+
+
+def test_a_server_is_recycled_after_so_many_leases_and_not_while_it_is_held(run):
+    async def scenario(world):
+        first = await world.ready()
+        for lease_id in ("L1", "L2"):
+            assert await world.fleet.lease(0, lease_id)
+            await trio.sleep(3 * QUICK)
+            assert world.status().state == "LEASED"
+            await world.fleet.release(0, lease_id, "given back")
+            status = await world.ready()
+        assert status.incarnation == first.incarnation + 1
+        assert status.restarts == 0  # nothing has failed
+        assert "2 leases served; recycle.leases_max is 2" in " ".join(
+            reason or "" for _event, _lease, reason in world.notices
+        )
+
+    run(scenario, recycle=RecycleSection(leases_max=2, period_s=QUICK))
+
+
+def test_a_server_that_has_grown_too_large_is_recycled_while_nobody_holds_it(run):
+    async def scenario(world):
+        first = await world.ready()
+        await world.until(lambda status: status.incarnation > first.incarnation)
+        reasons = [reason for event, _lease, reason in world.notices if event == "slot.stopping"]
+        assert "recycle.rss_max_mb is 1" in reasons[0]
+
+    run(scenario, recycle=RecycleSection(rss_max_mb=1, period_s=QUICK))
+
+
+def test_a_crash_is_told_with_its_cause_and_last_words(run):
+    async def scenario(world):
+        status = await world.ready()
+        os.kill(status.pid, signal.SIGSEGV)
+        status = await world.until(lambda status: status.cause is not None)
+        assert status.cause == "segmentation fault"
+        assert "SIGSEGV" in status.reason
+
+    run(scenario)
+
+
+def test_a_crash_at_the_start_is_told_with_what_the_server_said(run):
+    async def scenario(world):
+        status = await world.until(lambda status: status.cause is not None)
+        assert status.cause == "exited"
+        assert status.last_words
+        assert status.last_words[-1] in status.reason
+
+    run(scenario, "--exit=3")
