@@ -100,6 +100,14 @@ def test_traffic_keeps_to_the_right(town: Town) -> None:
         assert to_left.x * right.x + to_left.y * right.y < 0.0
 
 
+def test_going_left_until_a_lane_can_be_driven_on_comes_to_an_end(town: Town) -> None:
+    for waypoint in town.map.generate_waypoints(20.0):
+        left, steps = waypoint.get_left_lane(), 0
+        while left is not None and left.lane_type != carla.LaneType.Driving:
+            left, steps = left.get_left_lane(), steps + 1
+            assert steps < 10
+
+
 def test_a_four_way_junction_lets_each_approach_turn_left_right_and_go_straight() -> None:
     town = towns.load("Town01")
     for group in town.light_groups:

@@ -22,7 +22,7 @@ def spans(road: ET.Element, s: float) -> list[Span]:
     section = _current(road.iterfind("lanes/laneSection"), "s", s)
     if section is None:
         return []
-    middle = _offset(road, s)
+    middle = offset(road, s)
     ds = s - _number(section, "s")
     found = []
     for side, sign in (("right", -1.0), ("left", 1.0)):
@@ -41,7 +41,7 @@ def kerb(road: ET.Element, s: float, right: bool) -> float:
         if span.kind == "sidewalk":
             return span.inner
     paved = [span for span in side if span.kind != "none"]
-    return paved[-1].outer if paved else _offset(road, s)
+    return paved[-1].outer if paved else offset(road, s)
 
 
 def has_pavement(road: ET.Element, s: float, right: bool) -> bool:
@@ -56,7 +56,8 @@ def _width(lane: ET.Element, ds: float) -> float:
     return _cubic(_current(lane.iterfind("width"), "sOffset", ds), "sOffset", ds)
 
 
-def _offset(road: ET.Element, s: float) -> float:
+def offset(road: ET.Element, s: float) -> float:
+    """t of the middle from which lanes count."""
     return _cubic(_current(road.iterfind("lanes/laneOffset"), "s", s), "s", s)
 
 

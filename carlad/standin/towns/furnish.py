@@ -179,11 +179,16 @@ class _Furnisher:
             self._add_crosswalk(road, s, left, right, 1.0 if arm.at_end else -1.0)
 
     def _add_crosswalk(self, road: ET.Element, s: float, left: float, right: float, onward: float) -> None:
-        """`onward`: 1 where the junction lies at the road's end. u points along the road, v to its left."""
+        """`onward`: 1 where the junction lies at the road's end. u points along the road, v to its left.
+
+        CARLA counts t from the lanes' middle and on a slope takes it for a way up or down, but v not
+        (`Map::GetAllCrosswalkZones`).
+        """
         self._object_id += 1
         self._added += 1
         near, far = (onward * distance for distance in _CROSSWALK_FROM_STOP_LINE_M)
-        half = (left - right) / 2
+        middle = crosssection.offset(road, s)
+        from_right, to_left = right - middle, left - middle
         crosswalk = ET.SubElement(
             _child(road, "objects"),
             "object",
@@ -191,17 +196,18 @@ class _Furnisher:
             name="SimpleCrosswalk",
             type="crosswalk",
             s=_text(s),
-            t=_text((left + right) / 2),
+            t="0.0",
             zOffset="0.0",
             hdg="0.0",
             roll="0.0",
             pitch="0.0",
             orientation="none",
             length=_text(abs(far - near)),
-            width=_text(2 * half),
+            width=_text(left - right),
         )
         outline = ET.SubElement(crosswalk, "outline")
-        for u, v in ((near, -half), (near, half), (far, half), (far, -half), (near, -half)):
+        outer = ((near, from_right), (near, to_left), (far, to_left), (far, from_right), (near, from_right))
+        for u, v in outer:
             ET.SubElement(outline, "cornerLocal", u=_text(u), v=_text(v), z="0.0")
 
     # --- stations ----------------------------------------------------------------------------------

@@ -26,7 +26,9 @@ class Strip:
 class Street:
     """A cross-section: `forward` and `backward` are driving lanes along and against its course.
 
-    Widths are each strip's own; the median's lies half on either side of the reference line.
+    Widths are each strip's own. The median lies half on either side of the reference line. It is one lane,
+    the innermost on the left: programs go from lane to lane until they find one to drive on, and would go to
+    and fro between two medians for ever.
     """
 
     forward: int = 1
@@ -41,12 +43,13 @@ class Street:
     ramp: bool = False  # joins other streets on their right
 
     def side(self, lanes: int) -> tuple[Strip, ...]:
-        """The strips on the side with that many driving lanes, from the middle outwards."""
+        """The strips on the side with that many driving lanes, from the median outwards."""
         return tuple(strip for strip in self._strips(lanes) if strip.width_m > 0)
 
     def half_width_m(self, lanes: int) -> float:
         """From the reference line to the kerb."""
-        return sum(s.width_m for s in self.side(lanes) if s.kind not in ("sidewalk", "parking"))
+        paved = sum(s.width_m for s in self.side(lanes) if s.kind not in ("sidewalk", "parking"))
+        return self.median_m / 2 + paved
 
     def inner_border_m(self, k: int) -> float:
         """From the reference line to the left border of the k-th driving lane (0: innermost)."""
@@ -56,7 +59,6 @@ class Street:
         if lanes == 0:
             yield Strip("shoulder", min(self.shoulder_m, _EDGE_OF_ONE_WAY_M))
             return
-        yield Strip("median", self.median_m / 2)
         for _ in range(lanes):
             yield Strip("driving", self.lane_m)
         yield Strip("parking", self.parking_m, tapered=True)

@@ -55,11 +55,18 @@ def write(plan: Plan) -> str:
 def _road(road: Road, start_junction: int, end_junction: int) -> xodr.Road:
     street = road.link.street
     section = xodr.LaneSection(0.0, _centre_lane(street))
+    if street.median_m:
+        median = xodr.Lane(xodr.LaneType.median, a=street.median_m)
+        median.add_roadmark(_paint(xodr.RoadMarkType.solid, "yellow"))
+        section.add_left_lane(median)
     for lane in _side(street, street.backward, road.length):
         section.add_left_lane(lane)
     for lane in _side(street, street.forward, road.length):
         section.add_right_lane(lane)
-    written = xodr.Road(road.id, _plan_view(road.course), _lanes(section), name=f"Road {road.id}")
+    lanes = _lanes(section)
+    if street.median_m:
+        lanes.add_laneoffset(xodr.LaneOffset(a=-street.median_m / 2))
+    written = xodr.Road(road.id, _plan_view(road.course), lanes, name=f"Road {road.id}")
     written.add_predecessor(xodr.ElementType.junction, start_junction)
     written.add_successor(xodr.ElementType.junction, end_junction)
     written.add_type(_ROAD_TYPES[street.kind], speed=street.speed_kmh, speed_unit="km/h")
@@ -175,8 +182,6 @@ def _linked(lane: Lane, reach: float) -> xodr.Lane:
 
 def _mark(strip: Strip, beyond: Strip | None) -> xodr.RoadMark | None:
     """The outer border of a strip."""
-    if strip.kind == "median":
-        return _paint(xodr.RoadMarkType.solid, "yellow")
     if strip.kind != "driving":
         return None
     if beyond is not None and beyond.kind == "driving":
@@ -187,10 +192,8 @@ def _mark(strip: Strip, beyond: Strip | None) -> xodr.RoadMark | None:
 def _centre_lane(street: Street) -> xodr.Lane:
     """Wide streets have a double line, narrow ones a broken one; neither may be crossed."""
     lane = xodr.Lane(xodr.LaneType.none)
-    if street.median_m:
-        return lane
     kind = xodr.RoadMarkType.broken
-    if not street.backward:
+    if street.median_m or not street.backward:
         kind = xodr.RoadMarkType.solid
     elif max(street.forward, street.backward) > 1:
         kind = xodr.RoadMarkType.solid_solid

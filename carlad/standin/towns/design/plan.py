@@ -82,7 +82,8 @@ class Arm:
         return self._strip(self.lanes_out, 1 if self.at_end else -1, kind, k)
 
     def _strip(self, lanes: int, sign: int, kind: str, k: int) -> tuple[int, float]:
-        numbered = enumerate(self.road.link.street.side(lanes), start=1)
+        street = self.road.link.street
+        numbered = enumerate(street.side(lanes), start=2 if street.median_m and sign > 0 else 1)
         found = [(sign * number, strip.width_m) for number, strip in numbered if strip.kind == kind]
         return found[k] if k < len(found) else (0, 0.0)
 
