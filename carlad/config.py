@@ -68,9 +68,16 @@ class DockerSection(Section, frozen=True):
 
     image: str = "carlasim/carla:0.9.16"
     command: tuple[str, ...] = ("bash", "CarlaUE4.sh")  # in the image; CARLA's flags are appended
-    gpus: str = "all"  # as `docker run --gpus` takes it; empty: none
+    gpus: str = "all"  # "all": carlad chooses one, see gpu; else as `docker run --gpus` takes it; empty: none
     network: Literal["bridge", "host"] = "bridge"  # host: CARLA listens on all of the machine's addresses
     run_args: tuple[str, ...] = ()  # to `docker run`
+
+
+class GpuSection(Section, frozen=True):
+    """Which graphics cards servers draw on; without NVML (carlad[gpu]) they choose themselves."""
+
+    devices: tuple[str, ...] = ()  # by index, UUID or PCI bus; empty: all
+    memory_mib: Annotated[int, msgspec.Meta(ge=0)] = 3500  # that a server may take; about 3500 at Epic
 
 
 class LeaseSection(Section, frozen=True):
@@ -121,6 +128,7 @@ class Config(Section, frozen=True):
     remote: RemoteSection = RemoteSection()
     fleet: FleetSection = FleetSection()
     docker: DockerSection = DockerSection()
+    gpu: GpuSection = GpuSection()
     lease: LeaseSection = LeaseSection()
     probe: ProbeSection = ProbeSection()
     restart: RestartSection = RestartSection()

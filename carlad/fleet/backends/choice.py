@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from carlad.config import Config, FleetSection
+from carlad.fleet.backends.aim import Aim, binary_aim, binary_chooses, docker_aim, docker_chooses
 from carlad.fleet.backends.binary import binary_advice, binary_launcher
 from carlad.fleet.backends.container import Containers
 from carlad.fleet.backends.docker import docker_launcher
@@ -12,7 +15,9 @@ from carlad.fleet.backends.external import External, servers_of
 from carlad.fleet.backends.flags import flag_advice
 from carlad.fleet.backends.interface import Backend, Launcher
 from carlad.fleet.backends.local import Local
+from carlad.fleet.backends.seated import Seated
 from carlad.fleet.backends.standin import standin_launcher
+from carlad.fleet.gpu.cards import Cards
 from carlad.fleet.ports import PortRegistry, ephemeral_advice
 
 # What the service manager told the daemon is not for its children: they would answer in its name.
@@ -44,8 +49,26 @@ def choose(
         return External(servers_of(fleet.servers), config.probe)
     if fleet.backend == "docker":
         launch = docker_launcher(fleet, config.docker, owner, for_them)
-        return Containers(launch, registry, owner, for_them)
-    return Local(_launcher(fleet, for_them), registry)
+        containers = partial(Containers, registry=registry, owner=owner, environ=for_them)
+        return _on_cards(containers, launch, docker_aim, docker_chooses(config.docker), config, for_them)
+    if fleet.backend == "binary":
+        launch, processes = binary_launcher(fleet, for_them), partial(Local, registry=registry)
+        return _on_cards(processes, launch, binary_aim, binary_chooses(fleet), config, for_them)
+    return Local(standin_launcher(fleet, for_them), registry)
+
+
+def _on_cards(
+    inner: Callable[[Launcher], Backend],
+    launch: Launcher,
+    aim: Aim,
+    chooses_itself: bool,
+    config: Config,
+    environ: dict[str, str],
+) -> Backend:
+    """Where carlad can look at graphics cards, and nobody else has chosen one."""
+    if chooses_itself or importlib.util.find_spec("pynvml") is None:
+        return inner(launch)
+    return Seated(inner, launch, aim, Cards(environ), config.gpu)
 
 
 def advice(config: FleetSection, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -58,7 +81,3 @@ def advice(config: FleetSection, environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def for_servers(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in _DAEMONS_OWN}
-
-
-def _launcher(config: FleetSection, environ: dict[str, str]) -> Launcher:
-    return (binary_launcher if config.backend == "binary" else standin_launcher)(config, environ)
