@@ -134,7 +134,9 @@ def test_a_server_is_started_on_the_freest_card_by_vulkans_number_and_seen_there
         with backend.place(None) as ports:
             async with backend.running(ports, tmp_path / "run", tmp_path / "log", trio.Event()) as server:
                 await ready(backend, server, ports)
-                assert "-graphicsadapter=1" in arguments(server.pid)  # Vulkan's second one is the first on the bus
+                assert "-graphicsadapter=1" in arguments(
+                    server.pid
+                )  # Vulkan's second one is the first on the bus
         assert not is_running(server.pid)
 
     run(scenario)

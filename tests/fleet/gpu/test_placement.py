@@ -56,9 +56,7 @@ def test_what_a_server_takes_beyond_its_promise_is_not_counted_twice():
 
 
 def test_no_card_is_over_committed():
-    with pytest.raises(
-        ServerError, match=r"gpu\.memory_mib, 3584 MiB, left .* left: 0: 2048 MiB, 1: 3072"
-    ):
+    with pytest.raises(ServerError, match=r"gpu\.memory_mib, 3584 MiB, left .* left: 0: 2048 MiB, 1: 3072"):
         place(cards(2, 10), (), [seated(1, 3.5), seated(1, 3.5)], int(3.5 * GIB))
 
 
