@@ -16,16 +16,17 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import zmq
 
-from carlad.endpoints import client_endpoint
+from carlad import nodes
+from carlad.endpoints import client_endpoint, client_endpoints
 from carlad.errors import CarladError, LeaseLostError, NoDaemonError, RequestError, WaitedInVainError
 from carlad.keeper import Keeper
 from carlad.keys import connect
@@ -33,6 +34,7 @@ from carlad.link import Link
 from carlad.messages import (
     Acquire,
     Changed,
+    CloseSession,
     Done,
     Events,
     EventsQuery,
@@ -41,8 +43,10 @@ from carlad.messages import (
     LogLines,
     LogsQuery,
     Notice,
+    OpenSession,
     OperatorRequest,
     Queued,
+    RecoverSession,
     Refused,
     Release,
     Released,
@@ -50,9 +54,15 @@ from carlad.messages import (
     Reloaded,
     Renew,
     Renewed,
+    RenewSession,
     ReplacementQuery,
     ReplyBody,
     RequestBody,
+    SessionClosed,
+    SessionOpened,
+    SessionRenewed,
+    Spaces,
+    SpacesQuery,
     Status,
     StatusQuery,
     Vitals,
@@ -119,6 +129,36 @@ class Client:
     def release(self, lease_id: str, token: int | None = None) -> None:
         self._ask(Release(lease_id=lease_id, token=token), Released)
 
+    def open_session(
+        self,
+        env: str,
+        config: dict[str, Any] | None = None,
+        map: str | None = None,
+        ttl_s: float | None = None,
+        wait_s: float = 60.0,
+        on_queued: Callable[[Queued], None] | None = None,
+    ) -> SessionOpened:
+        """A session that nobody renews but the caller: see `carlad.session` for one that is looked after."""
+        asked = OpenSession(
+            holder=this_process(), env=env, config=config or {}, map=map, ttl_s=ttl_s, wait_s=wait_s
+        )
+        return self._ask(asked, SessionOpened, on_queued)
+
+    def renew_session(self, session_id: str, key: str) -> SessionRenewed:
+        return self._ask(RenewSession(session_id=session_id, key=key), SessionRenewed)
+
+    def recover_session(self, session_id: str, key: str, host: int, cause: str) -> SessionOpened:
+        """Waits until an env host after number `host` serves."""
+        asked = RecoverSession(session_id=session_id, key=key, host=host, cause=cause[:2000])
+        return self._ask(asked, SessionOpened)
+
+    def close_session(self, session_id: str, key: str | None = None) -> None:
+        self._ask(CloseSession(session_id=session_id, key=key), SessionClosed)
+
+    def spaces(self, env: str, config: dict[str, Any] | None = None) -> Spaces:
+        """Of an environment that sessions may open; no server is needed for it."""
+        return self._ask(SpacesQuery(env=env, config=config or {}), Spaces)
+
     def logs(self, slot: int, lines: int = 200, after: str | None = None) -> LogLines:
         """The newest lines of a slot's server, oldest first; or the next ones after the `place` of an
         earlier answer."""
@@ -156,6 +196,10 @@ class Client:
                         break  # one was missed, or seen already, or the daemon is another
                     newest = notice.number
                     yield notice
+
+    def give_up(self) -> None:
+        """From another thread: what is asked now is withdrawn, and whoever asks gets GivenUpError."""
+        self._link.give_up()
 
     def close(self) -> None:
         self._link.close()
@@ -209,7 +253,7 @@ class Lease:
         on_lost: Callable[[Lease], None] | None = None,
         on_replaced: Callable[[Lease], None] | None = None,
     ) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint  # of the daemon that granted it
         self._pid = os.getpid()
         self._is_over = False
         self._keeper = Keeper(
@@ -295,7 +339,7 @@ class Lease:
         replacing = not self._keeper.settled.is_set()
         self._keeper.stop()
         if replacing or not self.lost.is_set():
-            with Client(self._endpoint) as client, suppress(NoDaemonError, RequestError):
+            with Client(self.endpoint) as client, suppress(NoDaemonError, RequestError):
                 client.release(self.lease_id, self.token)
 
     def __enter__(self) -> Lease:
@@ -329,11 +373,18 @@ def lease(
     `priority`: 0 to 9, each a head start in the queue. `replace`: another server if this one is lost, see
     `Lease`. `on_lost` and `on_replaced` are called in a thread of their own; renewals wait for them.
 
+    `endpoint`: see `carlad.endpoints`; of several daemons, separated by commas, one that has room.
+
     Raises NoDaemonError, WaitedInVainError, or RequestError for anything else that the daemon refuses.
     """
-    with Client(endpoint) as client:
-        granted = client.acquire(map, ttl_s, wait_s, on_queued=on_queued, priority=priority, replace=replace)
-        return Lease(client.endpoint, granted, replace=replace, on_lost=on_lost, on_replaced=on_replaced)
+
+    def ask(client: Client, wait_s: float, on_queued: Callable[[Queued], None] | None) -> Granted:
+        return client.acquire(map, ttl_s, wait_s, on_queued=on_queued, priority=priority, replace=replace)
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(one)) for one in client_endpoints(endpoint)]
+        there, granted = nodes.acquire(clients, map, wait_s, ask, on_queued)
+    return Lease(there.endpoint, granted, replace=replace, on_lost=on_lost, on_replaced=on_replaced)
 
 
 def this_process() -> Holder:

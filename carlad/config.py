@@ -90,6 +90,38 @@ class LeaseSection(Section, frozen=True):
     quotas: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = {}  # by user, instead of `quota`
 
 
+class EnvSection(Section, frozen=True):
+    """An environment that sessions may open."""
+
+    env: Annotated[str, msgspec.Meta(pattern=r"^[\w.]+:\w+$")]  # MODULE:CLASS
+    python: str = ""  # the interpreter of its host; empty: the daemon's own
+    path: tuple[str, ...] = ()  # folders of modules, before the interpreter's own
+
+
+_ENVIRONMENTS = {"route": "trainer.env.route_env:RouteEnv"}
+
+
+class SessionSection(Section, frozen=True):
+    """Env sessions: only these environments, by these names; clients cannot name code of their own."""
+
+    envs: dict[str, str | EnvSection] = msgspec.field(default_factory=lambda: dict(_ENVIRONMENTS))
+    start_max_s: Seconds = 60.0  # an interpreter with its imports, on a loaded machine
+    attach_max_s: Seconds = 60.0  # a real server loads for seconds
+    sessions_max: Annotated[int, msgspec.Meta(ge=0)] = 512
+
+    def environments(self) -> dict[str, EnvSection]:
+        """By name. Raises ConfigError for one that is not MODULE:CLASS."""
+        try:
+            return {
+                name: msgspec.convert({"env": env}, EnvSection) if isinstance(env, str) else env
+                for name, env in self.envs.items()
+            }
+        except msgspec.ValidationError:
+            raise ConfigError(
+                "session.envs: write MODULE:CLASS, such as trainer.env.route_env:RouteEnv"
+            ) from None
+
+
 class ProbeSection(Section, frozen=True):
     """A hang is seen after at most period_s + failures * timeout_s."""
 
@@ -130,6 +162,7 @@ class Config(Section, frozen=True):
     docker: DockerSection = DockerSection()
     gpu: GpuSection = GpuSection()
     lease: LeaseSection = LeaseSection()
+    session: SessionSection = SessionSection()
     probe: ProbeSection = ProbeSection()
     restart: RestartSection = RestartSection()
     recycle: RecycleSection = RecycleSection()
@@ -241,6 +274,7 @@ def check(config: Config) -> None:
         raise ConfigError('fleet.servers: backend "external" needs host:port of each server')
     for address in config.remote.listen:
         check_listen("remote.listen", address)
+    config.session.environments()
     if fleet.spares > fleet.size:
         raise ConfigError(f"fleet.spares: {fleet.spares} of {fleet.size} slots cannot be kept back")
     if lease.ttl_s > lease.ttl_max_s:

@@ -2,6 +2,7 @@
 
     fleet       the servers, one unit for each slot (carlad.fleet)
     broker      who holds which server (carlad.broker), on top of a journal
+    sessions    env hosts on leased servers (carlad.hosts)
     router      requests and replies (carlad.gateway), on top of a desk that knows who answers what
     doorkeeper  whose key may come in by TCP, where other machines may (carlad.gateway)
     notices     what happened, for who listens
@@ -34,6 +35,8 @@ from carlad.gateway.doors import open_doors
 from carlad.gateway.notices import Notices
 from carlad.gateway.operator import Operator
 from carlad.gateway.router import Router
+from carlad.hosts.host import Premises
+from carlad.hosts.sessions import Sessions
 from carlad.journal import Journal
 from carlad.log import get_logger
 from carlad.metrics import Exposition, Snapshot, Tally, serving
@@ -76,11 +79,18 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
         tally = Tally()
         notices = Notices(doors.published, tally.note)
         fleet = Fleet(config, runs, notices.publish, environ)
-        broker = Broker(fleet, journal, terms(config), notices.publish)
+        broker = Broker(fleet, journal, terms(config), lambda event, **about: tell(event, **about))
+        sessions = Sessions(config, _premises(config, runs, environ), broker, notices.publish)
+
+        def tell(
+            event: str, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
+        ) -> None:
+            notices.publish(event, slot, lease_id, reason)
+            sessions.hear(event, lease_id, reason)
+
         control = Control(config, load, fleet, broker, doors.reread_keys, notices.publish)
-        desk = Desk(
-            broker, fleet, notices, Operator(fleet, control, config.remote.operators), config.probe.load_max_s
-        )
+        operator = Operator(fleet, control, config.remote.operators)
+        desk = Desk(broker, fleet, sessions, notices, operator, config.probe.load_max_s)
         exposition = Exposition(tally, partial(_snapshot, broker, fleet), carlad.__version__)
         at_the_end.enter_context(serving(config.metrics.listen, exposition))
         async with trio.open_nursery() as nursery:
@@ -92,6 +102,7 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
             async with trio.open_nursery() as servers:
                 await servers.start(fleet.run)
                 nursery.start_soon(supervise, broker.run, _UNIT_POLICY, "broker")  # it knows the slots now
+                await servers.start(sessions.run)
                 servers.start_soon(manager.watch, partial(_ping, broker, fleet), partial(_say, broker, fleet))
                 manager.ready()
                 notices.publish("daemon.started")
@@ -101,10 +112,21 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
                 notices.publish("daemon.stopping")
                 log.info("daemon.stopping", leases=len(broker.leases()))
                 await control.drain()
+                await sessions.stop()
                 await broker.stop()
                 servers.cancel_scope.cancel()
             nursery.cancel_scope.cancel()  # last, so that clients could see how the servers ended
         log.info("daemon.stopped")
+
+
+def _premises(config: Config, runs: Path, environ: Mapping[str, str]) -> Premises:
+    """Env hosts' sockets lie beside the daemon's: who may reach the one may reach the others."""
+    return Premises(
+        runs=runs,
+        sockets=Path(config.daemon.endpoint.removeprefix("ipc://")).parent,
+        logs=Path(config.daemon.log_dir) / "sessions",
+        environ=environ,
+    )
 
 
 async def _ping(broker: Broker, fleet: Fleet) -> None:

@@ -33,3 +33,7 @@ class ServerError(CarladError):
 
 class LeaseLostError(CarladError):
     """The lease ended before its holder released it."""
+
+
+class GivenUpError(CarladError):
+    """Another thread wanted the answer no more."""

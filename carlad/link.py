@@ -15,12 +15,13 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from carlad.endpoints import remote
-from carlad.errors import CarladError, NoDaemonError
+from carlad.errors import CarladError, GivenUpError, NoDaemonError
 from carlad.keys import client_key, connect
 from carlad.messages import PROTOCOL_VERSION, Queued, Reply, ReplyBody, Request, RequestBody, Withdraw
 
 SILENCE_MAX_S = 5.0  # of a daemon that lives; it answers within QUEUED_AFTER_S of the gateway
 _CONNECT_MAX_S = 2.0
+_LOOK_UP_S = 0.25  # whether somebody gave up
 _RESENDS = 3  # within that silence: a restarting daemon loses what was on its way
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -41,6 +42,7 @@ class Link:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self._handshakes: zmq.Socket[bytes] | None = None  # tells of those that failed, over TCP
+        self._given_up = threading.Event()
 
     def ask(self, body: RequestBody, on_queued: Callable[[Queued], None] | None = None) -> ReplyBody:
         """The daemon's answer, however long it waits, as long as it is there.
@@ -56,6 +58,10 @@ class Link:
                 self._withdraw(request.request_id)
                 self._disconnect()
                 raise
+
+    def give_up(self) -> None:
+        """From another thread: who is in `ask`, or comes to it, gets GivenUpError within a moment."""
+        self._given_up.set()
 
     def close(self) -> None:
         """Idempotent. What was sent last has a moment to leave."""
@@ -96,7 +102,9 @@ class Link:
         """None after `wait_s`. Answers to earlier requests are skipped."""
         until = time.monotonic() + wait_s
         while (left_s := until - time.monotonic()) > 0:
-            if connection.poll(max(1, int(1000 * left_s))):
+            if self._given_up.is_set():
+                raise GivenUpError(f"the request to {self.endpoint} is wanted no more")
+            if connection.poll(max(1, int(1000 * min(left_s, _LOOK_UP_S)))):
                 reply = _read(connection.recv_multipart())
                 if reply.request_id == request_id:
                     return reply.body

@@ -12,9 +12,11 @@ Durations are seconds. Times of day never decide anything; `Notice.at_unix_s` is
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+
+from carlad.spaces import Space
 
 PROTOCOL_VERSION = 1
 REQUEST_BYTES_MAX = 64 << 10
@@ -105,6 +107,59 @@ class VitalsQuery(Message, frozen=True, tag=True):
     """Answered with `Vitals`."""
 
 
+# A secret that only the session's client knows.
+Key = Annotated[str, msgspec.Meta(max_length=128)]
+
+
+class OpenSession(Message, frozen=True, tag=True):
+    """A leased server and an env host on it. Answered with `SessionOpened` or `Refused`, and before that
+    with `Queued` where it takes a while.
+
+    `env`: a name of the daemon's `session.envs`; `config`: the environment's keyword arguments. The other
+    terms are those of the lease, and the session lives for `ttl_s` from each renewal, too.
+    """
+
+    holder: Holder
+    env: Name
+    config: dict[str, Any] = {}
+    map: Name | None = None
+    ttl_s: float | None = None
+    wait_s: float = 0.0
+
+
+class RenewSession(Message, frozen=True, tag=True):
+    """Answered with `SessionRenewed` or `Refused`."""
+
+    session_id: Name
+    key: Key
+
+
+class RecoverSession(Message, frozen=True, tag=True):
+    """Env host number `host` serves no more, as far as the client can see: it is ended if it still runs.
+
+    Answered as `OpenSession`, when there is another, at once where there is already.
+    """
+
+    session_id: Name
+    key: Key
+    host: int
+    cause: Annotated[str, msgspec.Meta(max_length=2000)] = "its client lost it"
+
+
+class CloseSession(Message, frozen=True, tag=True):
+    """Answered with `SessionClosed` or `Refused`. `key` None: an operator's word."""
+
+    session_id: Name
+    key: Key | None = None
+
+
+class SpacesQuery(Message, frozen=True, tag=True):
+    """The spaces of an environment, without a server for it. Answered with `Spaces` or `Refused`."""
+
+    env: Name
+    config: dict[str, Any] = {}
+
+
 class LogsQuery(Message, frozen=True, tag=True):
     """The last `lines` lines of a slot's server, oldest first. Answered with `LogLines`.
 
@@ -168,8 +223,11 @@ class Reload(Message, frozen=True, tag=True):
 
 
 OperatorRequest = Drain | Undrain | Restart | Quarantine | Scale | Shutdown | Reload
+SessionRequest = OpenSession | RenewSession | RecoverSession | CloseSession | SpacesQuery
 LeaseRequest = Acquire | Renew | Release | Withdraw | ReplacementQuery
-RequestBody = StatusQuery | VitalsQuery | LeaseRequest | LogsQuery | EventsQuery | OperatorRequest
+RequestBody = (
+    LeaseRequest | SessionRequest | OperatorRequest | StatusQuery | VitalsQuery | LogsQuery | EventsQuery
+)
 
 
 class Request(Message, frozen=True):
@@ -188,6 +246,10 @@ RefusalCode = Literal[
     "over-quota",  # the user has as many servers as one may have
     "no-such-lease",  # ended, or never was
     "stale-token",  # the lease has another fencing token
+    "no-such-session",  # ended, or never was
+    "unknown-environment",  # not in session.envs
+    "environment-refused",  # its constructor raised, by its configuration or a defect
+    "session-failed",  # its env host or its servers fail again and again
     "no-such-slot",
     "bad-size",  # more slots than the daemon has ports for
     "forbidden",  # not from another machine, with that key
@@ -242,6 +304,42 @@ class Renewed(Message, frozen=True, tag=True):
 
 class Released(Message, frozen=True, tag=True):
     lease_id: str
+
+
+class SessionOpened(Message, frozen=True, tag=True):
+    """An environment that waits for its client at `steps`, which obeys who says `secret`.
+
+    `host` counts the session's env hosts; of each one after the first, `cause` and `lost_server` say why the
+    one before it is gone. `telemetry` stays the same.
+    """
+
+    session_id: str
+    key: str
+    host: int
+    steps: str
+    secret: str
+    telemetry: str
+    observation_space: Space
+    action_space: Space
+    server: str
+    map: str
+    ttl_s: float
+    cause: str | None = None
+    lost_server: str | None = None
+
+
+class SessionRenewed(Message, frozen=True, tag=True):
+    session_id: str
+    ttl_s: float
+
+
+class SessionClosed(Message, frozen=True, tag=True):
+    session_id: str
+
+
+class Spaces(Message, frozen=True, tag=True):
+    observation_space: Space
+    action_space: Space
 
 
 class Withdrawn(Message, frozen=True, tag=True):
@@ -314,9 +412,26 @@ class LeaseStatus(Message, frozen=True):
     expires_in_s: float
 
 
+SessionState = Literal["PREPARING", "WAITING", "ATTACHING", "SERVING", "CLOSED"]
+
+
 class SessionStatus(Message, frozen=True):
+    """`host`: the number of its env host, from 1, and `pid` its process. `server`: host:port. `losses`: env
+    hosts and servers that were replaced, the last one because of `reason`. `log`: its hosts' output."""
+
     session_id: str
-    lease_id: str
+    state: SessionState
+    env: str
+    holder: str
+    lease_id: str | None
+    server: str | None
+    host: int
+    pid: int | None
+    expires_in_s: float
+    losses: int
+    reason: str | None
+    telemetry: str
+    log: str
 
 
 class Status(Message, frozen=True, tag=True):
@@ -391,20 +506,9 @@ class Events(Message, frozen=True, tag=True):
     run: str
 
 
-ReplyBody = (
-    Refused
-    | Queued
-    | Granted
-    | Renewed
-    | Released
-    | Withdrawn
-    | Status
-    | Vitals
-    | LogLines
-    | Events
-    | Done
-    | Reloaded
-)
+SessionReply = SessionOpened | SessionRenewed | SessionClosed | Spaces
+LeaseReply = Queued | Granted | Renewed | Released | Withdrawn
+ReplyBody = LeaseReply | SessionReply | Refused | Status | Vitals | LogLines | Events | Done | Reloaded
 
 
 class Reply(Message, frozen=True):

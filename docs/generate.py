@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
-from carlad.fleet.lifecycle import TRANSITIONS, State
+from carlad.fleet import lifecycle as slots
+from carlad.hosts import lifecycle as hosts
 from carlad.standin.coverage import COVERAGE, SENSORS, Coverage
 from carlad.standin.faults import KINDS
 from carlad.wire.calls import CALLS
@@ -40,10 +43,19 @@ def generated(text: str) -> str:
 
 def lifecycle() -> Iterator[str]:
     """The slots' transition table as a Mermaid diagram."""
+    return _diagram(slots.State.STOPPED, slots.TRANSITIONS)
+
+
+def sessions() -> Iterator[str]:
+    """The sessions' transition table as a Mermaid diagram."""
+    return _diagram(hosts.State.PREPARING, hosts.TRANSITIONS)
+
+
+def _diagram(first: Enum, transitions: Mapping[tuple[Any, Any], Any]) -> Iterator[str]:
     yield "```mermaid"
     yield "stateDiagram-v2"
-    yield f"    [*] --> {State.STOPPED.value}"
-    for (state, event), following in TRANSITIONS.items():
+    yield f"    [*] --> {first.value}"
+    for (state, event), following in transitions.items():
         yield f"    {state.value} --> {following.value}: {event.value}"
     yield "```"
 
@@ -78,6 +90,7 @@ def faults() -> Iterator[str]:
 
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "lifecycle": lifecycle,
+    "sessions": sessions,
     "coverage": coverage,
     "sensors": sensors,
     "faults": faults,

@@ -60,6 +60,14 @@ def test_commands_of_the_readme_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
+def test_the_doctor_of_the_readme_tries_out_a_server(tmp_path: Path) -> None:
+    (command,) = [line for block in blocks("console") for line in block.splitlines() if "doctor" in line]
+    (tmp_path / "carlad.toml").write_text('[fleet]\nbackend = "standin"\nports = [29000, 29011]\n')
+    done = _call(command, tmp_path, _environment(tmp_path))
+    assert done.returncode == 0
+
+
+@pytest.mark.system
 def test_demo_with_a_learning_rate_of_zero_fails(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "carlad.demo", "--out", str(tmp_path / "demo")]
     result = subprocess.run(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -71,7 +71,7 @@ def add_endpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--endpoint",
         default=argparse.SUPPRESS,  # so that the command's does not hide the one given before it
-        help="of the daemon: a socket's path or ipc://PATH",
+        help="of the daemon: a socket's path, or tcp://KEY@HOST:PORT",
     )
 
 
@@ -101,6 +101,17 @@ def seconds(text: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"{text} is not a time in seconds")
     return value
+
+
+@contextmanager
+def daemons(arguments: argparse.Namespace) -> Iterator[list[Client]]:
+    """A client of each of the daemons that the arguments name."""
+    from carlad.client import Client
+    from carlad.endpoints import client_endpoints
+
+    with ExitStack() as stack:
+        endpoints = client_endpoints(getattr(arguments, "endpoint", None))
+        yield [stack.enter_context(Client(endpoint)) for endpoint in endpoints]
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from carlad import __version__
-from carlad.cli import completion, configuration, events, keygen, leases, logs, operator, status
+from carlad.cli import completion, configuration, doctor, events, keygen, leases, logs, operator, status
 from carlad.cli.command import EXIT_CODES, Exit, Run, add_endpoint
 from carlad.errors import CarladError, ConfigError, NoDaemonError, WaitedInVainError
 
-_FAMILIES = (status, leases, logs, events, operator, configuration, keygen, completion)
+_FAMILIES = (status, leases, logs, events, operator, configuration, doctor, keygen, completion)
 _INTERRUPTS = (signal.SIGTERM, signal.SIGHUP)
 _EXAMPLES = f"""\
 examples:
@@ -29,7 +29,7 @@ The daemon is found by --endpoint, else CARLAD_ENDPOINT, else the user's or the 
 
 def carlactl(argv: Sequence[str] | None = None) -> int:
     """Does one command. Returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = _parse(list(sys.argv[1:] if argv is None else argv))
     run: Run = arguments.run
     try:
         with _signals_interrupt():
@@ -44,6 +44,16 @@ def carlactl(argv: Sequence[str] | None = None) -> int:
         print(f"carlactl: {error}", file=sys.stderr)
         return exit_code(error)
     return code
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    """What is behind --exec is another command's, every `--` and `--help` of it: argparse sees none of it."""
+    if "--exec" not in words:
+        return parser().parse_args(words)
+    end = words.index("--exec") + 1
+    arguments = parser().parse_args(words[:end])
+    arguments.exec = words[end:]
+    return arguments
 
 
 def exit_code(error: CarladError) -> Exit:

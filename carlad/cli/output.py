@@ -17,11 +17,11 @@ from carlad.messages import Message, Queued
 _WIDTH_OF_FILES = 160
 
 
-def print_json(message: Message) -> None:
-    """In one line, without the tag that tells messages apart."""
+def print_json(message: Message, **more: Any) -> None:
+    """In one line, without the tag that tells messages apart, and with `more` fields."""
     fields: dict[str, Any] = msgspec.to_builtins(message)
     fields.pop("type", None)
-    print(json.dumps(fields), flush=True)
+    print(json.dumps({**fields, **more}), flush=True)
 
 
 def print_lines(lines: Iterable[str]) -> None:

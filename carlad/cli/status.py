@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from carlad.cli.command import add_command, add_json, daemon
+from carlad.cli.command import add_command, add_json, daemon, daemons
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from carlad.cli.command import Commands
+    from carlad.client import Client
 
 _PERIOD_S = 1.0
 
@@ -61,19 +65,41 @@ def sessions(arguments: argparse.Namespace) -> None:
 def status(arguments: argparse.Namespace) -> None:
     from rich.live import Live
 
-    from carlad.cli import tables
     from carlad.cli.output import console, print_json
 
-    with daemon(arguments) as client:
-        if not arguments.watch:
-            shown = client.status()
-            print_json(shown) if arguments.json else console().print(tables.status(shown))
+    with daemons(arguments) as clients:
+        if not arguments.watch and not arguments.json:
+            console().print(_shown(clients))
         elif arguments.json:
             while True:
-                print_json(client.status())
+                for client in clients:
+                    print_json(client.status(), endpoint=client.endpoint)
+                if not arguments.watch:
+                    return
                 time.sleep(_PERIOD_S)
         else:
-            with Live(tables.status(client.status()), console=console(), auto_refresh=False) as live:
+            with Live(_shown(clients), console=console(), auto_refresh=False) as live:
                 while True:
                     time.sleep(_PERIOD_S)
-                    live.update(tables.status(client.status()), refresh=True)
+                    live.update(_shown(clients), refresh=True)
+
+
+def _shown(clients: Sequence[Client]) -> RenderableType:
+    """The fleets one below the other; of several, those that do not answer too."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from carlad.cli import tables
+    from carlad.errors import NoDaemonError
+
+    if len(clients) == 1:
+        return tables.status(clients[0].status())
+    parts: list[RenderableType] = []
+    for client in clients:
+        parts.append(Text(client.endpoint, "bold"))
+        try:
+            parts.append(tables.status(client.status()))
+        except NoDaemonError as error:
+            parts.append(Text(str(error), "red"))
+        parts.append(Text())
+    return Group(*parts[:-1])

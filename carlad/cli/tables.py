@@ -36,10 +36,19 @@ def status(shown: Status) -> Group:
 
 
 def sessions(shown: Status) -> Table:
-    slot_of_lease = {lease.lease_id: str(lease.slot) for lease in shown.leases}
-    table = _table("SESSION", "LEASE", "SLOT")
+    """`LOSSES`: env hosts and servers that were replaced."""
+    table = _table("SESSION", "ENV", "STATE", "SERVER", "LEASE", "PID", "LOSSES", "HOLDER")
     for session in shown.sessions:
-        table.add_row(session.session_id, session.lease_id, slot_of_lease.get(session.lease_id, ""))
+        table.add_row(
+            session.session_id,
+            session.env,
+            session.state,
+            session.server or "",
+            session.lease_id or "",
+            str(session.pid or ""),
+            str(session.losses),
+            Text(session.holder),
+        )
     return table
 
 

@@ -15,22 +15,29 @@ from carlad.broker.holder import Peer
 from carlad.fleet.logs import Excerpt
 from carlad.gateway.notices import Notices
 from carlad.gateway.operator import Operator, refusal_of
+from carlad.hosts.sessions import Sessions
 from carlad.messages import (
     WAIT_MAX_S,
     Acquire,
+    CloseSession,
     DaemonStatus,
     EventsQuery,
     LogLines,
     LogsQuery,
+    OpenSession,
+    RecoverSession,
     Refused,
     Release,
     Renew,
+    RenewSession,
     ReplacementQuery,
     ReplyBody,
     Request,
     RequestBody,
+    SessionRequest,
     SlotStatus,
     SlotVitals,
+    SpacesQuery,
     Status,
     StatusQuery,
     Vitals,
@@ -57,10 +64,17 @@ class Desk:
     """`load_max_s`: how long a server may take to load a map."""
 
     def __init__(
-        self, broker: Broker, servers: Servers, notices: Notices, operator: Operator, load_max_s: float
+        self,
+        broker: Broker,
+        servers: Servers,
+        sessions: Sessions,
+        notices: Notices,
+        operator: Operator,
+        load_max_s: float,
     ) -> None:
         self._broker = broker
         self._servers = servers
+        self._sessions = sessions
         self._notices = notices
         self._operator = operator
         self._reserved_max_s = LOADS_MAX * load_max_s + ANSWER_MAX_S
@@ -87,6 +101,8 @@ class Desk:
                 return min(max(0.0, body.wait_s), WAIT_MAX_S) + self._reserved_max_s
             case ReplacementQuery():
                 return WAIT_MAX_S
+            case OpenSession() | RecoverSession() | SpacesQuery():
+                return 2 * WAIT_MAX_S  # a session has limits of its own for each thing that it waits for
             case _:
                 return ANSWER_MAX_S
 
@@ -102,7 +118,13 @@ class Desk:
                 return await self._log_lines(query)
             case Acquire() | ReplacementQuery() as body:
                 return await self._wait(request.request_id, body, peer, interim)
+            case OpenSession() | RecoverSession() | SpacesQuery() as body:
+                return await self._wait_for_session(request.request_id, body, peer, interim)
+            case RenewSession() | CloseSession() as body:
+                return await self._sessions.answer(request.request_id, body, peer)
             case Renew() | Release() | Withdraw() as body:
+                if isinstance(body, Withdraw):
+                    self._sessions.withdraw(body.request_id)
                 return await (await self._broker.ask(request.request_id, body, peer)).wait()
             case body:
                 return await self._operator.answer(request.request_id, body, peer)
@@ -116,6 +138,7 @@ class Desk:
             ),
             slots=self._servers.statuses(),
             leases=self._broker.leases(),
+            sessions=self._sessions.statuses(),
             waiting=self._broker.waiting,
             notice=self._notices.newest,
             run=self._notices.run,
@@ -141,3 +164,17 @@ class Desk:
             return await pending.wait()
         await interim(self._broker.queued(request_id))
         return await pending.wait()
+
+    async def _wait_for_session(
+        self, request_id: str, body: SessionRequest, peer: Peer, interim: Interim
+    ) -> ReplyBody | None:
+        answer: ReplyBody | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._reassure, request_id, interim)
+            answer = await self._sessions.answer(request_id, body, peer)
+            nursery.cancel_scope.cancel()
+        return answer
+
+    async def _reassure(self, request_id: str, interim: Interim) -> None:
+        await trio.sleep(QUEUED_AFTER_S)
+        await interim(self._sessions.queued(request_id))

@@ -62,17 +62,23 @@ class RpcClient:
         A server that serves calls once in a tick serves them all in one. It may serve them in any order.
         Raises as `call` does, CallError once all are answered.
         """
-        first = self._msgid + 1
-        self._msgid += len(questions)
-        names = ", ".join(name for name, *_ in questions)
+        responses = await self.responses(*questions)
         try:
-            await self._stream.send_all(b"".join(map(_request, count(first), questions)))
-            responses = [await self._answer_to(msgid) for msgid in range(first, first + len(questions))]
             return [
                 _result(name, response) for (name, *_), response in zip(questions, responses, strict=True)
             ]
+        except WireError as error:
+            raise ServerError(f"cannot call {_names(questions)} at {self._peer}: {error}") from error
+
+    async def responses(self, *questions: Question) -> list[Response]:
+        """As `calls`, but what came instead of what it means. Raises ServerError."""
+        first = self._msgid + 1
+        self._msgid += len(questions)
+        try:
+            await self._stream.send_all(b"".join(map(_request, count(first), questions)))
+            return [await self._answer_to(msgid) for msgid in range(first, first + len(questions))]
         except (trio.BrokenResourceError, WireError) as error:
-            raise ServerError(f"cannot call {names} at {self._peer}: {error}") from error
+            raise ServerError(f"cannot call {_names(questions)} at {self._peer}: {error}") from error
 
     async def _answer_to(self, msgid: int) -> Response:
         """Skips what answers another call: servers may answer out of order."""
@@ -83,6 +89,10 @@ class RpcClient:
             if not data:
                 raise trio.BrokenResourceError("the server closed the connection")
             self._responses.update((response.msgid, response) for response in self._reader.receive(data))
+
+
+def _names(questions: tuple[Question, ...]) -> str:
+    return ", ".join(name for name, *_ in questions)
 
 
 def _request(msgid: int, question: Question) -> bytes:

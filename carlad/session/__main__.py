@@ -38,7 +38,7 @@ def main() -> int:
         if not secret and not arguments.endpoint.startswith("ipc://"):
             raise ValueError(f"cannot serve at {arguments.endpoint} without --secret-file")
         make = _environment_class(arguments.env)
-        broadcast = Broadcast(Publisher(arguments.telemetry), arguments.name) if arguments.telemetry else None
+        broadcast = _broadcast(arguments.telemetry, arguments.name) if arguments.telemetry else None
     except (ValueError, ImportError, OSError, TelemetryError) as error:
         print(f"carlad.session: {error}", file=sys.stderr)
         return 2
@@ -95,6 +95,14 @@ def _environment_class(name: str) -> Callable[..., gymnasium.Env[Any, Any]]:
     if not (isinstance(found, type) and issubclass(found, gymnasium.Env)):
         raise ValueError(f"cannot use --env {name}: {module_name} has no environment class {class_name}")  # noqa: TRY004
     return found
+
+
+def _broadcast(endpoint: str, name: str) -> Broadcast:
+    """Readers are those who may enter the socket's folder, as the daemon's user or in its group."""
+    publisher = Publisher(endpoint)
+    if endpoint.startswith("ipc://"):
+        os.chmod(endpoint.removeprefix("ipc://"), 0o660)
+    return Broadcast(publisher, name)
 
 
 def _stop_fd() -> int:

@@ -10,8 +10,10 @@ from carlad.standin import blueprints
 from carlad.standin.actors import Actor
 from carlad.standin.errors import INVALID_DESCRIPTION
 from carlad.standin.sensing import has_stream
+from carlad.standin.towns import TrafficSign as PlannedSign
 from carlad.standin.towns.lights import TrafficLight as PlannedLight
 from carlad.standin.traffic_lights import TrafficLight
+from carlad.standin.traffic_signs import TrafficSign
 from carlad.standin.vehicles import Vehicle, Vehicles
 from carlad.standin.walkers import Walker
 from carlad.wire import types as t
@@ -53,6 +55,13 @@ class Maker:
     def traffic_light(self, index: int, planned: PlannedLight) -> TrafficLight:
         description = t.ActorDescription(0, "traffic.traffic_light", [])
         return TrafficLight(next(self._ids), index, planned, description)
+
+    def traffic_sign(self, planned: PlannedSign) -> TrafficSign:
+        description = t.ActorDescription(0, planned.type_id, [])
+        tag = t.CityObjectLabel.TRAFFIC_SIGNS
+        return TrafficSign(
+            next(self._ids), description, planned.signal_id, planned.pose, planned.stop_lines, tag
+        )
 
     @staticmethod
     def is_solid(actor: Actor) -> bool:

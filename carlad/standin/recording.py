@@ -18,6 +18,7 @@ import msgspec
 
 from carlad.standin.actors import Actor
 from carlad.standin.traffic_lights import TrafficLight
+from carlad.standin.traffic_signs import TrafficSign
 from carlad.standin.vehicles import Vehicle
 from carlad.standin.walkers import Walker
 from carlad.wire import types as t
@@ -148,7 +149,7 @@ class Recorder:
             created=created,
             destroyed=destroyed,
             touches=[Touch(*pair) for pair in _touching(world)],
-            places=[Place(a.id, a.pose, a.velocity) for a in now.values() if not isinstance(a, TrafficLight)],
+            places=[Place(a.id, a.pose, a.velocity) for a in now.values() if not isinstance(a, TrafficSign)],
             lights=_lights(world),
             drives=[Drive(v.id, v.control, v.lights) for v in world.vehicles.all],
             walks=[Walk(w.id, w.control.speed) for w in world.walkers],

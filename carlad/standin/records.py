@@ -16,6 +16,7 @@ from carlad.wire.sensors import (
     ACTOR_FIELDS,
     RECORD_BYTES,
     TRAFFIC_LIGHT_FIELDS,
+    TRAFFIC_SIGN_FIELDS,
     VEHICLE_FIELDS,
     ActorState,
 )
@@ -103,3 +104,7 @@ def vehicle_segment() -> Segment:
 
 def light_segment() -> Segment:
     return Segment(TRAFFIC_LIGHT_FIELDS)
+
+
+def sign_segment() -> Segment:
+    return Segment(TRAFFIC_SIGN_FIELDS)

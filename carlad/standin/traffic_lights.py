@@ -13,10 +13,10 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from carlad.standin.actors import Actor
 from carlad.standin.records import light_segment
 from carlad.standin.towns import LightGroup, Town
 from carlad.standin.towns.lights import TrafficLight as PlannedLight
+from carlad.standin.traffic_signs import TrafficSign
 from carlad.wire import types as t
 from carlad.wire.types import TrafficLightState
 
@@ -37,15 +37,20 @@ _TIME_OF = {
 }
 
 
-class TrafficLight(Actor):
+class TrafficLight(TrafficSign):
     """One light; `index` is its place in `Town.lights` and among the records."""
 
     def __init__(self, id: int, index: int, planned: PlannedLight, description: t.ActorDescription) -> None:
-        box = t.BoundingBox(t.Vector3D(0.0, 0.0, 2.5), t.Vector3D(0.4, 0.4, 2.5), t.Rotation(), id)
-        super().__init__(id, description, planned.pose, box, t.CityObjectLabel.TRAFFIC_LIGHT)
+        super().__init__(
+            id,
+            description,
+            planned.signal_id,
+            planned.pose,
+            planned.stop_lines,
+            t.CityObjectLabel.TRAFFIC_LIGHT,
+        )
         self.index = index
         self.group = planned.group
-        self.sign_id = planned.signal_id
 
 
 class TrafficLights:

@@ -21,6 +21,7 @@ from carlad.standin.motion.kernels import kernels
 from carlad.standin.records import Segment
 from carlad.standin.towns import Town
 from carlad.standin.traffic_lights import TrafficLight, TrafficLights
+from carlad.standin.traffic_signs import TrafficSign, TrafficSigns
 from carlad.standin.triggers import FRICTION, FrictionTriggers
 from carlad.standin.vehicles import SPEED_LIMIT_KMH, Ground, Vehicle, Vehicles
 from carlad.standin.walkers import Walker, WalkerSegment
@@ -82,6 +83,11 @@ class World:
             light = maker.traffic_light(index, planned)
             self.actors[light.id] = light
             self.lights.add(light)
+        self.signs = TrafficSigns()
+        for planned_sign in town.signs:
+            sign = maker.traffic_sign(planned_sign)
+            self.actors[sign.id] = sign
+            self.signs.add(sign)
         self.lights.reset(self.lights.every_group)
 
     # --- looking actors up ---------------------------------------------------------------------------
@@ -103,7 +109,13 @@ class World:
 
     def records(self) -> tuple[memoryview, ...]:
         """The records of all actors, as they travel."""
-        segments = (self.vehicles.records, self.lights.records, self._walkers, self._others)
+        segments = (
+            self.vehicles.records,
+            self.lights.records,
+            self.signs.records,
+            self._walkers,
+            self._others,
+        )
         return tuple(segment.view() for segment in segments if segment.count)
 
     # --- coming and going ----------------------------------------------------------------------------
@@ -137,7 +149,7 @@ class World:
     def destroy(self, actor_id: int) -> Actor:
         """Take an actor out; what is attached to it stays where it is. Raises CallError."""
         actor = self.actors.get(actor_id)
-        if actor is None or isinstance(actor, TrafficLight) or actor is self.spectator:
+        if actor is None or isinstance(actor, TrafficSign) or actor is self.spectator:
             raise CallError(NOTHING_TO_DESTROY)
         del self.actors[actor_id]
         self.tombstones.bury(actor)
@@ -189,6 +201,8 @@ class World:
     def _segment(self, actor: Actor) -> Segment:
         if isinstance(actor, TrafficLight):
             return self.lights.records
+        if isinstance(actor, TrafficSign):
+            return self.signs.records
         return self._walkers if isinstance(actor, Walker) else self._others
 
     def _occupied(self, newcomer: Actor, pose: t.Transform) -> bool:

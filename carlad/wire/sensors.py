@@ -125,8 +125,9 @@ VEHICLE_FIELDS: tuple[tuple[str, str, int], ...] = (
     ("traffic_light_id", "<u4", 90),
     ("failure_state", "u1", 94),
 )
+TRAFFIC_SIGN_FIELDS: tuple[tuple[str, str, int], ...] = (("sign_id", "S32", 65),)
 TRAFFIC_LIGHT_FIELDS: tuple[tuple[str, str, int], ...] = (
-    ("sign_id", "S32", 65),
+    *TRAFFIC_SIGN_FIELDS,
     ("green_time", "<f4", 97),  # s
     ("yellow_time", "<f4", 101),
     ("red_time", "<f4", 105),

@@ -7,6 +7,7 @@ keys. LISTEN may be empty.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,26 +15,38 @@ import trio
 
 from carlad.broker.broker import Broker
 from carlad.broker.terms import Terms
-from carlad.config import DaemonSection, RemoteSection
+from carlad.config import Config, DaemonSection, EnvSection, LeaseSection, RemoteSection, SessionSection
 from carlad.gateway.desk import Desk
 from carlad.gateway.doors import Doors, open_doors
 from carlad.gateway.notices import Notices
 from carlad.gateway.operator import Operator
 from carlad.gateway.router import Router
+from carlad.hosts.host import Premises
+from carlad.hosts.sessions import Sessions
 from carlad.journal import Journal
 from tests.broker.fake_servers import FakeServers
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 async def serve(state_dir: Path, size: int, ttl_s: float, restart_s: float, doors: Doors) -> None:
     journal = Journal(state_dir / "journal.sqlite")
     servers = FakeServers(size, load_s=0.8, restart_s=restart_s)
     notices = Notices(doors.published)
-    broker = Broker(servers, journal, Terms(ttl_s, 3600.0), notices.publish)
+    broker = Broker(servers, journal, Terms(ttl_s, 3600.0), lambda *a, **k: tell(*a, **k))
+    sessions = Sessions(_config(ttl_s), _premises(state_dir), broker, notices.publish)
+
+    def tell(
+        event: str, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
+    ) -> None:
+        notices.publish(event, slot, lease_id, reason)
+        sessions.hear(event, lease_id, reason)
+
     operator = Operator(servers, servers, operators=("ann",))
-    desk = Desk(broker, servers, notices, operator, load_max_s=5.0)
+    desk = Desk(broker, servers, sessions, notices, operator, load_max_s=5.0)
     router = Router(doors.requests, desk, doors.admitted)
     async with trio.open_nursery() as nursery:
-        for run in (servers.run, broker.run, router.run):
+        for run in (servers.run, broker.run, router.run, sessions.run):
             nursery.start_soon(run)
         if doors.doorkeeper is not None:
             nursery.start_soon(doors.doorkeeper.run)
@@ -48,6 +61,21 @@ async def _main(endpoint: str, listen: str, keys_dir: str, *rest: str) -> None:
     state_dir, size, ttl_s, restart_s = rest
     with open_doors(DaemonSection(endpoint=endpoint), remote) as doors:
         await serve(Path(state_dir), int(size), float(ttl_s), float(restart_s), doors)
+
+
+def _config(ttl_s: float) -> Config:
+    """Every class of tests.session.environments may be opened, by its name in lower case."""
+    module = "tests.session.environments"
+    names = ("Quiet", "Failing", "Aborting", "Hanging", "OnceOnly", "Camera", "Watched", "Rude", "Missing")
+    envs = {name.lower(): EnvSection(env=f"{module}:{name}", path=(str(ROOT),)) for name in names}
+    session = SessionSection(envs={**envs, "nowhere": EnvSection(env="no.such.module:Env")}, start_max_s=20.0)
+    return Config(session=session, lease=LeaseSection(ttl_s=ttl_s))
+
+
+def _premises(state_dir: Path) -> Premises:
+    runs = state_dir / "incarnations"
+    runs.mkdir(exist_ok=True)
+    return Premises(runs, state_dir / "run", state_dir / "logs", os.environ)
 
 
 async def _obey(servers: FakeServers, doors: Doors) -> None:

@@ -1,0 +1,52 @@
+"""Refusals in words: what cannot be done, why, and what there is instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+from carlad.messages import Refused
+
+
+def unknown_environment(name: str, known: Collection[str]) -> Refused:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return Refused(
+        code="unknown-environment",
+        reason=f"cannot open a session of {name!r}: session.envs does not allow it; {hint}"
+        f"allowed are {', '.join(sorted(known)) or 'none'}",
+    )
+
+
+def environment_refuses(name: str, words: str) -> Refused:
+    return Refused(code="environment-refused", reason=f"cannot make the environment {name!r}: {words}")
+
+
+def failed(session_id: str, why: str) -> Refused:
+    return Refused(code="session-failed", reason=f"cannot keep {session_id}: {why}")
+
+
+def no_such_session(verb: str, session_id: str, ended: str | None) -> Refused:
+    return Refused(
+        code="no-such-session", reason=f"cannot {verb} {session_id}: {ended or 'there is no such session'}"
+    )
+
+
+def wrong_key(verb: str, session_id: str) -> Refused:
+    return Refused(code="stale-token", reason=f"cannot {verb} {session_id}: the key is another session's")
+
+
+def not_local() -> Refused:
+    return Refused(
+        code="bad-request",
+        reason="cannot open a session for another machine: its env host would be here; take a lease, "
+        "and host the environment there",
+    )
+
+
+def overloaded(sessions: int) -> Refused:
+    return Refused(code="overloaded", reason=f"cannot open a session: there are {sessions} already")
+
+
+def stopping() -> Refused:
+    return Refused(code="stopping", reason="cannot open a session: carlad is stopping")

@@ -1,0 +1,363 @@
+"""One env session: an env host on a leased server, and another round of both when either is lost."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from random import Random
+from typing import NamedTuple, Protocol
+
+import trio
+
+from carlad.broker.broker import Broker
+from carlad.broker.deaths import death_of
+from carlad.broker.holder import Peer, process_of
+from carlad.config import EnvSection, SessionSection
+from carlad.errors import ServerError
+from carlad.hosts import refusals
+from carlad.hosts.host import CRASH_SPEAKS_FIRST_S, EnvHost, Place, Premises, env_host
+from carlad.hosts.lifecycle import Event, Lifecycle, State
+from carlad.hosts.line import EnvironmentRefusedError
+from carlad.log import get_logger
+from carlad.messages import (
+    WAIT_MAX_S,
+    Acquire,
+    Granted,
+    OpenSession,
+    Refused,
+    Release,
+    Renew,
+    SessionOpened,
+    SessionStatus,
+    Withdraw,
+)
+from carlad.runtime import Changes, NoAnswerError, RestartPolicy, Restarts
+from carlad.session.protocol import Constructed
+
+log = get_logger(__name__)
+
+# An environment that fails each of its first steps would otherwise wear out servers for ever.
+_ROUNDS = RestartPolicy(backoff_s=0.05, backoff_max_s=5.0, restarts_max=8, period_s=60.0)
+_FIRST_ATTEMPTS_MAX = 3  # of a session that has never served
+_RELEASE_MAX_S = 5.0
+
+
+class Tell(Protocol):
+    def __call__(self, event: str, *, lease_id: str | None = None, reason: str | None = None) -> None: ...
+
+
+class Order(NamedTuple):
+    """What was asked, by whom. `holder` of `asked` is as the kernel says; `uid` may connect."""
+
+    session_id: str
+    asked: OpenSession
+    env: EnvSection
+    peer: Peer
+    uid: int
+    ttl_s: float
+
+
+class Session:
+    """`opened` and the like are for clients' requests, `run` is its life."""
+
+    def __init__(
+        self,
+        order: Order,
+        place: Place,
+        premises: Premises,
+        limits: SessionSection,
+        broker: Broker,
+        tell: Tell,
+    ) -> None:
+        self.gone = trio.Event()  # set by who runs it, when nothing of it is left
+        self.key = secrets.token_hex(16)
+        self.telemetry = f"ipc://{premises.sockets / place.name.rpartition('-')[2]}.view"
+        self._order = order
+        self._place = place
+        self._premises = premises
+        self._limits = limits
+        self._broker = broker
+        self._tell = tell
+        self._lifecycle = Lifecycle()
+        self._restarts = Restarts(_ROUNDS, Random())
+        self._life = trio.CancelScope()
+        self._round = trio.CancelScope()
+        self._changed = trio.Event()
+        self._rescheduled = Changes()
+        self._number = 0
+        self._losses = 0
+        self._pid: int | None = None
+        self._host: EnvHost | None = None
+        self._granted: Granted | None = None
+        self._opened: SessionOpened | None = None
+        self._cause: str | None = None  # why the last round ended
+        self._lost_server: str | None = None
+        self._lost_when = State.PREPARING
+        self._request_id = ""  # of the newest request for a server
+        self._end: Refused | None = None
+        self._expires_at = float("inf")  # until it is opened: who waits for that is watched
+        self._served_at = 0.0
+
+    # --- what clients ask
+
+    @property
+    def ttl_s(self) -> float:
+        return self._order.ttl_s
+
+    @property
+    def lease_id(self) -> str | None:
+        return self._granted.lease_id if self._granted is not None else None
+
+    @property
+    def end(self) -> Refused | None:
+        """Why it is over; None while it is not."""
+        return self._end
+
+    def queued_as(self) -> str | None:
+        """The broker's name for its request while that waits."""
+        return self._request_id if self._lifecycle.state is State.WAITING else None
+
+    async def opened(self, after: int = 0) -> SessionOpened | Refused:
+        """As soon as an env host with a number above `after` serves, or the session is over."""
+        while True:
+            if self._end is not None:
+                return self._end
+            serves = self._lifecycle.state is State.SERVING
+            if serves and self._opened is not None and self._opened.host > after:
+                return self._opened
+            await self._changed.wait()
+
+    async def give_up_host(self, number: int, cause: str) -> None:
+        """The client cannot go on with that one. Nothing happens where it is another by now."""
+        with trio.move_on_after(CRASH_SPEAKS_FIRST_S):
+            while self._serves(number):
+                await self._changed.wait()
+        if self._serves(number):
+            self._lose(cause)
+            self._hasten()
+
+    def lose_lease(self, reason: str) -> None:
+        """The broker ended it."""
+        self._granted = None
+        self._lose(reason)
+        self._hasten()
+
+    async def renew(self) -> Refused | None:
+        """It, and the lease under it, live for another while."""
+        if self._expires_at < float("inf"):
+            self._expires_at = trio.current_time() + self._order.ttl_s
+            self._rescheduled.mark()
+        if (granted := self._granted) is not None:
+            body = Renew(lease_id=granted.lease_id, token=granted.token, ttl_s=self._order.ttl_s)
+            with suppress(NoAnswerError):
+                await (await self._broker.ask(_request_id(self._order), body, self._order.peer)).wait()
+        return self._end
+
+    def close(self, why: Refused) -> None:
+        """The first reason counts. `run` returns when nothing is left."""
+        if self._end is None:
+            self._end = why
+            self._enter(Event.CLOSED)
+            self._life.cancel()
+
+    def _hasten(self) -> None:
+        if self._host is not None:
+            self._host.hasten()
+
+    def _expires_in_s(self) -> float:
+        """All of its time to live while it is not opened yet."""
+        left_s = self._expires_at - trio.current_time()
+        return min(max(0.0, left_s), self._order.ttl_s)
+
+    def _serves(self, number: int) -> bool:
+        return self._lifecycle.state is State.SERVING and self._number == number
+
+    def status(self) -> SessionStatus:
+        return SessionStatus(
+            session_id=self._order.session_id,
+            state=self._lifecycle.state.value,
+            env=self._order.asked.env,
+            holder=str(self._order.asked.holder),
+            lease_id=self.lease_id,
+            server=_address(self._granted),
+            host=self._number,
+            pid=self._pid,
+            expires_in_s=self._expires_in_s(),
+            losses=self._losses,
+            reason=self._cause,
+            telemetry=self.telemetry,
+            log=str(self._place.log),
+        )
+
+    # --- its life
+
+    async def run(self) -> None:
+        """Until it is closed, for whatever reason; nothing is left then."""
+        try:
+            with self._life:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch_holder)
+                    nursery.start_soon(self._keep_time)
+                    while self._end is None:
+                        await self._one_round()
+                        await self._pause()
+        finally:
+            self.close(refusals.stopping())
+            self._tell("session.closed", reason=self._end.reason if self._end else None)
+
+    async def _one_round(self) -> None:
+        """An env host on a server, until either is lost."""
+        self._number += 1
+        try:
+            with trio.CancelScope() as self._round:
+                async with env_host(self._order.env, self._place, self._premises, self._limits) as host:
+                    self._pid, self._host = host.pid, host
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._watch_host, host)
+                        await self._serve(host)
+        except ServerError as error:  # it could not be started, or something of it does not die
+            self._lose(str(error))
+        finally:
+            self._pid = self._host = None
+            await self._give_back()
+
+    async def _serve(self, host: EnvHost) -> None:
+        try:
+            spaces = await host.construct(self._order.asked.config)
+            self._enter(Event.PREPARED)
+            granted = await self._acquire()
+            if granted is None:
+                return
+            self._granted = granted
+            self._enter(Event.LEASED)
+            await host.attach(granted)
+        except EnvironmentRefusedError as error:
+            self._refuse(str(error))
+        except ServerError as error:
+            self._lose(str(error))
+        else:
+            self._become_serving(host, spaces, granted)
+            await trio.sleep_forever()
+
+    def _become_serving(self, host: EnvHost, spaces: Constructed, granted: Granted) -> None:
+        self._opened = SessionOpened(
+            session_id=self._order.session_id,
+            key=self.key,
+            host=self._number,
+            steps=f"ipc://{host.door.steps}",
+            secret=host.secret,
+            telemetry=self.telemetry,
+            observation_space=spaces.observation_space,
+            action_space=spaces.action_space,
+            server=_address(granted) or "",
+            map=granted.map,
+            ttl_s=self._order.ttl_s,
+            cause=self._cause if self._opened is not None else None,
+            lost_server=self._lost_server,
+        )
+        self._served_at = trio.current_time()
+        if self._expires_at == float("inf"):
+            self._expires_at = self._served_at + self._order.ttl_s
+            self._rescheduled.mark()
+        self._enter(Event.ATTACHED)
+        self._tell("session.recovered" if self._losses else "session.opened", lease_id=granted.lease_id)
+
+    async def _watch_host(self, host: EnvHost) -> None:
+        self._lose(await host.ended())
+
+    async def _watch_holder(self) -> None:
+        if (process := process_of(self._order.asked.holder)) is not None:
+            await death_of(process)
+            self.close(self._over(f"its holder, process {process.pid}, died"))
+
+    async def _keep_time(self) -> None:
+        while trio.current_time() < self._expires_at:
+            with trio.move_on_at(self._expires_at):
+                await self._rescheduled.wait()
+        self.close(self._over(f"it expired {self._order.ttl_s:g} s after its last renewal"))
+
+    # --- the server
+
+    async def _acquire(self) -> Granted | None:
+        """None where the session is closed over it. Cancelled, it waits for none any more."""
+        asked = self._order.asked
+        self._request_id = _request_id(self._order)
+        wait_s = asked.wait_s if self._opened is None else WAIT_MAX_S
+        body = Acquire(holder=asked.holder, map=asked.map, ttl_s=self._order.ttl_s, wait_s=wait_s)
+        try:
+            answer = await (await self._broker.ask(self._request_id, body, self._order.peer)).wait()
+        except NoAnswerError:
+            raise ServerError("the broker failed over its lease") from None
+        except trio.Cancelled:
+            await self._withdraw(self._request_id)
+            raise
+        if isinstance(answer, Granted):
+            return answer
+        self.close(answer if isinstance(answer, Refused) else self._over("its holder is gone"))
+        return None
+
+    async def _withdraw(self, request_id: str) -> None:
+        with trio.move_on_after(_RELEASE_MAX_S, shield=True), suppress(NoAnswerError):
+            withdraw = Withdraw(request_id=request_id)
+            await (await self._broker.ask(_request_id(self._order), withdraw, self._order.peer)).wait()
+
+    async def _give_back(self) -> None:
+        """The server, after the last process that was connected to it is gone."""
+        granted, self._granted = self._granted, None
+        if granted is None:
+            return
+        with trio.move_on_after(_RELEASE_MAX_S, shield=True), suppress(NoAnswerError):
+            release = Release(lease_id=granted.lease_id, token=granted.token)
+            await (await self._broker.ask(_request_id(self._order), release, self._order.peer)).wait()
+
+    # --- state
+
+    def _refuse(self, words: str) -> None:
+        """By the environment: it would say the same on any server."""
+        if self._opened is None:
+            self.close(refusals.environment_refuses(self._order.asked.env, words))
+        else:
+            self._lose(words)
+
+    def _lose(self, cause: str) -> None:
+        """This round is over. The first cause counts."""
+        if self._end is not None or self._round.cancel_called:
+            return
+        self._lost_when = self._lifecycle.state
+        if self._lifecycle.state is State.SERVING:
+            self._restarts.ran(trio.current_time() - self._served_at)
+            self._lost_server = self._opened.server if self._opened is not None else None
+        self._cause = cause
+        self._losses += 1
+        self._enter(Event.LOST)
+        self._tell("session.lost", lease_id=self.lease_id, reason=cause)
+        self._round.cancel()
+
+    async def _pause(self) -> None:
+        if self._end is not None:
+            return
+        backoff_s = self._restarts.failed()
+        is_first = self._opened is None
+        if is_first and (self._lost_when is State.PREPARING or self._losses >= _FIRST_ATTEMPTS_MAX):
+            self.close(refusals.failed(self._order.session_id, self._cause or ""))
+            return
+        if backoff_s is None:
+            self.close(refusals.failed(self._order.session_id, f"it failed too often, lastly: {self._cause}"))
+            return
+        await trio.sleep(backoff_s)
+
+    def _over(self, why: str) -> Refused:
+        return refusals.no_such_session("keep", self._order.session_id, why)
+
+    def _enter(self, event: Event) -> None:
+        self._lifecycle.advance(event)
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def _request_id(order: Order) -> str:
+    return f"{order.session_id}-{secrets.token_hex(6)}"
+
+
+def _address(granted: Granted | None) -> str | None:
+    return f"{granted.host}:{granted.rpc_port}" if granted is not None else None

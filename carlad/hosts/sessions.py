@@ -1,0 +1,269 @@
+"""All env sessions of this daemon: their one owner, and what clients ask about them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+from hmac import compare_digest
+from typing import Protocol
+
+import msgspec
+import trio
+
+from carlad.broker.broker import Broker
+from carlad.broker.holder import GoneError, Peer, identified
+from carlad.broker.recent import Recent
+from carlad.broker.refusals import bad_ttl
+from carlad.config import Config, SessionSection
+from carlad.errors import ServerError
+from carlad.hosts import refusals
+from carlad.hosts.host import Place, Premises, env_host
+from carlad.hosts.line import EnvironmentRefusedError
+from carlad.hosts.session import Order, Session
+from carlad.messages import (
+    CloseSession,
+    OpenSession,
+    Queued,
+    RecoverSession,
+    Refused,
+    RenewSession,
+    SessionClosed,
+    SessionOpened,
+    SessionRenewed,
+    SessionRequest,
+    SessionStatus,
+    Spaces,
+    SpacesQuery,
+)
+from carlad.runtime import Changes
+
+_ENDS_KEPT = 1024
+_SPACES_KEPT = 64
+_LOOKS_AT_ONCE = 2  # processes that are started only to look at spaces
+_LEASE_ENDS = frozenset({"lease.lost", "lease.expired", "lease.released"})
+
+
+class Notify(Protocol):
+    def __call__(
+        self, event: str, *, lease_id: str | None, reason: str | None, session_id: str | None
+    ) -> None: ...
+
+
+SessionAnswer = SessionOpened | SessionRenewed | SessionClosed | Spaces | Refused
+
+
+class Sessions:
+    """Does not outlive its `run`; whatever comes then is refused."""
+
+    def __init__(self, config: Config, premises: Premises, broker: Broker, tell: Notify) -> None:
+        """Raises ConfigError for an environment that is not MODULE:CLASS."""
+        self._limits: SessionSection = config.session
+        self._ttl_s = config.lease.ttl_s
+        self._ttl_max_s = config.lease.ttl_max_s
+        self._environments = config.session.environments()
+        self._premises = premises
+        self._broker = broker
+        self._tell = tell
+        self._sessions: dict[str, Session] = {}
+        self._by_request: dict[str, str] = {}
+        self._ends: Recent[Refused] = Recent(_ENDS_KEPT)
+        self._spaces: Recent[Spaces] = Recent(_SPACES_KEPT)
+        self._looks = trio.CapacityLimiter(_LOOKS_AT_ONCE)
+        self._askers: dict[str, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
+        self._stopping = False
+        self._ended = Changes()
+        self._logs_in_use: dict[str, int] = {}
+
+    def statuses(self) -> tuple[SessionStatus, ...]:
+        return tuple(session.status() for session in self._sessions.values())
+
+    def hear(self, event: str, lease_id: str | None, reason: str | None) -> None:
+        """What the broker tells: a lease that ended may be a session's."""
+        if event in _LEASE_ENDS and lease_id is not None:
+            for session in list(self._sessions.values()):
+                if session.lease_id == lease_id:
+                    session.lose_lease(reason or event)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled: then all sessions are closed."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def stop(self) -> None:
+        """None is opened from now on. Returns when none is left."""
+        self._stopping = True
+        for session in list(self._sessions.values()):
+            session.close(refusals.stopping())
+        while self._sessions:
+            await self._ended.wait()
+
+    async def answer(self, request_id: str, body: SessionRequest, peer: Peer) -> SessionAnswer | None:
+        """None: the request was sent again meanwhile, and who sent it last is answered."""
+        if (older := self._askers.get(request_id)) is not None:
+            older.cancel()
+        with trio.CancelScope() as scope:
+            self._askers[request_id] = scope
+            try:
+                return await self._answer(request_id, body, peer)
+            finally:
+                if self._askers.get(request_id) is scope:
+                    del self._askers[request_id]
+        return None
+
+    def queued(self, request_id: str) -> Queued:
+        """Where an `OpenSession` stands."""
+        session = self._sessions.get(self._by_request.get(request_id, ""))
+        waits_as = session.queued_as() if session is not None else None
+        return self._broker.queued(waits_as) if waits_as is not None else Queued(position=0, waiting=0)
+
+    def withdraw(self, request_id: str) -> None:
+        """That `OpenSession` is wanted no more."""
+        if (session := self._sessions.get(self._by_request.get(request_id, ""))) is not None:
+            session.close(Refused(code="withdrawn", reason="the request was withdrawn"))
+
+    async def _answer(self, request_id: str, body: SessionRequest, peer: Peer) -> SessionAnswer:
+        match body:
+            case OpenSession():
+                return await self._open(request_id, body, peer)
+            case SpacesQuery():
+                return await self._look(body)
+            case RenewSession():
+                return await self._renew(body)
+            case RecoverSession():
+                return await self._recover(body)
+            case CloseSession():
+                return await self._close(body, peer)
+
+    # --- one request each
+
+    async def _open(self, request_id: str, asked: OpenSession, peer: Peer) -> SessionAnswer:
+        session = self._sessions.get(self._by_request.get(request_id, ""))
+        if session is None:
+            order = self._order(asked, peer)
+            if isinstance(order, Refused):
+                return order
+            session = self._start(request_id, order)
+        return await session.opened()
+
+    def _order(self, asked: OpenSession, peer: Peer) -> Order | Refused:
+        env = self._environments.get(asked.env)
+        ttl_s = self._ttl_s if asked.ttl_s is None else asked.ttl_s
+        if env is None:
+            return refusals.unknown_environment(asked.env, self._environments)
+        if not 0 < ttl_s <= self._ttl_max_s:
+            return bad_ttl(ttl_s, self._ttl_max_s)
+        if peer.is_remote:
+            return refusals.not_local()
+        if len(self._sessions) >= self._limits.sessions_max:
+            return refusals.overloaded(len(self._sessions))
+        if self._nursery is None or self._stopping:
+            return refusals.stopping()
+        try:
+            holder = identified(asked.holder, peer)
+        except GoneError as error:
+            return Refused(code="withdrawn", reason=str(error))
+        asked = msgspec.structs.replace(asked, holder=holder)
+        return Order(f"session-{secrets.token_hex(4)}", asked, env, peer, _uid(peer.user), ttl_s)
+
+    def _start(self, request_id: str, order: Order) -> Session:
+        assert self._nursery is not None
+        used = set(self._logs_in_use.values())
+        number = next(n for n in range(len(used) + 1) if n not in used)
+        place = Place(
+            name=order.session_id,
+            log=self._premises.logs / f"session-{number}.log",
+            uid=order.uid,
+            patience_s=order.ttl_s,
+            is_shown=True,
+        )
+
+        def tell(event: str, *, lease_id: str | None = None, reason: str | None = None) -> None:
+            self._tell(event, lease_id=lease_id, reason=reason, session_id=order.session_id)
+
+        session = Session(order, place, self._premises, self._limits, self._broker, tell)
+        self._sessions[order.session_id] = session
+        self._by_request[request_id] = order.session_id
+        self._logs_in_use[order.session_id] = number
+        self._nursery.start_soon(self._keep, order.session_id, request_id, session)
+        return session
+
+    async def _keep(self, session_id: str, request_id: str, session: Session) -> None:
+        try:
+            await session.run()
+        finally:
+            session.gone.set()
+            del self._sessions[session_id]
+            del self._by_request[request_id]
+            del self._logs_in_use[session_id]
+            if session.end is not None:
+                self._ends.put(session_id, session.end)
+            self._ended.mark()
+
+    async def _renew(self, body: RenewSession) -> SessionAnswer:
+        session = self._of_client("renew", body.session_id, body.key)
+        if isinstance(session, Refused):
+            return session
+        refused = await session.renew()
+        return refused or SessionRenewed(session_id=body.session_id, ttl_s=session.ttl_s)
+
+    async def _recover(self, body: RecoverSession) -> SessionAnswer:
+        session = self._of_client("recover", body.session_id, body.key)
+        if isinstance(session, Refused):
+            return session
+        await session.give_up_host(body.host, body.cause)
+        return await session.opened(after=body.host)
+
+    async def _close(self, body: CloseSession, peer: Peer) -> SessionAnswer:
+        key = "" if body.key is None and peer.is_remote else body.key
+        session = self._of_client("close", body.session_id, key)
+        if isinstance(session, Refused):
+            return session
+        session.close(refusals.no_such_session("use", body.session_id, "it was closed"))
+        await session.gone.wait()
+        return SessionClosed(session_id=body.session_id)
+
+    def _of_client(self, verb: str, session_id: str, key: str | None) -> Session | Refused:
+        session = self._sessions.get(session_id)
+        if session is None:
+            ended = self._ends.get(session_id)
+            return refusals.no_such_session(verb, session_id, ended.reason if ended is not None else None)
+        if key is not None and not compare_digest(key.encode(), session.key.encode()):
+            return refusals.wrong_key(verb, session_id)
+        return session
+
+    async def _look(self, query: SpacesQuery) -> SessionAnswer:
+        """Starts a host that only constructs the environment; what it says is remembered."""
+        env = self._environments.get(query.env)
+        if env is None:
+            return refusals.unknown_environment(query.env, self._environments)
+        known_as = repr((query.env, msgspec.json.encode(query.config, order="deterministic")))
+        if (known := self._spaces.get(known_as)) is not None:
+            return known
+        place = Place(
+            name=f"look-{secrets.token_hex(4)}",
+            log=self._premises.logs / "spaces.log",
+            uid=os.geteuid(),
+            patience_s=self._limits.start_max_s,
+            is_shown=False,
+        )
+        try:
+            async with self._looks, env_host(env, place, self._premises, self._limits) as host:
+                spaces = await host.construct_or_end(query.config)
+        except EnvironmentRefusedError as error:
+            return refusals.environment_refuses(query.env, str(error))
+        except ServerError as error:
+            return refusals.failed("a look at its spaces", str(error))
+        found = Spaces(observation_space=spaces.observation_space, action_space=spaces.action_space)
+        self._spaces.put(known_as, found)
+        return found
+
+
+def _uid(user: str) -> int:
+    """Of a name, or of a number in its place, as `gateway.peers` has them."""
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return int(user) if user.isdigit() else os.geteuid()

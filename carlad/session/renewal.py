@@ -1,0 +1,66 @@
+"""What keeps a session alive while its client works: a thread that renews it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from carlad.client import Client
+from carlad.errors import CarladError, RequestError
+
+_RENEWALS_IN_TTL = 3  # two may be missed
+_RETRIES_IN_TTL = 10  # while no daemon answers
+_FINAL = frozenset({"no-such-session", "session-failed", "environment-refused", "stale-token", "bad-request"})
+
+
+class Renewal:
+    """Renews from its construction until `stop`, or until the session is lost.
+
+    A daemon that is away for less than what is left of the time to live is survived.
+    """
+
+    def __init__(self, endpoint: str, session_id: str, key: str, ttl_s: float) -> None:
+        self.lost = threading.Event()
+        self.lost_reason: str | None = None
+        self._session_id, self._key, self._ttl_s = session_id, key, ttl_s
+        self._ends_at_s = time.monotonic() + ttl_s
+        self._pid = os.getpid()
+        self._stopped = threading.Event()
+        self._client = Client(endpoint)
+        self._thread = threading.Thread(target=self._keep, name=f"renewal of {session_id}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; idempotent. In a forked child, where there is no thread, nothing happens."""
+        if self._pid == os.getpid():
+            self._stopped.set()
+            self._thread.join()
+
+    def _keep(self) -> None:
+        pause_s = self._ttl_s / _RENEWALS_IN_TTL
+        while not self._stopped.wait(pause_s) and not self.lost.is_set():
+            pause_s = self._renew()
+        self._client.close()
+
+    def _renew(self) -> float:
+        """Seconds until the next attempt."""
+        asked_at_s = time.monotonic()
+        try:
+            renewed = self._client.renew_session(self._session_id, self._key)
+        except CarladError as error:
+            is_final = isinstance(error, RequestError) and error.code in _FINAL
+            return self._lose(str(error)) if is_final else self._retry(str(error))
+        self._ends_at_s = asked_at_s + renewed.ttl_s  # the daemon counts from a later moment
+        return renewed.ttl_s / _RENEWALS_IN_TTL
+
+    def _retry(self, trouble: str) -> float:
+        left_s = self._ends_at_s - time.monotonic()
+        if left_s <= 0:
+            return self._lose(f"it could not be renewed within its time to live: {trouble}")
+        return min(left_s, self._ttl_s / _RETRIES_IN_TTL)
+
+    def _lose(self, reason: str) -> float:
+        self.lost_reason = reason
+        self.lost.set()
+        return 0.0

@@ -1,0 +1,3 @@
+from tests.fleet.conftest import environ
+
+__all__ = ["environ"]
