@@ -71,6 +71,7 @@ class Runner:
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self._folder = folder
         self.environ = environ
+        self.limit_s = 30.0
 
     def __call__(
         self,
@@ -94,7 +95,7 @@ class Runner:
         )
 
         async def bounded(runs: Path) -> None:
-            with trio.fail_after(30):
+            with trio.fail_after(self.limit_s):
                 async with self._running(config, runs, launch) as world:
                     await scenario(world)
 
