@@ -103,10 +103,6 @@ class ReplacementQuery(Message, frozen=True, tag=True):
     token: int | None = None
 
 
-class VitalsQuery(Message, frozen=True, tag=True):
-    """Answered with `Vitals`."""
-
-
 # A secret that only the session's client knows.
 Key = Annotated[str, msgspec.Meta(max_length=128)]
 
@@ -158,6 +154,10 @@ class SpacesQuery(Message, frozen=True, tag=True):
 
     env: Name
     config: dict[str, Any] = {}
+
+
+class VitalsQuery(Message, frozen=True, tag=True):
+    """Answered with `Vitals`."""
 
 
 class LogsQuery(Message, frozen=True, tag=True):
