@@ -80,6 +80,16 @@ class GpuSection(Section, frozen=True):
     memory_mib: Annotated[int, msgspec.Meta(ge=0)] = 3500  # that a server may take; about 3500 at Epic
 
 
+class ResourcesSection(Section, frozen=True):
+    """Under which conditions servers run beside learners."""
+
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0  # 19: whatever others leave
+    oom_score_adj: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 300  # a server is replaced, a learner not
+    # As taskset takes it, such as "0-15"; "gpu": those near the server's card; empty: all.
+    cpus: Annotated[str, msgspec.Meta(pattern=r"^(gpu|[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$")] = ""
+    memory_max_mb: Annotated[int, msgspec.Meta(ge=0)] = 0  # of a container; 0: no limit
+
+
 class LeaseSection(Section, frozen=True):
     ttl_s: Seconds = 30.0  # a holder on another machine that dies costs its server for this long
     ttl_max_s: Seconds = 3600.0
@@ -161,6 +171,7 @@ class Config(Section, frozen=True):
     fleet: FleetSection = FleetSection()
     docker: DockerSection = DockerSection()
     gpu: GpuSection = GpuSection()
+    resources: ResourcesSection = ResourcesSection()
     lease: LeaseSection = LeaseSection()
     session: SessionSection = SessionSection()
     probe: ProbeSection = ProbeSection()

@@ -10,7 +10,7 @@ from carlad.config import Config
 from carlad.messages import Applies, Changed
 
 # What a running server is made from: it is replaced. Everything else of its section is not about servers.
-_SERVERS = ("fleet.", "docker.", "gpu.")
+_SERVERS = ("fleet.", "docker.", "gpu.", "resources.")
 _NOW = ("lease.", "probe.", "restart.", "recycle.", "fleet.size", "fleet.spares", "daemon.drain_s")
 
 

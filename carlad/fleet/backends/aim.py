@@ -12,10 +12,12 @@ from carlad.fleet.gpu.placement import Seat
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """Where a server is to draw. `adapter`: the card's number for Vulkan, None where that is unknown."""
+    """Where a server is to draw. `adapter`: the card's number for Vulkan, None where that is unknown; `cpus`:
+    a list of the processors near it, empty where that is unknown."""
 
     seat: Seat
     adapter: int | None
+    cpus: str = ""
 
 
 Aim = Callable[[Launch, Ticket], Launch]

@@ -9,6 +9,7 @@ from functools import partial
 from carlad.config import Config, FleetSection
 from carlad.fleet.backends.aim import Aim, binary_aim, binary_chooses, docker_aim, docker_chooses
 from carlad.fleet.backends.binary import binary_advice, binary_launcher
+from carlad.fleet.backends.conditions import container_conditions, near_the_card, under_conditions
 from carlad.fleet.backends.container import Containers
 from carlad.fleet.backends.docker import docker_launcher
 from carlad.fleet.backends.external import External, servers_of
@@ -48,13 +49,15 @@ def choose(
     if fleet.backend == "external":
         return External(servers_of(fleet.servers), config.probe)
     if fleet.backend == "docker":
-        launch = docker_launcher(fleet, config.docker, owner, for_them)
+        docker = container_conditions(config.docker, config.resources)
+        launch = docker_launcher(fleet, docker, owner, for_them)
         containers = partial(Containers, registry=registry, owner=owner, environ=for_them)
         return _on_cards(containers, launch, docker_aim, docker_chooses(config.docker), config, for_them)
     if fleet.backend == "binary":
-        launch, processes = binary_launcher(fleet, for_them), partial(Local, registry=registry)
-        return _on_cards(processes, launch, binary_aim, binary_chooses(fleet), config, for_them)
-    return Local(standin_launcher(fleet, for_them), registry)
+        launch = under_conditions(binary_launcher(fleet, for_them), config.resources)
+        aim, processes = near_the_card(binary_aim, config.resources), partial(Local, registry=registry)
+        return _on_cards(processes, launch, aim, binary_chooses(fleet), config, for_them)
+    return Local(under_conditions(standin_launcher(fleet, for_them), config.resources), registry)
 
 
 def _on_cards(

@@ -12,7 +12,7 @@ from carlad.config import GpuSection
 from carlad.fleet.backends.aim import Aim, Ticket
 from carlad.fleet.backends.interface import Backend, Launch, Launcher, Server, Serving
 from carlad.fleet.gpu.cards import Cards, NoCardsError, Pids
-from carlad.fleet.gpu.devices import MIB, PciBus
+from carlad.fleet.gpu.devices import MIB, PciBus, cpus_near
 from carlad.fleet.gpu.placement import renders_on
 from carlad.fleet.ports import Ports
 from carlad.log import get_logger
@@ -73,7 +73,7 @@ class Seated:
         need_bytes = self._gpu.memory_mib * MIB
         try:
             seat = await stack.enter_async_context(self._cards.seat(self._gpu.devices, need_bytes, pids))
-            ticket = Ticket(seat, await self._cards.adapter(seat.pci))
+            ticket = Ticket(seat, await self._cards.adapter(seat.pci), cpus_near(seat.pci))
         except NoCardsError as error:
             log.info("gpu.none", reason=error)
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,6 +25,14 @@ class PciBus(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.domain:04x}:{self.bus:02x}:{self.device:02x}"
+
+
+def cpus_near(pci: PciBus) -> str:
+    """The processors of the NUMA node that a card is attached to, such as `0-15`; empty where unknown."""
+    try:
+        return Path(f"/sys/bus/pci/devices/{pci}.0/local_cpulist").read_text().strip()
+    except OSError:
+        return ""
 
 
 class Device(msgspec.Struct, frozen=True):
