@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py,$(wildcard tests/bench/*.py)))
 
-.PHONY: demo test test-system lint bench docs install clean
+.PHONY: demo test test-system test-nightly lint bench docs install clean
 
 demo: install
 	$(BIN)/python -m carlad.demo $(ARGS)
@@ -19,10 +19,13 @@ demo: install
 PYTEST = folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest --basetemp=$$folder/t
 
 test: lint
-	@$(PYTEST) -m "not system"
+	@$(PYTEST) -m "not system and not nightly"
 
 test-system: install
 	@$(PYTEST) -m system
+
+test-nightly: install
+	@$(PYTEST) -m nightly
 
 lint: install
 	$(BIN)/ruff check .

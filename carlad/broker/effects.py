@@ -23,7 +23,7 @@ class Answer(Effect, frozen=True):
 
 
 class Claim(Effect, frozen=True):
-    """Lease the slot; report to `LeaseTable.claimed` or `.not_claimed`.
+    """Lease the slot, if it is still that incarnation; report to `LeaseTable.claimed` or `.not_claimed`.
 
     `replaces`: the lost lease after whose server this one is to be made.
     """
@@ -31,6 +31,7 @@ class Claim(Effect, frozen=True):
     slot: int
     lease_id: str
     token: int
+    incarnation: int
     replaces: str | None = None
 
 

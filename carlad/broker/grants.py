@@ -65,6 +65,11 @@ class Grants:
                     )
                 )
 
+    def tell_of(self, waiting: Waiting, request_id: str) -> Effects:
+        """That request is answered with the successor, and not the one before it, which was the same's."""
+        before, waiting.request_id = waiting.request_id, request_id
+        return [] if before in (None, request_id) else self._answers.give(before, refusals.asked_anew())
+
     def forget(self, waiting: Waiting, answer: Refused) -> Effects:
         """The request is over without a server."""
         self.assignment.withdraw(waiting)
@@ -172,7 +177,8 @@ class Grants:
         reservation.phase = Phase.CLAIMING
         self._book.promise(reservation.lease)
         lease = reservation.lease
-        return [Claim(lease.slot, lease.lease_id, lease.token, lease.replaces)]
+        incarnation = self.assignment.slots[lease.slot].incarnation
+        return [Claim(lease.slot, lease.lease_id, lease.token, incarnation, lease.replaces)]
 
     def _new_lease(self, reservation: Reservation, now_s: float) -> Lease:
         waiting, lost, max_s = reservation.waiting, reservation.waiting.replaces, self.terms.lease_max_s

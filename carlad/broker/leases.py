@@ -24,11 +24,13 @@ from carlad.broker.grants import Grants
 from carlad.broker.holder import Process, process_of
 from carlad.broker.lease import Lease, Record
 from carlad.broker.pace import Pace
+from carlad.broker.queue import Waiting
 from carlad.broker.terms import Terms
 from carlad.journal import Change
 from carlad.messages import (
     WAIT_MAX_S,
     Acquire,
+    Granted,
     LeaseStatus,
     Queued,
     Refused,
@@ -116,7 +118,10 @@ class LeaseTable:
         if self._assignment.of_request(request_id) is not None:
             return []
         if (lease_id := self._book.of_request(request_id)) is not None:  # granted before a restart
-            return self._follow(request_id, lease_id, now_s)
+            newest = self._newest(lease_id, now_s)
+            if isinstance(newest, Waiting):
+                return self._grants.tell_of(newest, request_id)
+            return self._answers.give(request_id, newest)
         if (refused := self._refusal(acquire)) is not None:
             return self._answers.give(request_id, refused)
         self._grants.ask(request_id, acquire, now_s)
@@ -177,7 +182,12 @@ class LeaseTable:
         refused = self._book.stale("follow", query.lease_id, query.token)
         if refused is not None:
             return [*effects, Answer(request_id, refused), *self._settle(now_s)]
-        return effects + self._follow(request_id, query.lease_id, now_s) + self._settle(now_s)
+        newest = self._newest(query.lease_id, now_s)
+        if isinstance(newest, Waiting):
+            effects += self._grants.tell_of(newest, request_id)
+        else:
+            effects.append(Answer(request_id, newest))
+        return effects + self._settle(now_s)
 
     def holder_died(self, process: Process, now_s: float) -> Effects:
         """What it holds is ended, what it waits for is wanted no more."""
@@ -262,19 +272,17 @@ class LeaseTable:
         ttl_max_s = self._grants.terms.ttl_max_s
         return None if 0 < ttl_s <= ttl_max_s else refusals.bad_ttl(ttl_s, ttl_max_s)
 
-    def _follow(self, request_id: str, lease_id: str, now_s: float) -> Effects:
-        """The live lease that came of this one; `request_id` is told when there is one."""
+    def _newest(self, lease_id: str, now_s: float) -> Granted | Waiting | Refused:
+        """What came of a lease: it or a later one lives, or waits for its server, or there is none."""
         newest = self._book.newest(lease_id)
         if newest in self._book:
             lease = self._book[newest]
-            return [Answer(request_id, lease.granted(self._assignment.slots[lease.slot], now_s))]
-        waiting = self._assignment.successor_of(newest)
-        if waiting is None:
-            refused = self._book.refusal("follow", newest, None)
-            assert refused is not None
-            return [Answer(request_id, refused)]
-        before, waiting.request_id = waiting.request_id, request_id
-        return [] if before in (None, request_id) else self._answers.give(before, refusals.asked_anew())
+            return lease.granted(self._assignment.slots[lease.slot], now_s)
+        if (waiting := self._assignment.successor_of(newest)) is not None:
+            return waiting
+        refused = self._book.refusal("follow", newest, None)
+        assert refused is not None
+        return refused
 
     def _settle(self, now_s: float) -> Effects:
         """Everything that is due: expiry first, then servers for those who wait, then the vain."""

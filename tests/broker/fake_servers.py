@@ -45,9 +45,9 @@ class FakeServers:
     def maps(self) -> dict[int, frozenset[str]]:
         return dict.fromkeys(self._slots, frozenset({"Town01", "Town02"}))
 
-    async def lease(self, slot: int, lease_id: str) -> bool:
+    async def lease(self, slot: int, lease_id: str, incarnation: int) -> bool:
         await trio.sleep(self._answer_s)
-        if self._slots[slot].state != "READY":
+        if (self._slots[slot].state, self._slots[slot].incarnation) != ("READY", incarnation):
             return False
         self.grants_of[slot].append(lease_id)
         self.show(slot, state="LEASED", lease_id=lease_id)
