@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from carlad.checkup.finding import Finding, Level
 from carlad.checkup.report import Measure, Proposal, Report
+
+_STYLES: dict[Level, str] = {"fine": "green", "note": "dim", "warning": "yellow", "wrong": "bold red"}
 
 
 def report(shown: Report) -> Group:
@@ -20,6 +25,18 @@ def report(shown: Report) -> Group:
     if shown.proposals:
         parts += [Text("\nFor carlad.toml:"), *_lines(shown.proposals)]
     return Group(*parts)
+
+
+def findings(shown: Sequence[Finding]) -> Group:
+    """One line each, and the remedy below where there is something to do."""
+    width = max(len(finding.name) for finding in shown)
+    lines: list[Text] = []
+    for finding in shown:
+        level = (f"{finding.level:<9}", _STYLES[finding.level])
+        lines.append(Text.assemble(level, f"{finding.name:<{width}}  {finding.found}"))
+        if finding.remedy:
+            lines.append(Text(f"{'':<9}{'':<{width}}  → {finding.remedy}", _STYLES[finding.level]))
+    return Group(*lines)
 
 
 def _measures(measures: tuple[Measure, ...]) -> Table:

@@ -1,4 +1,4 @@
-"""`carlactl doctor --server`."""
+"""`carlactl doctor`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ def add(commands: Commands) -> None:
         commands,
         "doctor",
         _doctor,
-        "Try out one server before a fleet is trusted with it. It is started as carlad.toml says, measured, "
-        "asked everything that carlad relies on, stopped, and ended; that takes about a minute.",
+        "Look for what would keep carlad from working, each with its remedy. That is packages, GPU, ports, "
+        "disk, limits and the like; with --server one server is tried out: started as carlad.toml says, "
+        "measured, asked everything that carlad relies on, and ended, which takes about a minute.",
         """\
+  carlactl doctor --config carlad.toml
   carlactl doctor --server                             the bundled stand-in
   carlactl doctor --server --config carlad.toml
   carlactl doctor --server --transcript server.json    what it was asked and answered, for a report
@@ -36,7 +38,7 @@ def add(commands: Commands) -> None:
         _EXIT_CODES,
         asks_daemon=False,
     )
-    parser.add_argument("--server", action="store_true", required=True, help="try out a server")
+    parser.add_argument("--server", action="store_true", help="try out a server")
     _file(parser.add_argument("--config", type=Path, metavar="FILE", help="TOML; without it the defaults"))
     _file(parser.add_argument("--transcript", type=Path, metavar="FILE", help="write it here, as JSON"))
     add_json(parser)
@@ -47,6 +49,25 @@ def _file(action: argparse.Action) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
+    return _try_out_server(arguments) if arguments.server else _look_around(arguments)
+
+
+def _look_around(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from carlad import config
+    from carlad.checkup import surroundings, tables
+    from carlad.cli.output import console
+
+    found = surroundings.look_around(config.load(arguments.config))
+    if arguments.json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        console().print(tables.findings(found))
+    return Exit.FAILED if any(finding.level == "wrong" for finding in found) else Exit.DONE
+
+
+def _try_out_server(arguments: argparse.Namespace) -> int:
     import msgspec
     import trio
 
