@@ -18,7 +18,7 @@ from carlad.broker.leases import LeaseTable
 from carlad.broker.ledger import restore
 from carlad.broker.pending import Pending
 from carlad.broker.terms import Terms
-from carlad.broker.writer import Writer
+from carlad.broker.writer import InThread, Writer
 from carlad.journal import Journal
 from carlad.log import get_logger
 from carlad.messages import (
@@ -50,7 +50,7 @@ class Servers(Protocol):
 
     def statuses(self) -> tuple[SlotStatus, ...]: ...
     def maps(self) -> Mapping[int, frozenset[str]]: ...
-    async def lease(self, slot: int, lease_id: str, incarnation: int) -> bool: ...
+    async def lease(self, slot: int, lease_id: str, expected: tuple[int, str | None]) -> bool: ...
     async def load(self, slot: int, map: str) -> bool: ...
     async def release(self, slot: int, lease_id: str, reason: str) -> None: ...
     async def end(self, slot: int, lease_id: str, reason: str) -> None: ...
@@ -94,13 +94,20 @@ class Broker:
     """
 
     def __init__(
-        self, servers: Servers, journal: Journal, terms: Terms, notify: Notify, clock: Clock | None = None
+        self,
+        servers: Servers,
+        journal: Journal,
+        terms: Terms,
+        notify: Notify,
+        clock: Clock | None = None,
+        in_thread: InThread = trio.to_thread.run_sync,
     ) -> None:
         self._servers = servers
         self._journal = journal
         self._terms = terms
         self._notify = notify
         self._clock = clock or boot_clock()
+        self._in_thread = in_thread
         self.changes = Changes()  # of its leases; its one waiter is who shuts the daemon down
         self._mailbox: Mailbox[_Turn, Pending | None] = Mailbox(_INBOX_SIZE)
         self._rescheduled = Changes()
@@ -146,11 +153,11 @@ class Broker:
 
     async def run(self) -> None:
         """Until cancelled. Raises JournalError where the leases cannot be read."""
-        restored = await trio.to_thread.run_sync(restore, self._journal, self._clock.boot_id)
+        restored = await self._in_thread(restore, self._journal, self._clock.boot_id)
         self._table = LeaseTable(self._terms, restored.token, restored.records)
         self._told = self._table.live()
         self._pending = {}
-        self._writer = Writer(self._journal, self._perform)
+        self._writer = Writer(self._journal, self._perform, self._in_thread)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -279,7 +286,7 @@ class Broker:
 
     async def _lease(self, claim: Claim) -> bool:
         try:
-            return await self._servers.lease(claim.slot, claim.lease_id, claim.incarnation)
+            return await self._servers.lease(claim.slot, claim.lease_id, claim.expected)
         except NoAnswerError:
             return False  # should the slot hold the lease after all, the table orders its end
 

@@ -23,15 +23,14 @@ class Answer(Effect, frozen=True):
 
 
 class Claim(Effect, frozen=True):
-    """Lease the slot, if it is still that incarnation; report to `LeaseTable.claimed` or `.not_claimed`.
-
-    `replaces`: the lost lease after whose server this one is to be made.
+    """Lease the slot, if it is as `expected`, incarnation and map; report to `LeaseTable.claimed` or
+    `.not_claimed`. `replaces`: the lost lease after whose server this one is to be made.
     """
 
     slot: int
     lease_id: str
     token: int
-    incarnation: int
+    expected: tuple[int, str | None]
     replaces: str | None = None
 
 

@@ -177,8 +177,8 @@ class Grants:
         reservation.phase = Phase.CLAIMING
         self._book.promise(reservation.lease)
         lease = reservation.lease
-        incarnation = self.assignment.slots[lease.slot].incarnation
-        return [Claim(lease.slot, lease.lease_id, lease.token, incarnation, lease.replaces)]
+        expected = (self.assignment.slots[lease.slot].incarnation, lease.map)
+        return [Claim(lease.slot, lease.lease_id, lease.token, expected, lease.replaces)]
 
     def _new_lease(self, reservation: Reservation, now_s: float) -> Lease:
         waiting, lost, max_s = reservation.waiting, reservation.waiting.replaces, self.terms.lease_max_s

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NoReturn
 
 import msgspec
 import trio
@@ -15,6 +15,7 @@ from carlad.runtime import Changes
 
 log = get_logger(__name__)
 
+InThread = Callable[..., Awaitable[Any]]  # as trio.to_thread.run_sync
 Perform = Callable[[list[Effect], "str | None"], None]
 
 
@@ -31,8 +32,9 @@ class Writer:
     with whatever comes next. Bounded by its callers: the lease table's answers end with the requests.
     """
 
-    def __init__(self, journal: Journal, perform: Perform) -> None:
+    def __init__(self, journal: Journal, perform: Perform, in_thread: InThread) -> None:
         self._journal = journal
+        self._in_thread = in_thread
         self._perform = perform
         self._token = 0
         self._token_on_disk = 0
@@ -72,7 +74,7 @@ class Writer:
             self._backlog.update({(change.kind, change.key): change for change in batch.changes})
         token, fault = self._token, None
         try:
-            await trio.to_thread.run_sync(self._commit, tuple(self._backlog.values()), token)
+            await self._in_thread(self._commit, tuple(self._backlog.values()), token)
         except JournalError as error:
             fault = str(error)
             log.error("journal.failed", reason=fault)  # noqa: TRY400 it is expected of a full disk

@@ -68,9 +68,10 @@ class Fleet:
         """By slot: short names of the maps that its servers said they have; empty until one was READY."""
         return {slot.status.slot: slot.maps for slot in self._slots.values()}
 
-    async def lease(self, slot: int, lease_id: str, incarnation: int | None = None) -> bool:
-        """READY → LEASED; False where it is not READY any more, or is another incarnation by now."""
-        return await self._ask(slot, Lease(lease_id, incarnation))
+    async def lease(self, slot: int, lease_id: str, expected: tuple[int, str | None] | None = None) -> bool:
+        """READY → LEASED; False where it is not READY any more, or not in the `expected` incarnation and
+        with the expected map."""
+        return await self._ask(slot, Lease(lease_id, expected))
 
     async def load(self, slot: int, map: str) -> bool:
         """READY → STARTING → READY with `map`, or another incarnation where that fails.

@@ -72,7 +72,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 class Lease(msgspec.Struct, frozen=True):
     lease_id: str
-    incarnation: int | None
+    expected: tuple[int, str | None] | None  # incarnation and map
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -208,7 +208,7 @@ class Slot:
 
     async def _handle(self, request: SlotRequest) -> bool:
         if isinstance(request, Lease):
-            return self._lease(request.lease_id, request.incarnation)
+            return self._lease(request.lease_id, request.expected)
         if isinstance(request, Load):
             return self._load(request.map)
         if isinstance(request, Release):
@@ -217,10 +217,10 @@ class Slot:
             return self._end_lease(request.lease_id, request.reason)
         return True
 
-    def _lease(self, lease_id: str, incarnation: int | None) -> bool:
+    def _lease(self, lease_id: str, expected: tuple[int, str | None] | None) -> bool:
         if self._lifecycle.state is not State.READY:
             return False
-        if incarnation not in (None, self._status.incarnation):
+        if expected not in (None, (self._status.incarnation, self._status.map)):
             return False
         self._condition.wear.was_leased()
         self._enter(Event.LEASE, lease_id=lease_id)

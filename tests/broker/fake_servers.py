@@ -45,9 +45,10 @@ class FakeServers:
     def maps(self) -> dict[int, frozenset[str]]:
         return dict.fromkeys(self._slots, frozenset({"Town01", "Town02"}))
 
-    async def lease(self, slot: int, lease_id: str, incarnation: int) -> bool:
+    async def lease(self, slot: int, lease_id: str, expected: tuple[int, str | None]) -> bool:
         await trio.sleep(self._answer_s)
-        if (self._slots[slot].state, self._slots[slot].incarnation) != ("READY", incarnation):
+        shown = self._slots[slot]
+        if shown.state != "READY" or (shown.incarnation, shown.map) != expected:
             return False
         self.grants_of[slot].append(lease_id)
         self.show(slot, state="LEASED", lease_id=lease_id)

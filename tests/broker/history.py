@@ -289,8 +289,8 @@ class History:
         order = self.orders.pop(which % len(self.orders))
         shown = self.slots[order.slot]
         match order:
-            case Claim(slot, lease_id, token, incarnation) if luck == 0 or (
-                (shown.state, shown.incarnation) != ("READY", incarnation)
+            case Claim(slot, lease_id, token, expected) if luck == 0 or not (
+                shown.state == "READY" and (shown.incarnation, shown.map) == expected
             ):
                 fault = "disk full" if luck == 0 else None
                 self.perform(self.table.not_claimed(slot, token, self.now_s, fault))
