@@ -6,7 +6,7 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -20,8 +20,10 @@ from carlad.checkup.transcript import Recorder, Transcript
 from carlad.config import Config
 from carlad.errors import ServerError
 from carlad.fleet import logs, probe
-from carlad.fleet.backends.choice import choose
+from carlad.fleet.backends.choice import choose, for_servers
 from carlad.fleet.backends.interface import Backend, Launcher, Server
+from carlad.fleet.gpu.cards import Cards, NoCardsError
+from carlad.fleet.gpu.placement import renders_on
 from carlad.fleet.ports import PortRegistry, Ports, can_bind
 from carlad.fleet.probe import Checked
 from carlad.fleet.processes import name_of
@@ -49,15 +51,17 @@ async def check_up(
     with tempfile.TemporaryDirectory(prefix="carlad-doctor-") as folder:
         registry = PortRegistry(*config.fleet.ports)
         backend = choose(config, environ, registry, folder, launch)
-        checkup = Checkup(config, backend, Path(folder), say)
+        checkup = Checkup(config, backend, Cards(for_servers(environ)), Path(folder), say)
         await checkup.run()
         return checkup.report(), checkup.transcript()
 
 
 class Checkup:
-    def __init__(self, config: Config, backend: Backend, folder: Path, say: Say) -> None:
+    def __init__(self, config: Config, backend: Backend, cards: Cards, folder: Path, say: Say) -> None:
         self._config = config
         self._backend = backend
+        self._cards = cards
+        self._card: str | None = None
         self._folder = folder
         self._log = folder / "server.log"
         self._say = say
@@ -72,6 +76,7 @@ class Checkup:
         measures = tuple(self._measures)
         return Report(
             server=self._server,
+            card=self._card,
             measures=measures,
             differences=tuple(dict.fromkeys(self._differences)),
             failures=tuple(self._failures),
@@ -130,6 +135,7 @@ class Checkup:
         await self._load_maps(ports, checked)
         await self._scrub(Place(ports, checked.pid), checked)
         self._look_at_processes(server)
+        await self._look_at_cards(server)
         await self._hang(server, ports, checked)
 
     def _measure(self, name: str, value: float, unit: str = "") -> None:
@@ -145,6 +151,15 @@ class Checkup:
         self._measure("processes", len(processes))
         self._measure("threads", sum(process.num_threads() for process in processes))
         self._measure("memory", sum(process.memory_info().rss for process in processes), "bytes")
+
+    async def _look_at_cards(self, server: Server) -> None:
+        """Where it draws, if it does and NVML can see it."""
+        self._say("looks for it on the graphics cards")
+        pids = frozenset(server.tree())
+        with suppress(NoCardsError):
+            if (card := renders_on(await self._cards.devices(), pids, least_bytes=1)) is not None:
+                self._card = f"{card.index}, {card.name} at {card.pci}"
+                self._measure("GPU memory", card.used_by(pids), "bytes")
 
     async def _count_ticks(self, ports: Ports) -> None:
         self._say("counts its ticks")

@@ -11,6 +11,7 @@ from carlad.config import Config
 # A limit is some times what was measured on an idle machine: servers start and load side by side.
 _START_FACTOR, _LOAD_FACTOR = 5.0, 5.0
 _START_S, _LOAD_S = (30.0, 600.0), (30.0, 600.0)  # the least and the most that is proposed
+_GPU_FACTOR = 1.25  # cameras come on top
 _MEMORY_SHARE = 0.8  # of what is free; the rest is for learners and caches
 
 
@@ -31,9 +32,13 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`failures`: what a fleet cannot do with such servers; `differences`: what they do otherwise."""
+    """`failures`: what a fleet cannot do with such servers; `differences`: what they do otherwise.
+
+    `card`: the graphics card that it was seen on, if any.
+    """
 
     server: str
+    card: str | None
     measures: tuple[Measure, ...]
     differences: tuple[str, ...]
     failures: tuple[str, ...]
@@ -56,6 +61,10 @@ def proposals(config: Config, measures: tuple[Measure, ...], free_bytes: int) ->
         limit_s = _limit(load_s * _LOAD_FACTOR, *_LOAD_S)
         if limit_s != config.probe.load_max_s:
             found.append(Proposal("probe", f"load_max_s = {limit_s}", f"a map took {load_s:.1f} s"))
+    if drawn := measured.get("GPU memory"):
+        memory_mib = math.ceil(drawn * _GPU_FACTOR / 2**20 / 100) * 100
+        if memory_mib != config.gpu.memory_mib:
+            found.append(Proposal("gpu", f"memory_mib = {memory_mib}", f"{drawn / 2**20:.0f} MiB were taken"))
     if one := measured.get("memory"):
         fit = math.floor(free_bytes * _MEMORY_SHARE / one) + 1
         if fit < config.fleet.size:

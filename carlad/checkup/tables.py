@@ -17,6 +17,8 @@ _STYLES: dict[Level, str] = {"fine": "green", "note": "dim", "warning": "yellow"
 def report(shown: Report) -> Group:
     verdict = ("fit for a fleet", "bold green") if shown.is_fit else ("not fit for a fleet", "bold red")
     parts: list[Text | Table] = [Text.assemble(f"{shown.server}: ", verdict)]
+    if shown.card:
+        parts.append(Text(f"  draws on graphics card {shown.card}"))
     parts += [Text(f"  {failure}", "red") for failure in shown.failures]
     parts.append(_measures(shown.measures))
     if shown.differences:

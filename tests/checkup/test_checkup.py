@@ -33,6 +33,12 @@ def test_a_fleet_that_does_not_fit_into_memory_is_made_smaller():
     assert not any(line.startswith("size") for line in proposed(config, free_bytes=10 << 30))
 
 
+def test_what_a_server_took_of_its_card_is_proposed_with_room_for_cameras():
+    taken = (Measure("GPU memory", 2000 * 2**20, "bytes"),)
+    (proposal,) = proposals(Config(), taken, free_bytes=0)
+    assert (proposal.section, proposal.line) == ("gpu", "memory_mib = 2500")
+
+
 def test_what_is_as_proposed_already_is_not_proposed():
     probe = structs.replace(Config().probe, start_max_s=110.0, load_max_s=30.0)
     assert proposed(structs.replace(Config(), probe=probe), free_bytes=64 << 30) == {}
