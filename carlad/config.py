@@ -140,6 +140,7 @@ class ProbeSection(Section, frozen=True):
     failures: Annotated[int, msgspec.Meta(ge=1)] = 3
     start_max_s: Seconds = 180.0  # CARLA takes 5 to 30 s, a cold disk much longer
     load_max_s: Seconds = 120.0  # a map load above 20 s is common with four servers
+    loop_max_s: Seconds = 30.0  # CARLA's own limit for a thread that waits for another is 60 s
 
 
 class RestartSection(Section, frozen=True):

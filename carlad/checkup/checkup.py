@@ -24,10 +24,13 @@ from carlad.fleet.backends.choice import choose, for_servers
 from carlad.fleet.backends.interface import Backend, Launcher, Server
 from carlad.fleet.gpu.cards import Cards, NoCardsError
 from carlad.fleet.gpu.placement import renders_on
+from carlad.fleet.liveness import Ignored, stay_alive
 from carlad.fleet.ports import PortRegistry, Ports, can_bind
 from carlad.fleet.probe import Checked
 from carlad.fleet.processes import name_of
-from carlad.fleet.scrub import Place, baseline_of, scrub
+from carlad.fleet.reach import Reach
+from carlad.fleet.scrub import baseline_of, scrub
+from carlad.fleet.visitors import Visitors
 from carlad.rpc import RpcClient, connect, observe_world
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
@@ -122,7 +125,7 @@ class Checkup:
         life.cancel()
 
     async def _examine(self, server: Server, ports: Ports, began_s: float) -> None:
-        checked = await probe.check_start(ports, server.listener, "", self._config.probe)
+        checked = await probe.check_start(Reach(ports), server.listener, "", self._config.probe)
         self._measure("ready after", trio.current_time() - began_s, "s")
         self._look_at_processes(server)
         self._server += f" on {name_of(checked.pid)}" if checked.pid else ""
@@ -133,7 +136,7 @@ class Checkup:
             raise ServerError(f"it has not answered all questions after {_ANSWERS_MAX_S:g} s")
         await self._count_ticks(ports)
         await self._load_maps(ports, checked)
-        await self._scrub(Place(ports, checked.pid), checked)
+        await self._scrub(server, ports, checked)
         self._look_at_processes(server)
         await self._look_at_cards(server)
         await self._hang(server, ports, checked)
@@ -182,21 +185,22 @@ class Checkup:
         for name in (*others[:1], checked.map):
             self._say(f"loads {name}")
             since_s = trio.current_time()
-            await probe.load_map(ports, name, self._config.probe.load_max_s)
+            await probe.load_map(Reach(ports), name, self._config.probe.load_max_s)
             longest_s = max(trio.current_time() - since_s, self._measured("map load"))
             self._measure("map load", longest_s, "s")
 
     def _measured(self, name: str) -> float:
         return next((measure.value for measure in self._measures if measure.name == name), 0.0)
 
-    async def _scrub(self, place: Place, checked: Checked) -> None:
+    async def _scrub(self, server: Server, ports: Ports, checked: Checked) -> None:
         self._say("scrubs it")
-        baseline = await baseline_of(place, checked.map)
-        async with _synchronous(place.ports) as rpc:
+        reach = Reach(ports)
+        baseline = await baseline_of(reach, checked.map)
+        async with _synchronous(ports) as rpc:
             rain = msgspec.structs.replace(baseline.weather, precipitation=80.0)
             await rpc.calls(("set_weather_parameters", rain), ("tick_cue",))
         since_s = trio.current_time()
-        await scrub(place, baseline, self._config.probe.load_max_s)
+        await scrub(reach, Visitors(reach, server.tree), baseline, self._config.probe.load_max_s)
         self._measure("scrub", trio.current_time() - since_s, "s")
 
     async def _hang(self, server: Server, ports: Ports, checked: Checked) -> None:
@@ -207,7 +211,7 @@ class Checkup:
         os.kill(checked.pid, signal.SIGSTOP)
         since_s = trio.current_time()
         try:
-            await probe.stay_alive(ports, server.tree, self._config.probe)
+            await stay_alive(Reach(ports), server.tree, self._config.probe, Ignored())
         except ServerError:
             self._measure("hang seen after", trio.current_time() - since_s, "s")
 

@@ -12,12 +12,12 @@ import msgspec
 from carlad.config import PORTS_PER_SLOT
 from carlad.errors import ServerError
 from carlad.fleet.processes import name_of, socket_inodes
+from carlad.fleet.sockets import LISTEN, sockets
 from carlad.log import get_logger
 
 log = get_logger(__name__)
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_LISTEN = "0A"  # the kernel's TCP_LISTEN, include/net/tcp_states.h
 
 
 LOOPBACK = "127.0.0.1"
@@ -36,6 +36,11 @@ class Ports(msgspec.Struct, frozen=True):
     @property
     def streaming(self) -> int:
         return self.rpc + 1
+
+    @property
+    def served(self) -> tuple[int, ...]:
+        """What the server itself listens on."""
+        return (self.rpc, self.streaming, self.secondary)
 
     @property
     def secondary(self) -> int:
@@ -119,11 +124,11 @@ def ephemeral_advice(first: int, last: int) -> tuple[str, ...]:
     )
 
 
-def listener_among(pids: Iterable[int], ports: Ports, netns_of: int | str = "self") -> int | None:
+def listener_among(pids: Iterable[int], ports: Ports, netns_of: int | None = None) -> int | None:
     """Which of these processes serves calls on a block, once streams are served too; None before.
 
-    They all are in the network namespace of the process `netns_of`. Raises ServerError with the pid of a
-    stranger that has one of the block's ports.
+    They all are in the network namespace of the process `netns_of`, or in our own. Raises ServerError with
+    the pid of a stranger that has one of the block's ports.
     """
     pids = tuple(pids)
     calls, streams, *_others = [
@@ -132,7 +137,7 @@ def listener_among(pids: Iterable[int], ports: Ports, netns_of: int | str = "sel
     return streams and calls
 
 
-def _listener_among(pids: tuple[int, ...], port: int, netns_of: int | str) -> int | None:
+def _listener_among(pids: tuple[int, ...], port: int, netns_of: int | None) -> int | None:
     inodes = _listening_inodes(port, netns_of)
     found = None
     for pid in pids:
@@ -158,15 +163,6 @@ def describe_listener(port: int) -> str:
     return "another process"
 
 
-def _listening_inodes(port: int, netns_of: int | str = "self") -> set[str]:
-    inodes = set()
-    for table in (f"/proc/{netns_of}/net/tcp", f"/proc/{netns_of}/net/tcp6"):
-        try:
-            rows = Path(table).read_text().splitlines()[1:]
-        except OSError:  # no IPv6, or the process has gone
-            continue
-        for row in rows:
-            fields = row.split()
-            if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                inodes.add(fields[9])
-    return inodes
+def _listening_inodes(port: int, netns_of: int | None = None) -> set[str]:
+    listeners = sockets(netns_of or os.getpid(), 1 << LISTEN)
+    return {listener.inode for listener in listeners if listener.port == port}

@@ -1,15 +1,8 @@
-"""Is a server what it should be, and does it still answer? By raw RPC, never through the `carla` package.
-
-A liveness probe asks the game thread (`get_episode_info`), not `version`, which a real server answers
-from a worker thread while its game thread hangs. It opens no stream: a subscriber that stalls can freeze
-a synchronous world.
-"""
+"""Is a server what it should be? By raw RPC, never through the `carla` package."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
-from enum import Enum
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,9 +12,9 @@ import trio
 from carlad.config import ProbeSection
 from carlad.errors import ServerError
 from carlad.fleet.backends.interface import Serving
-from carlad.fleet.effort import effort_of
 from carlad.fleet.ports import Ports
-from carlad.rpc import RpcClient, connect, observe_world
+from carlad.fleet.reach import Reach
+from carlad.rpc import RpcClient
 from carlad.wire import CARLA_VERSION
 from carlad.wire.errors import CallError
 
@@ -41,7 +34,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 async def check_start(
-    ports: Ports, listener: Callable[[Ports], Serving | None], wanted_map: str, config: ProbeSection
+    reach: Reach, listener: Callable[[Ports], Serving | None], wanted_map: str, config: ProbeSection
 ) -> Checked:
     """Waits until a server that was just started can be leased, for `config.start_max_s` at most.
 
@@ -49,17 +42,17 @@ async def check_start(
     empty, is asynchronous, and its world ticks. `listener` is the server's own, see backends/interface.py.
     Raises ServerError with what is wrong or still missing.
     """
-    missing = f"a listener on port {ports.rpc}"
+    missing = f"a listener on port {reach.ports.rpc}"
     try:
         with trio.fail_after(config.start_max_s):
-            await _until(partial(_is_listening, ports))
-            serving = await _until(partial(trio.to_thread.run_sync, listener, ports))
-            async with connect(ports.host, ports.rpc) as rpc:
+            await _until(partial(_is_listening, reach))
+            serving = await _until(partial(trio.to_thread.run_sync, listener, reach.ports))
+            async with reach.rpc() as rpc:
                 missing = "an answer"
                 maps = await _check_identity(rpc)
                 name = await _with_map(rpc, wanted_map, config.load_max_s)
             missing = "a tick of its world"
-            await _check_ticks(ports)
+            await _check_ticks(reach)
     except trio.TooSlowError:
         raise ServerError(
             f"not ready {config.start_max_s:g} s after its start: {missing} is missing"
@@ -67,36 +60,11 @@ async def check_start(
     return Checked(serving.pid, name, maps | {name})
 
 
-async def stay_alive(ports: Ports, tree: Callable[[], Iterable[int]], config: ProbeSection) -> None:
-    """Asks for ever. Raises ServerError where the server hangs.
-
-    That is: `config.failures` questions in a row without an answer, during which it stood still. One that
-    works all the while, as on a map that its holder loads, is given `config.load_max_s`, and so is one
-    whose work cannot be seen.
-    """
-    silent, silent_since_s = 0, trio.current_time()
-    while silent < config.failures:
-        asked_at_s, before = trio.current_time(), effort_of(tree())
-        heard = await _ask_until_silent(ports, config)
-        if heard is Heard.ANSWER:
-            silent, silent_since_s = 1, trio.current_time()
-            continue
-        now_s = trio.current_time()
-        if now_s - silent_since_s >= config.load_max_s:
-            raise ServerError(f"busy without an answer for {config.load_max_s:g} s")
-        pids = tuple(tree())
-        may_work = not pids or effort_of(pids).is_busy_since(before, now_s - asked_at_s)
-        silent = 0 if may_work and heard is Heard.NOTHING else silent + 1
-    if heard is Heard.REFUSAL:
-        raise ServerError(f"takes no connection: refused {silent} times in a row")
-    raise ServerError(f"hung: no answer to {silent} probes in a row, {config.timeout_s:g} s each")
-
-
-async def load_map(ports: Ports, name: str, load_max_s: float) -> str:
+async def load_map(reach: Reach, name: str, load_max_s: float) -> str:
     """Loads a map and returns its short name once the world ticks in it. Raises ServerError."""
-    async with connect(ports.host, ports.rpc) as rpc:
+    async with reach.rpc() as rpc:
         loaded = await load(rpc, name, load_max_s)
-    await _check_ticks(ports)
+    await _check_ticks(reach)
     return loaded
 
 
@@ -105,34 +73,9 @@ def short_name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-class Heard(Enum):
-    """Of a server that is silent now."""
-
-    ANSWER = "before the silence"
-    NOTHING = "neither answer nor refusal"
-    REFUSAL = "of a connection, which a server that is merely busy takes"
-
-
-async def _ask_until_silent(ports: Ports, config: ProbeSection) -> Heard:
-    heard = Heard.NOTHING
+async def _is_listening(reach: Reach) -> bool | None:
     try:
-        with trio.fail_after(config.timeout_s) as patience:
-            async with connect(ports.host, ports.rpc) as rpc:
-                while True:
-                    await _game_thread_answers(rpc)
-                    heard = Heard.ANSWER
-                    patience.deadline = trio.current_time() + config.period_s + config.timeout_s
-                    await trio.sleep(config.period_s)
-    except trio.TooSlowError:
-        return heard
-    except ServerError:  # refused or closed, which takes no time
-        await trio.sleep(config.period_s)
-        return Heard.REFUSAL if heard is Heard.NOTHING else heard
-
-
-async def _is_listening(ports: Ports) -> bool | None:
-    try:
-        async with connect(ports.host, ports.rpc):
+        async with reach.rpc():
             return True
     except ServerError:
         return None
@@ -153,11 +96,6 @@ async def _with_map(rpc: RpcClient, wanted_map: str, load_max_s: float) -> str:
     if wanted_map and name != short_name(wanted_map):
         return await load(rpc, wanted_map, load_max_s)
     return name
-
-
-async def _game_thread_answers(rpc: RpcClient) -> None:
-    with suppress(CallError):  # "episode not ready", while its holder loads a map: an answer
-        await rpc.call("get_episode_info")
 
 
 async def _ask(rpc: RpcClient, name: str) -> Any:
@@ -205,8 +143,8 @@ async def _other_episode(rpc: RpcClient, before: int) -> int | None:
     return None if now == before else now
 
 
-async def _check_ticks(ports: Ports) -> None:
-    async with observe_world(ports.host, ports.streaming) as world:
+async def _check_ticks(reach: Reach) -> None:
+    async with reach.world() as world:
         first = (await world.snapshot()).frame
         while (await world.snapshot()).frame == first:
             pass

@@ -7,7 +7,6 @@ world stands in synchronous mode for so long, which makes it quick: a look costs
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 
 import msgspec
@@ -15,10 +14,12 @@ import trio
 
 from carlad.errors import ServerError
 from carlad.fleet.baseline import Baseline, difference, in_order_of_destruction, record
-from carlad.fleet.connections import Connection, Connections, describe, look
-from carlad.fleet.ports import LOOPBACK, Ports, can_bind, describe_listener
+from carlad.fleet.connections import Connection
+from carlad.fleet.ports import LOOPBACK, can_bind, describe_listener
 from carlad.fleet.probe import load
-from carlad.rpc import RpcClient, WorldObserver, connect, observe_world
+from carlad.fleet.reach import Reach
+from carlad.fleet.visitors import Visitors, one_of
+from carlad.rpc import RpcClient, WorldObserver
 from carlad.wire import types as t
 from carlad.wire.commands import ApplyTransform, DestroyActor, encode_command
 from carlad.wire.errors import CallError
@@ -42,34 +43,18 @@ class UncleanError(ServerError):
     """The server is well, but it was not possible to make it as it was."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a server is: its ports, and a process in its network namespace, None for our own."""
-
-    ports: Ports
-    pid: int | None
-
-    @property
-    def taken(self) -> tuple[int, ...]:
-        """The ports that the server listens on."""
-        return (self.ports.rpc, self.ports.streaming, self.ports.secondary)
-
-    @property
-    def traffic_managers(self) -> tuple[int, ...]:
-        return (self.ports.traffic_manager, *_DEFAULT_TRAFFIC_MANAGERS)
-
-
-async def baseline_of(place: Place, map: str) -> Baseline:
+async def baseline_of(reach: Reach, map: str) -> Baseline:
     """Of a server that was just found to be fit. Raises ServerError."""
     try:
-        async with connect(place.ports.host, place.ports.rpc) as rpc:
-            async with observe_world(place.ports.host, place.ports.streaming) as world:
+        async with reach.rpc() as rpc:
+            async with reach.world() as world:
                 snapshot = await world.snapshot()
             return await record(rpc, snapshot, map)
     except CallError as error:
         raise ServerError(f"cannot record what its world is like: {error}") from error
 
 
-async def scrub(place: Place, baseline: Baseline, load_max_s: float) -> Baseline:
+async def scrub(reach: Reach, visitors: Visitors, baseline: Baseline, load_max_s: float) -> Baseline:
     """Returns when the server is as `baseline` says and nobody else is connected.
 
     A world that the holder loaded is a new one, whose beginning nobody recorded: the map of the baseline
@@ -80,22 +65,18 @@ async def scrub(place: Place, baseline: Baseline, load_max_s: float) -> Baseline
     try:
         with trio.fail_after(MAX_S) as limit:
             while True:
-                before = await alone(place, linger_until_s)
-                async with (
-                    connect(place.ports.host, place.ports.rpc) as rpc,
-                    observe_world(place.ports.host, place.ports.streaming) as world,
-                ):
-                    own_ports = rpc.local_port, world.local_port
+                await alone(reach, visitors, linger_until_s)
+                async with reach.rpc() as rpc, reach.world() as world:
                     if (await rpc.call("get_episode_info")).episode_id != baseline.episode_id:
                         limit.deadline += load_max_s
                         await load(rpc, baseline.map, load_max_s)
                         baseline = await record(rpc, await _first_snapshot(rpc, world), baseline.map)
-                    await _restore(rpc, world, place, baseline)
-                came = (await _look(place)).since(before, own_ports)
+                    await _restore(rpc, world, reach, baseline)
+                came = await visitors.came()
                 if not came:
                     return baseline
                 if trio.current_time() > linger_until_s:
-                    raise UncleanError(await _still_connected(came))
+                    raise UncleanError(await _who_is_there(came))
     except trio.TooSlowError:
         raise UncleanError(f"it took longer than {MAX_S:g} s") from None
     except CallError as error:
@@ -105,47 +86,44 @@ async def scrub(place: Place, baseline: Baseline, load_max_s: float) -> Baseline
 # --- nobody else is there
 
 
-async def alone(place: Place, until_s: float) -> Connections:
-    """The look at which nobody was connected. Raises UncleanError where somebody is until then."""
+async def alone(reach: Reach, visitors: Visitors, until_s: float) -> None:
+    """Returns when nobody is connected. Raises UncleanError where somebody is until then."""
     while True:
-        seen = await _look(place)
-        busy = None if can_bind(LOOPBACK, place.ports.traffic_manager) else place.ports.traffic_manager
-        if not (seen.live or seen.left or busy):
-            return seen
+        there = (await visitors.look()).open
+        taken = not can_bind(LOOPBACK, reach.ports.traffic_manager)
+        if not (there or taken):
+            return
         if trio.current_time() > until_s:
-            if busy:
-                raise UncleanError(f"a Traffic Manager still has port {busy}: {describe_listener(busy)}")
-            raise UncleanError(await _still_connected(seen.live | seen.left))
+            raise UncleanError(await _who_is_there(there) if there else _who_has(reach.ports.traffic_manager))
         await trio.sleep(_LOOK_AGAIN_S)
 
 
-async def _look(place: Place) -> Connections:
-    return await trio.to_thread.run_sync(look, place.pid or os.getpid(), place.taken)
+async def _who_is_there(found: Collection[Connection]) -> str:
+    who, port = await one_of(found)
+    return f"{who} is still connected to port {port}"
 
 
-async def _still_connected(connections: Collection[Connection]) -> str:
-    one = min(connections, key=lambda connection: connection.peer_port)
-    who = await trio.to_thread.run_sync(describe, one)
-    return f"{who} is still connected to port {one.port}"
+def _who_has(traffic_manager: int) -> str:
+    return f"a Traffic Manager still has port {traffic_manager}: {describe_listener(traffic_manager)}"
 
 
 # --- everything is put back
 
 
-async def _restore(rpc: RpcClient, world: WorldObserver, place: Place, baseline: Baseline) -> None:
+async def _restore(rpc: RpcClient, world: WorldObserver, reach: Reach, baseline: Baseline) -> None:
     """Raises UncleanError."""
     await rpc.call("set_episode_settings", _standing_still(baseline.settings))
-    await _put_back(rpc, place, baseline, await _first_snapshot(rpc, world))
+    await _put_back(rpc, reach, baseline, await _first_snapshot(rpc, world))
     await _verify_world(rpc, world, baseline)
     await rpc.call("set_episode_settings", baseline.settings)
-    await _verify_values(rpc, place, baseline)
+    await _verify_values(rpc, reach, baseline)
 
 
 def _standing_still(settings: t.EpisodeSettings) -> t.EpisodeSettings:
     return msgspec.structs.replace(settings, synchronous_mode=True, fixed_delta_seconds=(True, _TICK_S))
 
 
-async def _put_back(rpc: RpcClient, place: Place, baseline: Baseline, now: WorldSnapshot) -> None:
+async def _put_back(rpc: RpcClient, reach: Reach, baseline: Baseline, now: WorldSnapshot) -> None:
     """One round for all that is known, so that a server that serves calls once in a tick takes one."""
     found = difference(baseline, now)
     extra = await rpc.call("get_actors_by_id", list(found.extra)) if found.extra else []
@@ -164,7 +142,7 @@ async def _put_back(rpc: RpcClient, place: Place, baseline: Baseline, now: World
         ("set_imui_gravity", baseline.gravity_mps2),
         ("clear_debug_shape",),
         ("clear_debug_string",),
-        *(("destroy_traffic_manager", port) for port in place.traffic_managers),
+        *(("destroy_traffic_manager", port) for port in _traffic_managers(reach)),
     )
 
 
@@ -186,6 +164,10 @@ async def _tick(rpc: RpcClient, world: WorldObserver) -> WorldSnapshot:
     return snapshot
 
 
+def _traffic_managers(reach: Reach) -> tuple[int, ...]:
+    return (reach.ports.traffic_manager, *_DEFAULT_TRAFFIC_MANAGERS)
+
+
 async def _verify_world(rpc: RpcClient, world: WorldObserver, baseline: Baseline) -> None:
     for _ in range(_LOOKS_MAX):
         left = str(difference(baseline, await _tick(rpc, world)))
@@ -194,12 +176,12 @@ async def _verify_world(rpc: RpcClient, world: WorldObserver, baseline: Baseline
     raise UncleanError(left)
 
 
-async def _verify_values(rpc: RpcClient, place: Place, baseline: Baseline) -> None:
+async def _verify_values(rpc: RpcClient, reach: Reach, baseline: Baseline) -> None:
     settings, weather, gravity_mps2, *running = await rpc.calls(
         ("get_episode_settings",),
         ("get_weather_parameters",),
         ("get_imui_gravity",),
-        *(("is_traffic_manager_running", port) for port in place.traffic_managers),
+        *(("is_traffic_manager_running", port) for port in _traffic_managers(reach)),
     )
     for what, now, before in (
         ("settings", settings, baseline.settings),

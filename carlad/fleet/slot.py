@@ -23,13 +23,17 @@ from carlad.fleet.backends.interface import Backend, Server
 from carlad.fleet.baseline import Baseline
 from carlad.fleet.condition import Condition
 from carlad.fleet.lifecycle import Event, Lifecycle, State
+from carlad.fleet.liveness import stay_alive
 from carlad.fleet.ports import LOOPBACK, Ports
+from carlad.fleet.reach import Reach
 from carlad.fleet.resources import Usage, watch_usage
-from carlad.fleet.scrub import Place, UncleanError, baseline_of, scrub
+from carlad.fleet.scrub import UncleanError, baseline_of, scrub
 from carlad.fleet.standing import Standing, Wish
+from carlad.fleet.visitors import Visitors, one_of
 from carlad.log import get_logger
 from carlad.messages import SlotStatus, SlotVitals
 from carlad.runtime import Changes, Mailbox, RestartPolicy
+from carlad.wire.types import EpisodeSettings
 
 log = get_logger(__name__)
 
@@ -40,8 +44,10 @@ _WORDS_KEPT = 5  # lines of a lost server's output, for its status
 _RUNNING = (State.STARTING, State.READY, State.LEASED, State.SCRUBBING)
 
 
+_LEVELS = {"slot.lost": log.warning, "slot.revived": log.warning, "slot.quarantined": log.error}
+
 # What interrupts the watch over a quiet server, and the baseline that it leaves.
-Errand = Callable[[Place, Baseline], Awaitable[Baseline]]
+Errand = Callable[[Reach, Baseline], Awaitable[Baseline]]
 
 
 class Notify(Protocol):
@@ -208,7 +214,7 @@ class Slot:
 
     async def _handle(self, request: SlotRequest) -> bool:
         if isinstance(request, Lease):
-            return self._lease(request.lease_id, request.expected)
+            return await self._lease(request.lease_id, request.expected)
         if isinstance(request, Load):
             return self._load(request.map)
         if isinstance(request, Release):
@@ -217,7 +223,10 @@ class Slot:
             return self._end_lease(request.lease_id, request.reason)
         return True
 
-    def _lease(self, lease_id: str, expected: tuple[int, str | None] | None) -> bool:
+    async def _lease(self, lease_id: str, expected: tuple[int, str | None] | None) -> bool:
+        if self._lifecycle.state is not State.READY:
+            return False
+        await self._turn_strangers_away()
         if self._lifecycle.state is not State.READY:
             return False
         if expected not in (None, (self._status.incarnation, self._status.map)):
@@ -245,7 +254,7 @@ class Slot:
         self._count_service()
         self._enter(Event.SCRUB, lease_id=None)
         self._tell("slot.scrubbing", lease_id=lease_id, reason=reason)
-        self._go(self._scrub)
+        self._go(self._scrub_after_holder)
         return True
 
     def _end_lease(self, lease_id: str, reason: str) -> bool:
@@ -340,37 +349,68 @@ class Slot:
 
     async def _watch_answers(self, server: Server, ports: Ports) -> None:
         try:
-            checked = await probe.check_start(ports, server.listener, self._plan.map, self._plan.probe)
+            reach = Reach(ports)
+            checked = await probe.check_start(reach, server.listener, self._plan.map, self._plan.probe)
             self.maps = checked.maps
-            place = Place(ports, checked.pid)
-            baseline = await self._record(place, checked.map)
+            baseline = await self._record(reach, checked.map)
+            self._visitors = Visitors(reach, server.tree)
+            await self._visitors.look()  # who was there before, and is not any more, did no harm
             self._become_ready(map=checked.map, pid=checked.pid)
             while True:
                 with trio.CancelScope() as self._quiet_watch:
-                    await probe.stay_alive(ports, server.tree, self._plan.probe)
+                    await stay_alive(reach, server.tree, self._plan.probe, self)
                 if self._errand is None:
                     continue  # other limits
                 errand, self._errand = self._errand, None
-                baseline = await errand(place, baseline)
+                baseline = await errand(reach, baseline)
                 self._become_ready(map=baseline.map)
-        except UncleanError as error:
-            self._end(f"cannot be scrubbed: {error}", failed=False)
         except ServerError as error:
             await trio.sleep(_CRASH_SPEAKS_FIRST_S)
             self._end(str(error), failed=True)
 
-    async def _load_map(self, wanted_map: str, place: Place, _baseline: Baseline) -> Baseline:
-        loaded = await probe.load_map(place.ports, wanted_map, self._plan.probe.load_max_s)
+    async def _load_map(self, wanted_map: str, reach: Reach, _baseline: Baseline) -> Baseline:
+        loaded = await probe.load_map(reach, wanted_map, self._plan.probe.load_max_s)
         self._condition.wear.loaded_a_map()
-        return await self._record(place, loaded)
+        return await self._record(reach, loaded)
 
-    async def _record(self, place: Place, map: str) -> Baseline:
+    async def _record(self, reach: Reach, map: str) -> Baseline:
         with trio.move_on_after(self._plan.probe.timeout_s * self._plan.probe.failures):
-            return await baseline_of(place, map)
+            return await baseline_of(reach, map)
         raise ServerError("cannot record what its world is like: no answer")
 
-    async def _scrub(self, place: Place, baseline: Baseline) -> Baseline:
-        return await scrub(place, baseline, self._plan.probe.load_max_s)
+    async def _scrub_after_holder(self, reach: Reach, baseline: Baseline) -> Baseline:
+        """Who gave the server back and stays connected is no fault of the server's."""
+        try:
+            return await self._scrub(reach, baseline)
+        except UncleanError as error:
+            self._end(f"cannot be scrubbed: {error}", failed=False)
+            await trio.sleep_forever()  # which the end of this life ends
+
+    async def _scrub(self, reach: Reach, baseline: Baseline) -> Baseline:
+        return await scrub(reach, self._visitors, baseline, self._plan.probe.load_max_s)
+
+    # --- what the watch over a quiet server hears
+
+    async def heard(self, settings: EpisodeSettings | None) -> None:
+        if self._lifecycle.state is State.READY:
+            await self._turn_strangers_away()
+
+    def revived(self) -> None:
+        self._tell("slot.revived", lease_id=self._status.lease_id)
+
+    async def _turn_strangers_away(self) -> None:
+        """A server at which somebody has been since it was scrubbed is nobody's to lease."""
+        came = await self._visitors.came()
+        if not came:
+            return
+        who, port = await one_of(came)
+        reason = f"{who}, a stranger, was connected to port {port}"
+        if self._lifecycle.state is not State.READY:
+            return
+        self._count_service()
+        self._enter(Event.SCRUB)
+        self._tell("slot.scrubbing", reason=reason)
+        self._go(self._scrub)
 
     def _become_ready(self, **changes: object) -> None:
         self._recycle_if_worn()
@@ -456,7 +496,7 @@ class Slot:
         reason: str | None = None,
         cause: Cause | None = None,
     ) -> None:
-        level = {"slot.lost": log.warning, "slot.quarantined": log.error}.get(event, log.info)
+        level = _LEVELS.get(event, log.info)
         now = self._status
         level(
             event,

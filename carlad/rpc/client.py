@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from carlad.errors import ServerError
+from carlad.rpc.streams import Bound, forget, open_stream
 from carlad.wire.calls import BARE, CALLS
 from carlad.wire.errors import WireError
 from carlad.wire.msgpackrpc import Response, ResponseReader, request, result_of
@@ -18,18 +19,14 @@ _RECEIVE_BYTES = 64 << 10
 
 
 @asynccontextmanager
-async def connect(host: str, port: int) -> AsyncIterator[RpcClient]:
+async def connect(host: str, port: int, bound: Bound = forget) -> AsyncIterator[RpcClient]:
     """A connection that is closed at the end of the block. Raises ServerError where none is taken.
 
     Example:
         async with connect("127.0.0.1", 2000) as rpc:
             print(await rpc.call("version"))
     """
-    try:
-        stream = await trio.open_tcp_stream(host, port)
-    except OSError as error:
-        raise ServerError(f"cannot connect to {host}:{port}: {error.__cause__ or error}") from error
-    async with stream:
+    async with await open_stream(host, port, bound) as stream:
         yield RpcClient(stream, f"{host}:{port}")
 
 
@@ -37,10 +34,9 @@ Question = tuple[Any, ...]  # the name of a call, then its arguments
 
 
 class RpcClient:
-    """A call that was cancelled costs nothing: its late answer is skipped. `local_port` is our end's."""
+    """A call that was cancelled costs nothing: its late answer is skipped."""
 
     def __init__(self, stream: trio.SocketStream, peer: str) -> None:
-        self.local_port = int(stream.socket.getsockname()[1])
         self._stream = stream
         self._peer = peer
         self._reader = ResponseReader()

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from carlad.errors import ServerError
+from carlad.rpc.streams import Bound, forget, open_stream
 from carlad.wire.errors import WireError
 from carlad.wire.sensors import WorldSnapshot, read_world_snapshot
 from carlad.wire.streaming import WORLD_STREAM, MessageReader, subscription
@@ -21,23 +22,16 @@ _RECEIVE_BYTES = 64 << 10
 
 
 @asynccontextmanager
-async def observe_world(host: str, port: int) -> AsyncIterator[WorldObserver]:
+async def observe_world(host: str, port: int, bound: Bound = forget) -> AsyncIterator[WorldObserver]:
     """A subscription at a server's streaming port, until the end of the block. Raises ServerError."""
-    try:
-        stream = await trio.open_tcp_stream(host, port)
-    except OSError as error:
-        raise ServerError(f"cannot connect to {host}:{port}: {error.__cause__ or error}") from error
-    async with stream:
+    async with await open_stream(host, port, bound) as stream:
         yield WorldObserver(stream, f"{host}:{port}")
 
 
 class WorldObserver:
-    """The world's snapshots in the order they were sent, from the first one after the subscription.
-
-    `local_port` is our end's."""
+    """The world's snapshots in the order they were sent, from the first one after the subscription."""
 
     def __init__(self, stream: trio.SocketStream, peer: str) -> None:
-        self.local_port = int(stream.socket.getsockname()[1])
         self._stream = stream
         self._peer = peer
         self._reader = MessageReader()

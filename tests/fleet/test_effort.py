@@ -6,25 +6,28 @@ import sys
 import time
 
 import pytest
+from msgspec.structs import replace
 
-from carlad.fleet.effort import Effort, effort_of
+from carlad.fleet.effort import Effort, Work, effort_of
 from tests.fleet.processes import bystander, eventually
 
-IDLE = Effort(cpu_s=10.0, read_bytes=1 << 30)
+IDLE = Effort(cpu_s=10.0, read_bytes=1 << 30, faults=5000)
 
 
 @pytest.mark.parametrize(
-    ("later", "busy"),
+    ("later", "work"),
     [
-        (IDLE, False),
-        (Effort(cpu_s=10.3, read_bytes=IDLE.read_bytes), False),  # threads that idle beside a stuck one
-        (Effort(cpu_s=11.9, read_bytes=IDLE.read_bytes), True),
-        (Effort(cpu_s=10.0, read_bytes=IDLE.read_bytes + (1 << 20)), False),
-        (Effort(cpu_s=10.0, read_bytes=IDLE.read_bytes + (100 << 20)), True),
+        (IDLE, Work.NONE),
+        (replace(IDLE, cpu_s=10.3), Work.NONE),  # threads that idle beside a stuck one
+        (replace(IDLE, cpu_s=11.9), Work.COMPUTES),
+        (replace(IDLE, read_bytes=IDLE.read_bytes + (1 << 20)), Work.NONE),
+        (replace(IDLE, read_bytes=IDLE.read_bytes + (100 << 20)), Work.LOADS),
+        (replace(IDLE, cpu_s=11.9, read_bytes=IDLE.read_bytes + (100 << 20)), Work.LOADS),
+        (replace(IDLE, cpu_s=11.9, faults=IDLE.faults + 10_000), Work.LOADS),
     ],
 )
-def test_work_is_cpu_time_or_reading(later, busy):
-    assert later.is_busy_since(IDLE, seconds=2.0) is busy
+def test_a_server_that_loads_is_told_from_one_that_only_computes(later, work):
+    assert later.work_since(IDLE, seconds=2.0) is work
 
 
 def test_the_effort_of_a_process_grows_with_its_work(environ):
@@ -34,7 +37,7 @@ def test_the_effort_of_a_process_grows_with_its_work(environ):
             before, started = effort_of([worker.pid]), time.monotonic()
             eventually(lambda: effort_of([worker.pid]).cpu_s - before.cpu_s >= 0.05)
             assert effort_of([worker.pid]).read_bytes > before.read_bytes
-            assert effort_of([worker.pid]).cpu_s <= time.monotonic() - started + 1
+            assert effort_of([worker.pid]).cpu_s <= time.monotonic() - started + 1  # it has one thread
         finally:
             worker.kill()
 
@@ -42,5 +45,5 @@ def test_the_effort_of_a_process_grows_with_its_work(environ):
 def test_a_process_that_is_gone_counts_as_nothing(environ):
     with bystander(environ) as sleeper:
         pass
-    assert effort_of([sleeper.pid]) == Effort(0.0, 0)
+    assert effort_of([sleeper.pid]) == Effort(0.0, 0, 0)
     assert effort_of([os.getpid(), sleeper.pid]).cpu_s > 0

@@ -179,6 +179,7 @@ def test_a_holder_that_loads_a_map_for_long_keeps_its_server(run):
 def test_a_server_that_is_busy_for_ever_is_given_up(run):
     async def scenario(world):
         before = await world.ready()
+        await world.fleet.lease(0, "L1")
         async with connect("127.0.0.1", before.rpc_port) as rpc:
             await rpc.call("load_new_episode", "Town02", True, 0)
         assert (await world.lost()).reason == "busy without an answer for 1.2 s"
@@ -305,7 +306,7 @@ def test_a_slot_that_fails_itself_is_restarted_and_keeps_no_server(run_fleet, mo
     async def scenario(world):
         before = await world.ready()
         await world.fleet.lease(0, "L1")
-        monkeypatch.setattr("carlad.fleet.probe.stay_alive", None)  # a fault of carlad's own
+        monkeypatch.setattr("carlad.fleet.slot.stay_alive", None)  # a fault of carlad's own
         await world.fleet.end(0, "L1", "released")
         await world.until(lambda now: now.state == "STOPPED")
         assert not await world.fleet.lease(0, "L2")

@@ -23,10 +23,11 @@ from carlad.fleet.baseline import difference
 from carlad.fleet.ports import LOOPBACK, Ports, listening_pid
 from carlad.fleet.probe import load_map, map_name
 from carlad.fleet.processes import name_of
-from carlad.fleet.scrub import Place, alone, baseline_of
+from carlad.fleet.reach import Reach
+from carlad.fleet.scrub import alone, baseline_of
 from carlad.fleet.shim import descendants
+from carlad.fleet.visitors import Visitors
 from carlad.log import get_logger
-from carlad.rpc import connect, observe_world
 from carlad.runtime import RestartPolicy
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
@@ -71,10 +72,11 @@ class External:
     ) -> AsyncIterator[Server]:
         try:
             with trio.fail_after(self._probe.start_max_s):
-                await renew(ports, self._probe.load_max_s)
+                server = Visited(ports)
+                await renew(server, ports, self._probe.load_max_s)
         except trio.TooSlowError:
             raise ServerError(f"not as new after {self._probe.start_max_s:g} s") from None
-        yield Visited(ports)
+        yield server
         log.warning("external.withdrawn", host=ports.host, rpc_port=ports.rpc)
 
 
@@ -102,24 +104,24 @@ class Visited:
         return Serving(next(iter(self.tree()), None))
 
 
-async def renew(ports: Ports, load_max_s: float) -> None:
+async def renew(server: Visited, ports: Ports, load_max_s: float) -> None:
     """Returns when the world of a server was loaded anew and nobody else meddles with it.
 
     Raises ServerError with who or what stands in the way.
     """
-    place = Place(ports, None)
-    await alone(place, trio.current_time() + _LEAVES_MAX_S)
+    reach = Reach(ports)
+    await alone(reach, Visitors(reach, server.tree), trio.current_time() + _LEAVES_MAX_S)
     try:
-        async with connect(ports.host, ports.rpc) as rpc:
+        async with reach.rpc() as rpc:
             # A synchronous world stands still until its client ticks it, and with it the next call.
             await rpc.call("set_episode_settings", t.EpisodeSettings())
             name = await map_name(rpc)
     except CallError as error:
         raise ServerError(f"cannot be made as new: {error}") from error
-    loaded = await load_map(ports, name, load_max_s)
-    before = await baseline_of(place, loaded)
+    loaded = await load_map(reach, name, load_max_s)
+    before = await baseline_of(reach, loaded)
     await trio.sleep(_QUIET_S)
-    async with connect(ports.host, ports.rpc) as rpc, observe_world(ports.host, ports.streaming) as world:
+    async with reach.rpc() as rpc, reach.world() as world:
         is_async = not (await rpc.call("get_episode_settings")).synchronous_mode
         changed = str(difference(before, await world.snapshot())) if is_async else "it became synchronous"
     if changed:

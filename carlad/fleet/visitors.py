@@ -1,0 +1,52 @@
+"""Who but us, and the server's own processes, has been at a server's ports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+import msgspec
+import trio
+
+from carlad.fleet.connections import Connection, Connections, connections, describe
+from carlad.fleet.ports import LOOPBACK
+from carlad.fleet.processes import socket_inodes
+from carlad.fleet.reach import Reach
+from carlad.fleet.sockets import Socket, sockets
+
+
+class Visitors:
+    """Looks at a server's connections, each time from where it looked before."""
+
+    def __init__(self, reach: Reach, tree: Callable[[], Iterable[int]]) -> None:
+        """`tree`: the server's processes."""
+        self._reach = reach
+        self._tree = tree
+        self._before = Connections()
+
+    async def look(self) -> Connections:
+        """Those of others; `came` counts from now on. Of servers elsewhere nothing is seen."""
+        if self._reach.ports.host == LOOPBACK:
+            table = await trio.to_thread.run_sync(sockets, os.getpid())
+            found = connections(table, self._reach.ports.served, self._reach.own_ports)
+            self._before = self._without_the_servers_own(found, table)
+        return self._before
+
+    async def came(self) -> frozenset[Connection]:
+        """Those of others that were there at some time since the last look."""
+        before = self._before
+        return (await self.look()).since(before)
+
+    def _without_the_servers_own(self, found: Connections, table: Iterable[Socket]) -> Connections:
+        if not found.open:  # as a rule, and then the server's processes need not be looked at
+            return found
+        inodes = set().union(*map(socket_inodes, self._tree()))
+        ends = {end.port for end in table if end.inode in inodes and end.port not in self._reach.ports.served}
+        others = (connection for connection in found.open if connection.peer_port not in ends)
+        return msgspec.structs.replace(found, open=frozenset(others))
+
+
+async def one_of(found: Iterable[Connection]) -> tuple[str, int]:
+    """Whose connection one of them is, such as `process 123 (python3)`, and to what port."""
+    one = min(found, key=lambda connection: connection.peer_port)
+    return await trio.to_thread.run_sync(describe, one), one.port
