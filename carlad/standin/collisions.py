@@ -110,7 +110,11 @@ def _row(actor: Actor) -> tuple[float, ...]:
 
 def collide(first: Actor, second: Actor) -> list[Collision]:
     """Push two actors apart where they touch; what each of them feels."""
-    contact = touching(box_of(first), box_of(second))
+    return meet(first, second, touching(box_of(first), box_of(second)))
+
+
+def meet(first: Actor, second: Actor, contact: Contact | None) -> list[Collision]:
+    """Push two actors apart that touch like that; what each of them feels."""
     if contact is None:
         return []
     inverse_masses = _inverse_mass(first), _inverse_mass(second)

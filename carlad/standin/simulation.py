@@ -186,8 +186,8 @@ class Simulation:
     def _begin(self, town: Town) -> None:
         self._next_town = None
         self.town = town
-        self.world = World(town, self._maker, self._tombstones)
         self.surroundings = Surroundings(town, self._next_layers)
+        self.world = World(town, self._maker, self._tombstones, self.surroundings)
         self.street_lights = StreetLights(town)
         self.drawings = Drawings()
         self.sensing = Sensing(self, self._seed)

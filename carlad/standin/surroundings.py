@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from carlad.standin import obstacles
 from carlad.standin.towns import Town
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class Surroundings:
         self._layers = layers if town.name.endswith(LAYERED) else ALL_LAYERS
         self._disabled: frozenset[int] = frozenset()
         self._hidden: frozenset[int] | None = frozenset()  # None: has to be found anew
+        self._sifted: frozenset[int] | None = None  # what was hidden when obstacles were last sought in it
+        self._hidden_obstacles: frozenset[int] = frozenset()
         if self._layers != ALL_LAYERS:
             self._hidden = None
 
@@ -44,6 +47,21 @@ class Surroundings:
             }
             self._hidden = self._disabled | away
         return self._hidden
+
+    @property
+    def hidden_obstacles(self) -> frozenset[int]:
+        """The same, as indices of obstacles.py."""
+        if not self.hidden:
+            return self.hidden
+        if self.hidden is not self._sifted:
+            solids = [
+                index
+                for index, structure in enumerate(self.structures)
+                if structure.name.rpartition("_")[0] in obstacles.KINDS
+            ]
+            hidden = (number for number, index in enumerate(solids) if index in self.hidden)
+            self._hidden_obstacles, self._sifted = frozenset(hidden), self.hidden
+        return self._hidden_obstacles
 
     def show_layers(self, layers: int, shown: bool) -> None:
         """Bring layers back or take them away; without effect where the map has none."""

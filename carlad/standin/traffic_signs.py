@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import cos, radians, sin
+from typing import cast
 
 from carlad.standin.actors import Actor
 from carlad.standin.records import Segment, sign_segment
@@ -39,6 +40,11 @@ class TrafficSigns:
 
     def __init__(self) -> None:
         self.records: Segment = sign_segment()
+
+    @property
+    def all(self) -> list[TrafficSign]:
+        """In the order of `Town.signs`."""
+        return cast("list[TrafficSign]", self.records.actors)
 
     def add(self, sign: TrafficSign) -> None:
         self.records.add(sign)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import cos, radians, sin, tan
 
 import carla
@@ -18,7 +18,9 @@ from carlad.standin.geometry import compose
 from carlad.standin.making import Maker
 from carlad.standin.motion import columns as c
 from carlad.standin.motion.kernels import kernels
+from carlad.standin.obstacles import Obstacles
 from carlad.standin.records import Segment
+from carlad.standin.surroundings import Surroundings
 from carlad.standin.towns import Town
 from carlad.standin.traffic_lights import TrafficLight, TrafficLights
 from carlad.standin.traffic_signs import TrafficSign, TrafficSigns
@@ -62,7 +64,7 @@ class Tombstones:
 class World:
     """All actors of an episode."""
 
-    def __init__(self, town: Town, maker: Maker, tombstones: Tombstones) -> None:
+    def __init__(self, town: Town, maker: Maker, tombstones: Tombstones, surroundings: Surroundings) -> None:
         self.town = town
         self.tombstones = tombstones
         self.actors: dict[int, Actor] = {}
@@ -70,6 +72,7 @@ class World:
         self.lights = TrafficLights(town)
         self.collisions: list[Collision] = []  # of the last step
         self._maker = maker
+        self._surroundings = surroundings
         self._walkers = WalkerSegment()
         self._others = Segment()
         self._props: list[Actor] = []
@@ -106,6 +109,11 @@ class World:
     def solids(self) -> list[Actor]:
         """Everything that can be run into: vehicles first, in the order of their rows."""
         return [*self.vehicles.all, *self._walkers.actors, *self._props]
+
+    @cached_property
+    def obstacles(self) -> Obstacles:
+        """Found for the first vehicle: that takes some tenths of a second."""
+        return Obstacles(self.town, self.signs.all, self.lights.all)
 
     def records(self) -> tuple[memoryview, ...]:
         """The records of all actors, as they travel."""
@@ -207,6 +215,8 @@ class World:
 
     def _occupied(self, newcomer: Actor, pose: t.Transform) -> bool:
         box, reach = collisions.box_of(newcomer, pose), collisions.radius_of(newcomer.bounding_box)
+        if isinstance(newcomer, Vehicle) and self._obstacles_there().in_the_way(box):
+            return True
         for other in self.solids:
             place = other.pose.location
             apart = max(abs(place.x - pose.location.x), abs(place.y - pose.location.y))
@@ -253,6 +263,9 @@ class World:
 
     def _collide(self) -> list[Collision]:
         """Push apart what touches; what was felt, in the order of the actors."""
+        return [*self._collide_with_actors(), *self._collide_with_obstacles()]
+
+    def _collide_with_actors(self) -> list[Collision]:
         count, others = len(self.vehicles), [*self._walkers.actors, *self._props]
         if count + len(others) < 2:
             return []
@@ -268,6 +281,20 @@ class World:
             return []
         solids: list[Actor] = [*self.vehicles.all, *others]
         return [felt for i, j in sorted(pairs.tolist()) for felt in collisions.collide(solids[i], solids[j])]
+
+    def _collide_with_obstacles(self) -> list[Collision]:
+        if not len(self.vehicles):
+            return []
+        obstacles, found = self._obstacles_there(), []
+        for row, number in obstacles.met(self.vehicles):
+            vehicle = self.vehicles.all[row]
+            contact = collisions.touching(collisions.box_of(vehicle), obstacles.boxes[number])
+            found += collisions.meet(vehicle, obstacles.actors[number], contact)
+        return found
+
+    def _obstacles_there(self) -> Obstacles:
+        self.obstacles.hide(self._surroundings.hidden_obstacles)
+        return self.obstacles
 
     def _look_around(self) -> None:
         """Which traffic light and which ground each vehicle has before it."""

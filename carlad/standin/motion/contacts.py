@@ -1,8 +1,8 @@
-"""What vehicles touch and stand before, compiled: overlapping boxes, stop boxes of traffic lights."""
+"""What vehicles touch and stand before, compiled: boxes, obstacles, stop boxes of traffic lights."""
 
 from __future__ import annotations
 
-from math import cos, radians, sin, sqrt
+from math import cos, floor, radians, sin, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,51 @@ def touching_pairs(
                 found[size, 0], found[size, 1] = min(first, second), max(first, second)
                 size += 1
     return found[:size]
+
+
+@compiled
+def obstacles_met(
+    state: Table,
+    bodies: Table,
+    count: int,
+    obstacles: Table,
+    frame: Table,
+    starts: npt.NDArray[np.int64],
+    members: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Pairs of a vehicle and an obstacle that overlap: int64 (K, 2); one may come more than once.
+
+    `obstacles` are boxes (M, BOX), the others say which is where, see obstacles.py.
+    """
+    box = np.empty(BOX)
+    found = np.empty((16, 2), np.int64)
+    size = 0
+    rows, columns = int(frame[4]), int(frame[3])
+    for row in range(count):
+        _place(state[row], bodies[row], box)
+        if box[8] < 0.0:
+            continue
+        first_x, last_x = _squares(box[0] - frame[0], box[8], frame[2], columns)
+        first_y, last_y = _squares(box[1] - frame[1], box[8], frame[2], rows)
+        for column in range(first_x, last_x + 1):
+            for line in range(first_y, last_y + 1):
+                square = column * rows + line
+                for position in range(starts[square], starts[square + 1]):
+                    other = members[position]
+                    if obstacles[other, 8] >= 0.0 and _overlap(box, obstacles[other]):
+                        if size == len(found):
+                            found = np.concatenate((found, found))
+                        found[size, 0], found[size, 1] = row, other
+                        size += 1
+    return found[:size]
+
+
+@compiled
+def _squares(middle: float, radius: float, side: float, count: int) -> tuple[int, int]:
+    """The first and the last of a row of squares that a body reaches into; an empty span where none."""
+    first = max(0.0, floor((middle - radius) / side))
+    last = min(float(count - 1), floor((middle + radius) / side))
+    return int(first), int(last)
 
 
 @compiled

@@ -32,6 +32,8 @@ _FRONT_GARDEN_M = 4.0
 _TREE_GAP_M = 17.0
 _RAISED_M = 4.0  # beside higher roads, which are bridges, is nothing
 _CLEARANCE_M = 1.0  # between a lot and any lane
+TRUNK_M = 0.13  # half of what a trunk measures across
+_TWIN = "_Opt"  # CARLA has each town twice; both look the same
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,59 @@ class _Lot:
     half_depth: float
 
 
+@dataclass(frozen=True)
+class House:
+    """From `foot` to `top` (m, world), with so many floors."""
+
+    lot: _Lot
+    foot: float
+    top: float
+    floors: int
+    facade: Color
+    glass: Color
+
+    @property
+    def yaw_deg(self) -> float:
+        return self.lot.yaw_deg
+
+    @classmethod
+    def on(cls, lot: _Lot, bottom: float, chance: random.Random) -> House:
+        """Beside a raised road it stands on a foundation that reaches down to the country's level."""
+        floors = chance.choice((2, 2, 3, 3, 4, 5, 7))
+        facade, glass = chance.choice(_FACADES), chance.choice(_GLASS)
+        return cls(lot, bottom - 0.2, lot.z + floors * _FLOOR_M + 0.8, floors, facade, glass)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """`trunk`: its height; `crown`: its radius (m); the crown is `stretch` times as high as wide."""
+
+    place: _Lot
+    bottom: float
+    trunk: float
+    crown: float
+    stretch: float
+    turn_deg: float
+    leaves: Color
+    yaw_deg = 0.0
+
+    @classmethod
+    def at(cls, place: _Lot, bottom: float, chance: random.Random) -> Tree:
+        trunk, crown = chance.uniform(1.6, 2.4), chance.uniform(1.5, 2.3)
+        stretch, turn = chance.uniform(1.0, 1.35), chance.uniform(0.0, 72.0)
+        return cls(place, bottom, trunk, crown, stretch, turn, chance.choice(_LEAVES))
+
+
 class _Ground:
     """What is taken: discs (x, y, radius), from roads and from what was built before."""
 
     def __init__(self, lanes: Iterable[Lane]) -> None:
         self._discs = np.concatenate([_lane_discs(lane) for lane in lanes])
+        self._widest = float(self._discs[:, 2].max())
 
     def is_free(self, lot: _Lot) -> bool:
-        x, y, radius = self._discs.T
+        reach = math.hypot(lot.half_length, lot.half_depth) + self._widest
+        x, y, radius = self._discs[np.abs(self._discs[:, 0] - lot.x) < reach].T
         c, s = math.cos(math.radians(lot.yaw_deg)), math.sin(math.radians(lot.yaw_deg))
         along, across = (x - lot.x) * c + (y - lot.y) * s, (y - lot.y) * c - (x - lot.x) * s
         inside = (np.abs(along) < lot.half_length + radius) & (np.abs(across) < lot.half_depth + radius)
@@ -70,9 +117,15 @@ class _Ground:
         self._discs = np.concatenate((self._discs, discs))
 
 
-def neighbourhood(map_name: str, lanes: Sequence[Lane]) -> Iterator[tuple[Mesh, float]]:
-    """Houses and trees along the outer border of every road outside junctions, and their yaws in degrees."""
-    chance = random.Random(zlib.crc32(map_name.encode()))
+def neighbourhood(plan: Iterable[House | Tree]) -> Iterator[tuple[Mesh, float]]:
+    """Each house and tree, and its yaw in degrees."""
+    for thing in plan:
+        yield join(_house(thing) if isinstance(thing, House) else _tree(thing)), thing.yaw_deg
+
+
+def planned(map_name: str, lanes: Sequence[Lane]) -> Iterator[House | Tree]:
+    """Houses and trees along the outer border of every road outside junctions."""
+    chance = random.Random(zlib.crc32(map_name.removesuffix(_TWIN).encode()))
     ground = _Ground(lanes)
     borders = list(_outer_borders(lanes))
     bottom = min(float(lane.center[:, 2].min()) for lane in lanes)
@@ -80,11 +133,11 @@ def neighbourhood(map_name: str, lanes: Sequence[Lane]) -> Iterator[tuple[Mesh, 
         for lot in _lots(lane, chance):
             if lot.z - bottom < _RAISED_M and ground.is_free(lot):
                 ground.take(lot)
-                yield join(_house(lot, bottom, chance)), lot.yaw_deg
+                yield House.on(lot, bottom, chance)
     for lane in borders:
         for place in _tree_places(lane, chance):
             if place.z - bottom < _RAISED_M and ground.is_free(place):
-                yield join(_tree(place, bottom, chance)), 0.0
+                yield Tree.at(place, bottom, chance)
 
 
 def _lane_discs(lane: Lane) -> npt.NDArray[np.float64]:
@@ -138,18 +191,14 @@ def _beside(lane: Lane, index: int, distance_m: float, half_length: float, half_
 # --- houses ----------------------------------------------------------------------------------------
 
 
-def _house(lot: _Lot, bottom: float, chance: random.Random) -> Iterator[Mesh]:
-    """Beside a raised road it stands on a foundation that reaches down to the country's level."""
-    floors = chance.choice((2, 2, 3, 3, 4, 5, 7))
-    height = floors * _FLOOR_M + 0.8
-    facade, glass = chance.choice(_FACADES), chance.choice(_GLASS)
-    foot, top = bottom - 0.2, lot.z + height
-    extent = (lot.half_length, lot.half_depth, (top - foot) / 2)
-    yield box((lot.x, lot.y, (top + foot) / 2), extent, lot.yaw_deg, Tag.BUILDINGS, facade)
-    roof = (lot.x, lot.y, top)
+def _house(house: House) -> Iterator[Mesh]:
+    lot, middle = house.lot, (house.foot + house.top) / 2
+    extent = (lot.half_length, lot.half_depth, (house.top - house.foot) / 2)
+    yield box((lot.x, lot.y, middle), extent, lot.yaw_deg, Tag.BUILDINGS, house.facade)
+    roof = (lot.x, lot.y, house.top)
     yield box(roof, (lot.half_length - 0.4, lot.half_depth - 0.4, 0.5), lot.yaw_deg, Tag.BUILDINGS, _ROOF)
-    panes = np.array([*_panes(lot.half_length, lot.half_depth, floors)])
-    yield quads(panes @ yaw_matrix(lot.yaw_deg).T + (lot.x, lot.y, lot.z), Tag.BUILDINGS, glass)
+    panes = np.array([*_panes(lot.half_length, lot.half_depth, house.floors)])
+    yield quads(panes @ yaw_matrix(lot.yaw_deg).T + (lot.x, lot.y, lot.z), Tag.BUILDINGS, house.glass)
 
 
 def _panes(half_length: float, half_depth: float, floors: int) -> Iterator[npt.NDArray[np.float64]]:
@@ -172,15 +221,15 @@ def _pane(x: float, y: float, z: float) -> npt.NDArray[np.float64]:
 # --- trees -----------------------------------------------------------------------------------------
 
 
-def _tree(place: _Lot, bottom: float, chance: random.Random) -> Iterator[Mesh]:
-    trunk, crown = chance.uniform(1.6, 2.4), chance.uniform(1.5, 2.3)
+def _tree(tree: Tree) -> Iterator[Mesh]:
+    place = tree.place
     foot = np.array((place.x, place.y, place.z))
-    half = (place.z + trunk - bottom) / 2
-    yield box(foot + up(trunk - half), (0.13, 0.13, half), 0.0, Tag.VEGETATION, _BARK)
-    radii = np.array((crown, crown, crown * chance.uniform(1.0, 1.35)))
-    turned = _ICOSAHEDRON @ yaw_matrix(chance.uniform(0.0, 72.0)).T
-    middle = foot + up(trunk + 0.8 * float(radii[2]))
-    yield uniform(turned * radii + middle, Tag.VEGETATION, chance.choice(_LEAVES))
+    half = (place.z + tree.trunk - tree.bottom) / 2
+    yield box(foot + up(tree.trunk - half), (TRUNK_M, TRUNK_M, half), 0.0, Tag.VEGETATION, _BARK)
+    radii = np.array((tree.crown, tree.crown, tree.crown * tree.stretch))
+    turned = _ICOSAHEDRON @ yaw_matrix(tree.turn_deg).T
+    middle = foot + up(tree.trunk + 0.8 * float(radii[2]))
+    yield uniform(turned * radii + middle, Tag.VEGETATION, tree.leaves)
 
 
 def _icosahedron() -> npt.NDArray[np.float64]:

@@ -17,6 +17,7 @@ _POST: Color = (84, 88, 92)
 _HEAD: Color = (38, 40, 42)
 _HEAD_HEIGHTS_M = (3.0, 5.4)  # one for the drivers who wait, one that is seen from afar
 HEAD_EXTENT_M = (0.16, 0.2, 0.55)
+POST_M = _HEAD_HEIGHTS_M[-1] + HEAD_EXTENT_M[2]
 _ARM_M = 0.2  # from the post to the middle of a head
 _LAMP_M = 0.14  # half a side
 _LAMPS = (TrafficLightState.RED, TrafficLightState.YELLOW, TrafficLightState.GREEN)
@@ -33,9 +34,8 @@ TRIANGLES_PER_LIGHT = 2 * len(_LAMPS) * len(_HEAD_HEIGHTS_M)
 def posts(town: Town) -> Iterator[tuple[Mesh, float]]:
     """A post for each light, and its yaw in degrees."""
     for light in town.lights:
-        top = _HEAD_HEIGHTS_M[-1] + HEAD_EXTENT_M[2]
         yaw = _facing(light)
-        yield box(_foot(light) + up(top / 2), (0.07, 0.07, top / 2), yaw, Tag.POLES, _POST), yaw
+        yield box(_foot(light) + up(POST_M / 2), (0.07, 0.07, POST_M / 2), yaw, Tag.POLES, _POST), yaw
 
 
 def heads(town: Town) -> Iterator[tuple[Mesh, float]]:

@@ -15,7 +15,7 @@ _POST: Color = (84, 88, 92)
 _RED: Color = (186, 36, 40)
 _WHITE: Color = (236, 236, 232)
 
-_POST_M = 2.3
+POST_M = 2.3
 _POST_THICKNESS_M = 0.04
 _PLATE_M = 0.38  # from its middle to a corner
 _FACE = 0.72  # of the plate's size is within its rim
@@ -25,8 +25,8 @@ _RELIEF_M = 0.05  # of the plate before its post
 def sign_posts(town: Town) -> Iterator[tuple[Mesh, float]]:
     """The post of each sign, and its yaw in degrees."""
     for sign in town.signs:
-        half = (_POST_THICKNESS_M, _POST_THICKNESS_M, _POST_M / 2)
-        yield box(_foot(sign) + up(_POST_M / 2), half, _facing(sign), Tag.POLES, _POST), _facing(sign)
+        half = (_POST_THICKNESS_M, _POST_THICKNESS_M, POST_M / 2)
+        yield box(_foot(sign) + up(POST_M / 2), half, _facing(sign), Tag.POLES, _POST), _facing(sign)
 
 
 def sign_plates(town: Town) -> Iterator[tuple[Mesh, float]]:
@@ -54,8 +54,8 @@ def _fan(corners: int, turn_deg: float, relief: float, radius: float) -> npt.NDA
     """(corners, 3, 3), in the post's frame, facing +x."""
     angles = np.radians(turn_deg + np.arange(corners) * 360.0 / corners)
     rim = np.stack((np.full(corners, relief), radius * np.cos(angles), radius * np.sin(angles)), axis=1)
-    middle = np.broadcast_to((relief, 0.0, _POST_M), rim.shape)
-    rim += up(_POST_M)
+    middle = np.broadcast_to((relief, 0.0, POST_M), rim.shape)
+    rim += up(POST_M)
     return np.stack((middle, rim, np.roll(rim, -1, axis=0)), axis=1)
 
 

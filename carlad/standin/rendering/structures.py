@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from carlad.standin.rendering.buildings import neighbourhood
+from carlad.standin.rendering.buildings import neighbourhood, planned
 from carlad.standin.rendering.lanes import lanes_of
 from carlad.standin.rendering.mesh import Mesh, yaw_matrix
 from carlad.standin.rendering.roads import crosswalks, markings, stop_lines, surfaces
@@ -87,7 +87,7 @@ def _things(town: Town) -> Iterator[tuple[str, Layer, Mesh, float]]:
     for meshes in (surfaces(lanes), markings(lanes), stop_lines(town), crosswalks(town.map)):
         for mesh in meshes:
             yield _kind(mesh), Layer.NONE, mesh, 0.0
-    for mesh, yaw_deg in neighbourhood(town.name, lanes):
+    for mesh, yaw_deg in neighbourhood(planned(town.name, lanes)):
         yield _kind(mesh), _LAYER_OF.get(Tag(int(mesh.tag[0])), Layer.NONE), mesh, yaw_deg
     for mesh, yaw_deg in sign_plates(town):
         yield "TrafficSign", Layer.NONE, mesh, yaw_deg
