@@ -14,6 +14,7 @@ from carlad.fleet.backends.choice import advice, choose
 from carlad.fleet.backends.interface import Launcher
 from carlad.fleet.leftovers import end_leftovers
 from carlad.fleet.logs import Excerpt
+from carlad.fleet.outbreak import Outbreak
 from carlad.fleet.ports import PortRegistry
 from carlad.fleet.slot import End, Lease, Load, Notify, Ping, Plan, Release, Slot, SlotRequest
 from carlad.log import get_logger
@@ -48,6 +49,7 @@ class Fleet:
         self._config = config
         self._environ = environ
         self._launch = launch
+        self._outbreak = Outbreak()
         self._registry = PortRegistry(*config.fleet.ports)
         self._plan = self._plan_of(config, self._registry)
         self._advise()
@@ -175,6 +177,7 @@ class Fleet:
         backend = choose(config, self._environ, registry, str(self._runs), self._launch)
         return Plan(
             backend=backend,
+            outbreak=self._outbreak,
             host=config.fleet.advertise_host,
             map=config.fleet.map,
             probe=config.probe,

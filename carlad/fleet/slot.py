@@ -24,6 +24,7 @@ from carlad.fleet.baseline import Baseline
 from carlad.fleet.condition import Condition
 from carlad.fleet.lifecycle import Event, Lifecycle, State
 from carlad.fleet.liveness import stay_alive
+from carlad.fleet.outbreak import Outbreak
 from carlad.fleet.ports import LOOPBACK, Ports
 from carlad.fleet.reach import Reach
 from carlad.fleet.resources import Usage, watch_usage
@@ -67,6 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
     """What all slots of a fleet share. `map` empty: the one that the server starts with."""
 
     backend: Backend
+    outbreak: Outbreak
     host: str
     map: str
     probe: ProbeSection
@@ -124,6 +126,7 @@ class Slot:
         self._wished = Changes()
         self._ports: Ports | None = None  # of this incarnation, or of the one before
         self._failed = False  # whether the last incarnation ended against our will
+        self._was_ready = False  # in this incarnation
         self._ready_at = 0.0
         self._condition = Condition(number, 0, 0.0)
         self._life = trio.CancelScope()
@@ -144,6 +147,7 @@ class Slot:
     async def run(self) -> None:
         """Incarnation after incarnation, until it is to be gone or cancelled; the server is ended first."""
         self._failed = False
+        self._plan.outbreak.watch(self._number, self._look_again)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.mailbox.serve, self._handle)
             try:
@@ -179,6 +183,7 @@ class Slot:
         """Another incarnation as soon as nobody holds this one; at once where none runs, whatever the
         reason was. Earlier failures are forgotten."""
         self._standing.wants_up()
+        self._plan.outbreak.forget(self._number)
         self._replace_when_free("it is restarted by hand")
         self._follow_wish()
 
@@ -203,6 +208,8 @@ class Slot:
             self._standing.outdate(why)
 
     def _follow_wish(self) -> None:
+        if self._standing.wish is not Wish.UP:
+            self._plan.outbreak.forget(self._number)
         if self._status.draining != self._standing.is_draining:
             self._change(draining=self._standing.is_draining)
             self._tell("slot.draining" if self._status.draining else "slot.undrained")
@@ -289,7 +296,7 @@ class Slot:
             self._change(pid=None, rpc_port=None, streaming_port=None, traffic_manager_port=None, map=None)
 
     def _begin(self) -> None:
-        self._failed = False
+        self._failed = self._was_ready = False
         self._standing.is_outdated = False
         self._enter(Event.START, incarnation=self._status.incarnation + 1)
         self._condition = Condition(self._number, self._status.incarnation, trio.current_time())
@@ -415,6 +422,8 @@ class Slot:
     def _become_ready(self, **changes: object) -> None:
         self._recycle_if_worn()
         self._enter(Event.READY, **changes)
+        self._was_ready = True
+        self._plan.outbreak.started()
         self._ready_at = trio.current_time()
         self._tell("slot.ready")
         if not self._standing.may_be_leased:
@@ -463,12 +472,29 @@ class Slot:
 
     async def _back_off(self) -> None:
         backoff_s = self._standing.failed(self._status.reason)
+        if not self._was_ready and self._plan.backend.shares_fate:
+            self._plan.outbreak.failed(self._number, self._status.reason or "")
         if backoff_s is None:
+            self._plan.outbreak.gave_up(self._number, self._standing.why)
             return
         self._enter(Event.BACK_OFF, restarts=self._status.restarts + 1)
         self._tell("slot.backoff", reason=f"next start in {backoff_s:.1f} s")
         with trio.move_on_after(backoff_s):
             await self._wished.wait()
+        await self._let_the_scout_try()
+
+    async def _let_the_scout_try(self) -> None:
+        """While several slots cannot start for one reason."""
+        outbreak, reason = self._plan.outbreak, self._status.reason
+        while self._standing.wish is Wish.UP and (scout := outbreak.scout_of(self._number)) is not None:
+            if outbreak.given_up is not None:
+                self._standing.quarantine(f"as slot {scout}: {outbreak.given_up}")
+                return
+            self._change(reason=f"waits while slot {scout}, which fails alike, tries: {reason}")
+            await self._wished.wait()
+
+    def _look_again(self) -> None:
+        self._wished.mark()
 
     def _lie_in_quarantine(self) -> None:
         if self._lifecycle.state is not State.QUARANTINED:

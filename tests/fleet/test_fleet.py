@@ -11,7 +11,7 @@ import pytest
 import trio
 from msgspec import structs
 
-from carlad.config import ProbeSection
+from carlad.config import ProbeSection, RestartSection
 from carlad.fleet.backends.interface import Launch
 from carlad.rpc import connect
 from tests.fleet.processes import is_running, parent_of, server_on
@@ -235,6 +235,36 @@ def test_a_server_that_crashes_at_its_start_ends_in_quarantine(run):
         await world.fleet.ping()
 
     run(scenario, "--exit=7")
+
+
+def test_a_reason_that_several_slots_share_is_tried_on_one_of_them_and_given_up_for_all(run):
+    async def scenario(world):
+        last = [await world.until(lambda now: now.state == "QUARANTINED", slot) for slot in range(4)]
+        (scout,) = [status for status in last if status.incarnation == 3]
+        assert scout.reason.startswith("failed too often, lastly: exited with status 7")
+        others = [status for status in last if status is not scout]
+        assert {status.reason for status in others} == {f"as slot {scout.slot}: {scout.reason}"}
+        world.fleet.restart(others[0].slot)  # which may try for itself then
+        await world.until(lambda now: now.incarnation > others[0].incarnation, slot=others[0].slot)
+
+    run(scenario, "--exit=7", size=4)
+
+
+def test_slots_that_wait_for_one_another_start_when_it_could(run_fleet, tmp_path):
+    repaired = tmp_path / "repaired"
+
+    def launch(ports):
+        return fake(run_fleet.environ, *(() if repaired.exists() else ("--exit=7",)))(ports)
+
+    async def scenario(world):
+        waiting = await world.until(lambda now: "waits while slot" in (now.reason or ""), slot=2)
+        assert waiting.state == "BACKOFF"
+        repaired.touch()
+        for slot in range(3):
+            await world.ready(slot)
+
+    patient = RestartSection(backoff_s=0.5, backoff_max_s=0.5, restarts_max=50)
+    run_fleet(scenario, launch=launch, size=3, restart=patient)
 
 
 def test_a_server_that_cannot_be_executed_ends_in_quarantine(run_fleet):

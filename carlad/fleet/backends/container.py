@@ -34,6 +34,8 @@ _REMOVED_MAX_S = 10.0
 class Containers:
     """A backend. `owner` is the label of this daemon's containers."""
 
+    shares_fate = True
+
     def __init__(self, launch: Launcher, registry: PortRegistry, owner: str, environ: dict[str, str]) -> None:
         self._local = Local(launch, registry)
         self._engine = Engine(environ)

@@ -43,6 +43,8 @@ _PROXY = "docker-proxy"  # stands in for a process that is somewhere else
 class External:
     """A backend. Each server is one slot's at a time, and the same slot's again."""
 
+    shares_fate = False
+
     def __init__(self, servers: Sequence[Ports], probe: ProbeSection) -> None:
         self._free = list(servers)
         self._probe = probe

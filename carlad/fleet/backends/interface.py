@@ -52,6 +52,10 @@ class Server(Protocol):
 
 
 class Backend(Protocol):
+    @property
+    def shares_fate(self) -> bool:
+        """Whether what keeps one server from starting keeps others, too: one installation, one machine."""
+
     def policy(self, configured: RestartPolicy) -> RestartPolicy:
         """How failures are followed by new attempts."""
 

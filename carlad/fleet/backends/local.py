@@ -17,6 +17,8 @@ from carlad.runtime import RestartPolicy
 class Local:
     """A backend for whatever can be started as a process."""
 
+    shares_fate = True
+
     def __init__(self, launch: Launcher, registry: PortRegistry) -> None:
         self._launch = launch
         self._registry = registry

@@ -28,6 +28,8 @@ _SEEN_MAX_S = 10.0  # after it listens; what is not seen then cannot be seen, as
 class Seated:
     """A backend around the one that `inner` makes of a launcher. Without cards it is that one."""
 
+    shares_fate = True
+
     def __init__(
         self, inner: Callable[[Launcher], Backend], launch: Launcher, aim: Aim, cards: Cards, gpu: GpuSection
     ) -> None:
