@@ -56,11 +56,16 @@ class FleetSection(Section, frozen=True):
     user: str = ""  # as whom a root daemon starts servers: CARLA refuses root
     map: str = ""  # loaded at the start; empty: the one that the server starts with
     quality: Literal["Low", "Medium", "High", "Epic"] = "Low"  # learning seldom needs Epic's 3.5 GB
-    rendering: Literal["offscreen", "none"] = "offscreen"  # none: no GPU is used, cameras see nothing
+    rendering: Literal["offscreen", "none", "window"] = (
+        "offscreen"  # none: no GPU is used, cameras see nothing
+    )
     resolution: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")] = "800x600"
     ports: tuple[Port, Port] = (2000, 2999)  # first and last; outside Linux's ephemeral 32768+
     advertise_host: str = "127.0.0.1"  # what leases name: CARLA has no authentication
     extra_args: tuple[str, ...] = ()  # appended to the server's command line
+    open: bool = (
+        False  # for whoever connects, without leases and on the same ports, as `carlactl server` has it
+    )
 
 
 class DockerSection(Section, frozen=True):
@@ -277,7 +282,7 @@ def check(config: Config) -> None:
     fleet, lease = config.fleet, config.lease
     first, last = fleet.ports
     blocks = max(0, last - first + 1) // PORTS_PER_SLOT
-    if fleet.backend != "external" and blocks < fleet.size + 1:
+    if fleet.backend != "external" and blocks < fleet.size + (not fleet.open):
         raise ConfigError(
             f"fleet.ports: {first} to {last} holds {blocks} blocks of {PORTS_PER_SLOT} ports; fleet.size, "
             f"{fleet.size}, takes {fleet.size + 1}, as a new incarnation never gets the ports before it"

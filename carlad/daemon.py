@@ -40,6 +40,7 @@ from carlad.hosts.sessions import Sessions
 from carlad.journal import Journal
 from carlad.log import get_logger
 from carlad.metrics import Exposition, Snapshot, Tally, serving
+from carlad.occupant import Occupant
 from carlad.runtime import RestartPolicy, supervise
 from carlad.service import ServiceManager, summary
 
@@ -87,7 +88,9 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
         ) -> None:
             notices.publish(event, slot, lease_id, reason)
             sessions.hear(event, lease_id, reason)
+            occupant.hear(event, lease_id)
 
+        occupant = Occupant(broker, config.fleet.size)
         control = Control(config, load, fleet, broker, doors.reread_keys, notices.publish)
         operator = Operator(fleet, control, config.remote.operators)
         desk = Desk(broker, fleet, sessions, notices, operator, config.probe.load_max_s)
@@ -103,6 +106,8 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
                 await servers.start(fleet.run)
                 nursery.start_soon(supervise, broker.run, _UNIT_POLICY, "broker")  # it knows the slots now
                 await servers.start(sessions.run)
+                if config.fleet.open:
+                    servers.start_soon(supervise, occupant.run, _UNIT_POLICY, "occupant")
                 servers.start_soon(manager.watch, partial(_ping, broker, fleet), partial(_say, broker, fleet))
                 manager.ready()
                 notices.publish("daemon.started")

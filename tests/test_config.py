@@ -25,6 +25,13 @@ def test_the_commented_example_names_every_key() -> None:
             assert f"\n{key} = " in f"\n{keys}", f"{section}.{key}"
 
 
+def test_an_open_fleet_needs_no_port_to_spare() -> None:
+    text = "[fleet]\nsize = 1\nports = [2000, 2003]\n"
+    with pytest.raises(ConfigError, match="takes 2"):
+        config.decode(text)
+    assert config.decode(f"{text}open = true").fleet.open
+
+
 def test_an_empty_file_is_a_fleet_of_two_stand_ins(tmp_path: Path) -> None:
     (tmp_path / "carlad.toml").touch()
     fleet = config.load(tmp_path / "carlad.toml", {}).fleet

@@ -82,8 +82,13 @@ def _environ(lease: Lease) -> Mapping[str, str]:
 
 def _prepare(mask: set[signal.Signals | int]) -> None:
     """In the new process: it hears signals as we did, and ends with us, whatever ends us."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    die_with_parent()
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def die_with_parent() -> None:
+    """In a new process: it gets SIGTERM when the one that started it has ended, whatever ended that."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _attend(process: subprocess.Popen[bytes], lease: Lease) -> int:

@@ -10,11 +10,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from carlad import __version__
-from carlad.cli import completion, configuration, doctor, events, keygen, leases, logs, operator, status
+from carlad.cli import (
+    completion,
+    configuration,
+    doctor,
+    events,
+    keygen,
+    leases,
+    logs,
+    operator,
+    server,
+    status,
+    top,
+)
 from carlad.cli.command import EXIT_CODES, Exit, Run, add_endpoint
 from carlad.errors import CarladError, ConfigError, NoDaemonError, WaitedInVainError
 
-_FAMILIES = (status, leases, logs, events, operator, configuration, doctor, keygen, completion)
+_FAMILIES = (status, top, leases, logs, events, operator, server, configuration, doctor, keygen, completion)
 _INTERRUPTS = (signal.SIGTERM, signal.SIGHUP)
 _EXAMPLES = f"""\
 examples:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from carlad.messages import LeaseStatus, Notice, Queued, SlotState, SlotStatus, Status
+from carlad.messages import LeaseStatus, Notice, Queued, SlotState, SlotStatus, Status, Vitals
+
+if TYPE_CHECKING:
+    from carlad.cli.simulators import Simulator
 
 _STYLES: dict[SlotState, str] = {
     "READY": "green",
@@ -50,6 +55,63 @@ def sessions(shown: Status) -> Table:
             Text(session.holder),
         )
     return table
+
+
+def vitals(fleet: Status, shown: Vitals) -> Group:
+    """`shown` of the servers in `fleet`; the last line is all of them together."""
+    of_slot = {slot.slot: slot for slot in fleet.slots}
+    table = _table(
+        "SLOT", "STATE", "MAP", "CORES", "MEMORY", "GPU MEM", "ANSWER", "THREADS", "FDS", narrow="MAP"
+    )
+    for one in shown.slots:
+        slot = of_slot.get(one.slot)
+        table.add_row(
+            str(one.slot),
+            Text(slot.state, _STYLES[slot.state]) if slot else "",
+            (slot.map if slot else "") or "",
+            f"{one.cores:.2f}",
+            _size(one.rss_bytes),
+            "–" if one.gpu_memory_bytes is None else _size(one.gpu_memory_bytes),
+            "–" if one.answer_s is None else f"{1000 * one.answer_s:.1f} ms",
+            str(one.threads),
+            str(one.fds),
+        )
+    cores, memory = sum(one.cores for one in shown.slots), sum(one.rss_bytes for one in shown.slots)
+    return Group(table, Text(f"\n{len(shown.slots)} servers: {cores:.2f} cores, {_size(memory)}"))
+
+
+def servers(of_port: Mapping[int, Status]) -> Table:
+    """Of private daemons, each with one."""
+    table = _table(
+        "PORT", "STATE", "MAP", "SERVER PID", "CARLAD PID", "UP", "RESTARTS", "REASON", narrow="REASON"
+    )
+    for port, shown in of_port.items():
+        (slot, *_), daemon = shown.slots, shown.daemon
+        state = "READY" if slot.state == "LEASED" else slot.state  # it is held for whoever connects
+        table.add_row(
+            str(port),
+            Text(state, _STYLES[slot.state]),
+            slot.map or "",
+            str(slot.pid or ""),
+            str(daemon.pid),
+            duration(daemon.uptime_s),
+            str(slot.restarts),
+            Text((slot.reason or "") if _is_unwell(slot) else ""),
+        )
+    return table
+
+
+def simulators(shown: Sequence[Simulator]) -> Table:
+    table = _table("PID", "USER", "AGE", "LISTENS ON", "UNDER A CARLAD", "COMMAND", narrow="COMMAND")
+    for one in shown:
+        ports = ", ".join(map(str, one.ports))
+        watched = "yes" if one.watched else ""
+        table.add_row(str(one.process.pid), one.user, duration(one.age_s), ports, watched, Text(one.command))
+    return table
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 1 << 30 else f"{size / 2**20:.0f} MiB"
 
 
 def _head(shown: Status) -> str:

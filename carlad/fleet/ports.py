@@ -61,12 +61,15 @@ class PortRegistry:
         self._next = 0
 
     def take(self, previous: Ports | None) -> Ports:
-        """A block whose ports were bound a moment ago, never `previous`. Raises ServerError where none is."""
+        """A block whose ports were bound a moment ago, never `previous` unless there is no other at all.
+
+        Raises ServerError where none is.
+        """
         busy = 0
         for offset in range(len(self._blocks)):
             index = (self._next + offset) % len(self._blocks)
             block = self._blocks[index]
-            if block in self._taken or block == previous:
+            if block in self._taken or (block == previous and len(self._blocks) > 1):
                 continue
             port = _busy_port(block)
             if port is None:

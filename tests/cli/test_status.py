@@ -36,3 +36,8 @@ def test_status_is_json_for_programs_and_a_table_for_people(daemon: FakeDaemon) 
 )
 def test_durations_are_read_at_a_glance(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_top_is_a_table_for_people_and_json_for_programs(daemon: FakeDaemon) -> None:
+    assert "CORES" in carlactl(daemon.endpoint, "top", "--once")
+    assert set(json.loads(carlactl(daemon.endpoint, "top", "--once", "--json"))) == {"slots"}

@@ -36,14 +36,21 @@ def test_blocks_are_handed_out_in_turn_and_rest_before_they_come_again():
 
 
 def test_an_incarnation_never_gets_the_block_of_the_one_before():
-    first, last = free_range(1)
+    first, last = free_range(2)
     registry = PortRegistry(first, last)
+    one, _two = registry.take(previous=None), registry.take(previous=None)
+    registry.give_back(one)
+    with pytest.raises(
+        ServerError, match=f"no free block of 4 ports in {first} to {last}: 2 blocks, 1 in use"
+    ):
+        registry.take(previous=one)
+
+
+def test_where_there_is_one_block_alone_it_is_given_again():
+    registry = PortRegistry(*free_range(1))
     only = registry.take(previous=None)
     registry.give_back(only)
-    with pytest.raises(
-        ServerError, match=f"no free block of 4 ports in {first} to {last}: 1 blocks, 0 in use"
-    ):
-        registry.take(previous=only)
+    assert registry.take(previous=only) == only
 
 
 @pytest.mark.parametrize("offset", range(4))

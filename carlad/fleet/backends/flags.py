@@ -11,14 +11,14 @@ from carlad.config import FleetSection
 from carlad.fleet.ports import Ports
 
 _KNOWN_QUALITIES = ("Low", "Epic")
-_RENDERING = {"offscreen": "-RenderOffScreen", "none": "-nullrhi"}
+_RENDERING = {"offscreen": ("-RenderOffScreen",), "none": ("-nullrhi",), "window": ()}
 
 
 def carla_flags(config: FleetSection, ports: Ports) -> tuple[str, ...]:
     """In front of the operator's own arguments, which so have the last word."""
     width, _, height = config.resolution.partition("x")
     return (
-        _RENDERING[config.rendering],
+        *_RENDERING[config.rendering],
         "-nosound",
         f"-quality-level={config.quality}",
         f"-ResX={width}",
