@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from math import inf, isinf
 from typing import Protocol
 
 import msgspec
@@ -33,11 +34,10 @@ from carlad.messages import (
     SlotStatus,
     Withdraw,
 )
-from carlad.runtime import Changes, Mailbox, NoAnswerError
+from carlad.runtime import Changes, NoAnswerError, Turns
 
 log = get_logger(__name__)
 
-_INBOX_SIZE = 64  # requests of clients that wait for the broker's next turn; the gateway bounds them
 # Timers stand still while the machine is suspended, and the leases' clock does not: what ended meanwhile is
 # ended so much later at most.
 _SLEEP_MAX_S = 1.0
@@ -62,31 +62,6 @@ class Notify(Protocol):
     ) -> None: ...
 
 
-class Asked(msgspec.Struct, frozen=True):
-    request_id: str
-    body: LeaseRequest
-    peer: Peer
-
-
-class Drain(msgspec.Struct, frozen=True):
-    """Refuse from now on."""
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """Refuse and end all."""
-
-
-class Use(msgspec.Struct, frozen=True):
-    terms: Terms
-
-
-class Ping(msgspec.Struct, frozen=True):
-    """Shows that the broker takes its turns."""
-
-
-_Turn = Asked | Drain | Stop | Use | Ping
-
-
 class Broker:
     """Survives a failed `run`, and the daemon: the next one restores the leases from the journal.
 
@@ -109,34 +84,35 @@ class Broker:
         self._clock = clock or boot_clock()
         self._in_thread = in_thread
         self.changes = Changes()  # of its leases; its one waiter is who shuts the daemon down
-        self._mailbox: Mailbox[_Turn, Pending | None] = Mailbox(_INBOX_SIZE)
+        self._turns = Turns()
         self._rescheduled = Changes()
+        self._wakes_at_s = 0.0
+        self._seen: tuple[object, object] = ((), {})
         self._table = LeaseTable(terms, 0)  # until `run`
         self._told: dict[str, Lease] = {}
         self._pending: dict[str, Pending] = {}
 
     async def ask(self, request_id: str, body: LeaseRequest, peer: Peer) -> Pending:
         """What `peer` asks. Raises NoAnswerError if the broker fails over it."""
-        pending = await self._mailbox.ask(Asked(request_id, body, peer))
-        assert pending is not None
-        return pending
+        return await self._turns.take(lambda: self._take(request_id, body, peer))
 
     async def drain(self) -> None:
         """Refuses every new lease from now on; those that live are kept, and renewed."""
-        await self._mailbox.ask(Drain())
+        await self._turns.take(lambda: self._do(self._table.drain()))
 
     async def stop(self) -> None:
         """Refuses everything from now on; holders and waiters are told. Returns when that is on disk."""
-        await self._mailbox.ask(Stop())
+        await self._turns.take(lambda: self._do(self._table.stop(self._clock.now_s())))
         await self._writer.settled()
 
     async def use(self, terms: Terms) -> None:
         """For every grant and renewal from now on."""
-        await self._mailbox.ask(Use(terms))
+        self._terms = terms
+        await self._turns.take(lambda: self._do(self._table.use(terms, self._clock.now_s())))
 
     async def ping(self) -> None:
         """Returns when the broker has taken a turn."""
-        await self._mailbox.ask(Ping())
+        await self._turns.take(lambda: None)
 
     def leases(self) -> tuple[LeaseStatus, ...]:
         """As the notices told up to now: what was decided a moment ago may still be on its way to disk."""
@@ -156,6 +132,7 @@ class Broker:
         restored = await self._in_thread(restore, self._journal, self._clock.boot_id)
         self._table = LeaseTable(self._terms, restored.token, restored.records)
         self._told = self._table.live()
+        self._seen = ((), {})
         self._pending = {}
         self._writer = Writer(self._journal, self._perform, self._in_thread)
         try:
@@ -166,27 +143,12 @@ class Broker:
                 self._look()
                 nursery.start_soon(self._follow_fleet)
                 nursery.start_soon(self._keep_time)
-                await self._mailbox.serve(self._handle)
+                await self._turns.serve()
         finally:
             for pending in self._pending.values():
                 pending.fail()
 
     # --- stimuli -----------------------------------------------------------------------------------
-
-    async def _handle(self, request: _Turn) -> Pending | None:
-        match request:
-            case Asked(request_id, body, peer):
-                return self._take(request_id, body, peer)
-            case Drain():
-                self._do(self._table.drain())
-            case Stop():
-                self._do(self._table.stop(self._clock.now_s()))
-            case Use(terms):
-                self._terms = terms
-                self._do(self._table.use(terms, self._clock.now_s()))
-            case Ping():
-                pass
-        return None
 
     def _take(self, request_id: str, body: LeaseRequest, peer: Peer) -> Pending:
         if (superseded := self._pending.pop(request_id, None)) is not None:
@@ -224,15 +186,22 @@ class Broker:
 
     async def _keep_time(self) -> None:
         while True:
-            deadline_s, now_s = self._table.next_deadline_s(), self._clock.now_s()
-            pause_s = float("inf") if deadline_s is None else max(0.0, deadline_s - now_s)
-            with trio.move_on_after(min(pause_s, _SLEEP_MAX_S if deadline_s is not None else pause_s)):
+            self._wakes_at_s = deadline_s = self._deadline_s()
+            pause_s = max(0.0, deadline_s - self._clock.now_s())
+            with trio.move_on_after(pause_s if isinf(pause_s) else min(pause_s, _SLEEP_MAX_S)):
                 await self._rescheduled.wait()
                 continue
             self._do(self._table.time_passed(self._clock.now_s()))
 
+    def _deadline_s(self) -> float:
+        deadline_s = self._table.next_deadline_s()
+        return inf if deadline_s is None else deadline_s
+
     def _look(self) -> None:
         slots, maps = self._servers.statuses(), self._servers.maps()
+        if self._seen == (slots, maps):
+            return  # we looked ourselves, after what we were woken for
+        self._seen = (slots, maps)
         self._do(self._table.slots_changed(slots, maps, self._clock.now_s()))
 
     # --- effects -----------------------------------------------------------------------------------
@@ -241,7 +210,8 @@ class Broker:
         """What was just decided is written first."""
         self._writer.submit(self._table.unwritten(), self._table.token, effects)
         self._deaths.watch_only(self._table.processes())
-        self._rescheduled.mark()
+        if self._deadline_s() < self._wakes_at_s:
+            self._rescheduled.mark()
 
     def _perform(self, effects: list[Effect], fault: str | None) -> None:
         """With a `fault` nothing is on disk that was decided: no promise is made, but what must end ends."""

@@ -3,6 +3,7 @@
 from carlad.runtime.changes import Changes
 from carlad.runtime.mailbox import Mailbox, NoAnswerError
 from carlad.runtime.supervisor import RestartPolicy, Restarts, RestartsExhaustedError, supervise
+from carlad.runtime.turns import Turns
 
 __all__ = [
     "Changes",
@@ -11,5 +12,6 @@ __all__ = [
     "RestartPolicy",
     "Restarts",
     "RestartsExhaustedError",
+    "Turns",
     "supervise",
 ]

@@ -1,8 +1,9 @@
 """`make bench NAME=broker`: leases granted and released a second, one client with one request in flight.
 
 The fleet has no processes, so that this is carlad's own cost: gateway, lease table, journal. The
-measure is a plain blocking ROUTER that answers bytes of the same size and makes the same durable commit
-for each grant. Both run in one process of their own, in turns, over a Unix socket.
+measure is a plain blocking ROUTER that answers bytes of the same size and makes the same durable commits:
+of the token and the lease for a grant, of its end for a release. Both run in one process of their own, in
+turns, over a Unix socket.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from statistics import median, quantiles
 
 import zmq
 
+from carlad.broker.lease import Ended, Lease, Record
 from carlad.client import Client
-from carlad.journal import Journal
+from carlad.journal import Journal, Put
 from carlad.link import Link
 from carlad.messages import Acquire, Granted, Release
 from tests.bench.harness import Report
@@ -98,8 +100,11 @@ def _serve_echo(folder: Path) -> None:
     router.bind(f"ipc://{folder}/echo.sock")
     for token in count(1):
         sender, kind, _request = router.recv_multipart()
+        lease = Lease(token, 0, "a request", Acquire(holder=HOLDER), "Town01", 30.0, 0.0, 0.0, 30.0)
         if kind == b"acquire":
-            journal.write(token=token)
+            journal.write([Put("lease", f"lease-{token % 1024}", Record(lease))], token)
+        else:
+            journal.write([Put("lease", f"lease-{token % 1024}", Record(lease, Ended("it was released")))])
         router.send_multipart([sender, REPLY])
 
 

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 async def serve(state_dir: Path, size: int, ttl_s: float, restart_s: float, doors: Doors) -> None:
     journal = Journal(state_dir / "journal.sqlite")
-    servers = FakeServers(size, load_s=0.8, restart_s=restart_s)
+    servers = FakeServers(size, load_s=0.8, restart_s=restart_s, scrub_s=min(restart_s, 0.02))
     notices = Notices(doors.published)
     broker = Broker(servers, journal, Terms(ttl_s, 3600.0), lambda *a, **k: tell(*a, **k))
     sessions = Sessions(_config(ttl_s), _premises(state_dir), broker, notices.publish)
