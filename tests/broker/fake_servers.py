@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from carlad.fleet.logs import Excerpt
-from carlad.messages import Changed, Reloaded, SlotState, SlotStatus
+from carlad.messages import Changed, Reloaded, SlotState, SlotStatus, SlotVitals
 from carlad.runtime import Changes
 from tests.broker.slots import status
 
@@ -80,6 +80,21 @@ class FakeServers:
         first = int(after or 0)
         shown = range(first, first + (min(lines, 3) if after else lines))
         return Excerpt(tuple(f"line {number}" for number in shown), str(shown.stop))
+
+    def vitals(self) -> tuple[SlotVitals, ...]:
+        return tuple(
+            SlotVitals(
+                slot=slot,
+                incarnation=1,
+                age_s=0.0,
+                processes=1,
+                rss_bytes=1 << 28,
+                cores=0.5,
+                fds=9,
+                threads=7,
+            )
+            for slot in self._slots
+        )
 
     async def ping(self) -> None:
         """Always well."""
