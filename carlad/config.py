@@ -60,6 +60,7 @@ class FleetSection(Section, frozen=True):
         "offscreen"  # none: no GPU is used, cameras see nothing
     )
     resolution: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")] = "800x600"
+    park_after_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # 0: never; then an idle server draws nothing
     ports: tuple[Port, Port] = (2000, 2999)  # first and last; outside Linux's ephemeral 32768+
     advertise_host: str = "127.0.0.1"  # what leases name: CARLA has no authentication
     extra_args: tuple[str, ...] = ()  # appended to the server's command line

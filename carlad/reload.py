@@ -11,7 +11,16 @@ from carlad.messages import Applies, Changed
 
 # What a running server is made from: it is replaced. Everything else of its section is not about servers.
 _SERVERS = ("fleet.", "docker.", "gpu.", "resources.")
-_NOW = ("lease.", "probe.", "restart.", "recycle.", "fleet.size", "fleet.spares", "daemon.drain_s")
+_NOW = (
+    "lease.",
+    "probe.",
+    "restart.",
+    "recycle.",
+    "fleet.size",
+    "fleet.spares",
+    "fleet.park_after_s",
+    "daemon.drain_s",
+)
 
 
 def changes(old: Config, new: Config) -> tuple[Changed, ...]:

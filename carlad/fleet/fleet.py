@@ -181,6 +181,7 @@ class Fleet:
             host=config.fleet.advertise_host,
             map=config.fleet.map,
             probe=config.probe,
+            park_after_s=config.fleet.park_after_s,
             restart=backend.policy(
                 RestartPolicy(
                     backoff_s=config.restart.backoff_s,

@@ -25,6 +25,7 @@ from carlad.fleet.condition import Condition
 from carlad.fleet.lifecycle import Event, Lifecycle, State
 from carlad.fleet.liveness import stay_alive
 from carlad.fleet.outbreak import Outbreak
+from carlad.fleet.parking import Parking
 from carlad.fleet.ports import LOOPBACK, Ports
 from carlad.fleet.reach import Reach
 from carlad.fleet.resources import Usage, watch_usage
@@ -72,6 +73,7 @@ class Plan(msgspec.Struct, frozen=True):
     host: str
     map: str
     probe: ProbeSection
+    park_after_s: float  # 0: never
     restart: RestartPolicy
     recycle: RecycleSection
     runs: Path
@@ -233,6 +235,7 @@ class Slot:
     async def _lease(self, lease_id: str, expected: tuple[int, str | None] | None) -> bool:
         if self._lifecycle.state is not State.READY:
             return False
+        await self._wake()
         await self._turn_strangers_away()
         if self._lifecycle.state is not State.READY:
             return False
@@ -357,6 +360,7 @@ class Slot:
     async def _watch_answers(self, server: Server, ports: Ports) -> None:
         try:
             reach = Reach(ports)
+            self._parking = Parking(reach)
             checked = await probe.check_start(reach, server.listener, self._plan.map, self._plan.probe)
             self.maps = checked.maps
             baseline = await self._record(reach, checked.map)
@@ -369,6 +373,7 @@ class Slot:
                 if self._errand is None:
                     continue  # other limits
                 errand, self._errand = self._errand, None
+                await self._parking.wake()
                 baseline = await errand(reach, baseline)
                 self._become_ready(map=baseline.map)
         except ServerError as error:
@@ -401,6 +406,21 @@ class Slot:
     async def heard(self, settings: EpisodeSettings | None) -> None:
         if self._lifecycle.state is State.READY:
             await self._turn_strangers_away()
+        if settings is not None and self._lifecycle.state is State.READY:
+            await self._park_if_idle(settings)
+
+    async def _park_if_idle(self, settings: EpisodeSettings) -> None:
+        park_after_s = self._plan.park_after_s
+        idle_s = trio.current_time() - self._ready_at
+        if park_after_s and idle_s >= park_after_s and not self._parking.is_parked:
+            await self._parking.park(settings)
+            self._tell("slot.parked")
+
+    async def _wake(self) -> None:
+        try:
+            await self._parking.wake()
+        except ServerError as error:
+            self._end(str(error), failed=True)
 
     def revived(self) -> None:
         self._tell("slot.revived", lease_id=self._status.lease_id)

@@ -132,6 +132,34 @@ def test_slots_do_not_disturb_each_other(run):
     run(scenario, size=3)
 
 
+def test_a_server_that_nobody_holds_is_parked_and_draws_again_for_its_holder(run):
+    async def parked(world):
+        while ("slot.parked", None, None) not in world.notices:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        world.notices.clear()
+
+    async def draws(port):
+        async with connect("127.0.0.1", port) as rpc:
+            return not (await rpc.call("get_episode_settings")).no_rendering_mode
+
+    async def scenario(world):
+        port = (await world.ready()).rpc_port
+        await parked(world)
+        assert await world.fleet.lease(0, "L1")
+        assert await draws(port)
+        await world.fleet.release(0, "L1", "released")
+        assert (await world.ready()).incarnation == 1
+        await parked(world)
+        assert await world.fleet.load(0, "Town02")  # which must not take parking for how it was found
+        loaded = await world.ready()
+        assert (loaded.map, loaded.incarnation) == ("Town02", 1)
+        await parked(world)
+        assert await world.fleet.lease(0, "L2")
+        assert await draws(port)
+
+    run(scenario, park_after_s=0.2)
+
+
 # --- servers that misbehave
 
 
