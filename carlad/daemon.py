@@ -92,8 +92,8 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
 
         occupant = Occupant(broker, config.fleet.size)
         control = Control(config, load, fleet, broker, doors.reread_keys, notices.publish)
-        operator = Operator(fleet, control, config.remote.operators)
-        desk = Desk(broker, fleet, sessions, notices, operator, config.probe.load_max_s)
+        operator, operators = Operator(fleet, control), config.remote.operators
+        desk = Desk(broker, fleet, sessions, notices, operator, config.probe.load_max_s, operators)
         exposition = Exposition(tally, partial(_snapshot, broker, fleet), carlad.__version__)
         at_the_end.enter_context(serving(config.metrics.listen, exposition))
         async with trio.open_nursery() as nursery:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 import trio
@@ -13,6 +13,7 @@ from carlad.broker.broker import Broker
 from carlad.broker.grants import LOADS_MAX
 from carlad.broker.holder import Peer
 from carlad.fleet.logs import Excerpt
+from carlad.gateway import rights
 from carlad.gateway.notices import Notices
 from carlad.gateway.operator import Operator, refusal_of
 from carlad.hosts.sessions import Sessions
@@ -61,7 +62,7 @@ class Servers(Protocol):
 
 
 class Desk:
-    """`load_max_s`: how long a server may take to load a map."""
+    """`load_max_s`: how long a server may take to load a map. `remote_operators`: see `rights`."""
 
     def __init__(
         self,
@@ -71,12 +72,14 @@ class Desk:
         notices: Notices,
         operator: Operator,
         load_max_s: float,
+        remote_operators: Collection[str] = (),
     ) -> None:
         self._broker = broker
         self._servers = servers
         self._sessions = sessions
         self._notices = notices
         self._operator = operator
+        self._remote_operators = remote_operators
         self._reserved_max_s = LOADS_MAX * load_max_s + ANSWER_MAX_S
         self._started_at_s = trio.current_time()
 
@@ -85,6 +88,9 @@ class Desk:
 
         None: the request was sent again meanwhile, and who sent it last is answered.
         """
+        refused = rights.refusal(request.body, peer, self._broker.leases(), self._remote_operators)
+        if refused is not None:
+            return refused
         limit_s = self._limit_s(request.body)
         try:
             with trio.fail_after(limit_s):
@@ -127,7 +133,7 @@ class Desk:
                     self._sessions.withdraw(body.request_id)
                 return await (await self._broker.ask(request.request_id, body, peer)).wait()
             case body:
-                return await self._operator.answer(request.request_id, body, peer)
+                return await self._operator.answer(request.request_id, body)
 
     def _status(self) -> Status:
         return Status(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Protocol
 
-from carlad.broker.holder import Peer
 from carlad.broker.recent import Recent
 from carlad.errors import ConfigError
 from carlad.messages import (
@@ -48,20 +46,12 @@ class Controls(Protocol):
 class Operator:
     """Answers each request once: one that is sent again gets the same answer, and nothing is done."""
 
-    def __init__(self, slots: Slots, controls: Controls, operators: Collection[str] = ()) -> None:
-        """`operators`: the users who may command from other machines; from this one all may."""
-        self._operators = operators
+    def __init__(self, slots: Slots, controls: Controls) -> None:
         self._slots = slots
         self._controls = controls
         self._answers: Recent[ReplyBody] = Recent(_ANSWERS_KEPT)
 
-    async def answer(self, request_id: str, request: OperatorRequest, peer: Peer) -> ReplyBody:
-        if peer.is_remote and peer.user not in self._operators:
-            return Refused(
-                code="forbidden",
-                reason=f"{peer.user} may lease from another machine and no more: remote.operators names who "
-                "may do this from there",
-            )
+    async def answer(self, request_id: str, request: OperatorRequest) -> ReplyBody:
         answer = self._answers.get(request_id)
         if answer is None:
             answer = await self._perform(request)

@@ -42,8 +42,8 @@ async def serve(state_dir: Path, size: int, ttl_s: float, restart_s: float, door
         notices.publish(event, slot, lease_id, reason)
         sessions.hear(event, lease_id, reason)
 
-    operator = Operator(servers, servers, operators=("ann",))
-    desk = Desk(broker, servers, sessions, notices, operator, load_max_s=5.0)
+    operator = Operator(servers, servers)
+    desk = Desk(broker, servers, sessions, notices, operator, load_max_s=5.0, remote_operators=("ann",))
     router = Router(doors.requests, desk, doors.admitted)
     async with trio.open_nursery() as nursery:
         for run in (servers.run, broker.run, router.run, sessions.run):

@@ -104,6 +104,11 @@ def test_commands_from_another_machine_are_for_its_operators(gate: Gate) -> None
         with Client(gate.endpoint) as client, pytest.raises(RequestError, match="bob may lease") as refused:
             client.operate(Drain(slot=0))
         assert refused.value.code == "forbidden"
+        with carlad.lease(endpoint=gate.daemon.endpoint) as somebodys, Client(gate.endpoint) as client:
+            with pytest.raises(RequestError, match=f"{somebodys.lease_id} is not bob's"):
+                client.release(somebodys.lease_id)
+            with carlad.lease(endpoint=gate.endpoint) as own:
+                client.renew(own.lease_id)
     with _key(gate.admit("ann@laptop")), Client(gate.endpoint) as client:
         assert client.operate(Drain(slot=0))
         assert client.operate(Undrain(slot=0))
