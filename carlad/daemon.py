@@ -79,7 +79,7 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
     ):
         tally = Tally()
         notices = Notices(doors.published, tally.note)
-        fleet = Fleet(config, runs, notices.publish, environ)
+        fleet = Fleet(config, runs, journal, notices.publish, environ)
         broker = Broker(fleet, journal, terms(config), lambda event, **about: tell(event, **about))
         sessions = Sessions(config, _premises(config, runs, environ), broker, notices.publish)
 
@@ -98,6 +98,7 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
         at_the_end.enter_context(serving(config.metrics.listen, exposition))
         async with trio.open_nursery() as nursery:
             await nursery.start(control.obey_signals)
+            await fleet.adopt()
             router = Router(doors.requests, desk, doors.admitted)
             nursery.start_soon(supervise, router.run, _UNIT_POLICY, "router")
             if doors.doorkeeper is not None:

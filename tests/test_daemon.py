@@ -21,7 +21,6 @@ import trio
 import carlad
 from carlad.client import Client
 from carlad.errors import RequestError
-from carlad.messages import SlotStatus
 from carlad.rpc import connect
 from tests.daemon_process import DaemonProcess, all_ready, daemon_process, until, until_status
 
@@ -221,20 +220,21 @@ def test_a_second_sigterm_does_not_wait_for_servers_that_ignore_the_first() -> N
         assert daemon.descendants() == []
 
 
-def test_a_daemon_that_was_killed_leaves_no_server_and_its_successor_grants_higher_tokens() -> None:
-    with daemon_process(fleet="size = 1") as daemon, Client(daemon.endpoint) as client:
+def test_a_daemon_that_was_killed_loses_neither_servers_nor_leases() -> None:
+    with daemon_process(fleet="size = 2") as daemon, Client(daemon.endpoint) as client:
         until_status(client, all_ready)
         held = client.acquire(ttl_s=600)
-        before = client.status().slots[0]
+        before = client.status().slots
         daemon.kill()
         daemon.start()
-        after: SlotStatus = until_status(client, all_ready).slots[0]
-        assert after.pid != before.pid
-        assert len(daemon.descendants()) == 3  # itself, a shim, a server
-        with pytest.raises(RequestError) as refused:
-            client.renew(held.lease_id)
-        assert refused.value.code == "no-such-lease"
+        after = until_status(client, lambda status: status.slots[1 - held.slot].state == "READY").slots
+        assert [slot.pid for slot in after] == [slot.pid for slot in before]
+        assert after[held.slot] == before[held.slot]
+        assert len(daemon.descendants()) == 5  # itself, two shims, two servers
+        client.renew(held.lease_id, held.token)
         assert client.acquire().token > held.token
+        client.release(held.lease_id, held.token)
+        until_status(client, lambda status: status.slots[held.slot].state == "READY")
 
 
 def test_a_service_manager_hears_ready_status_and_stopping(tmp_path: Path) -> None:

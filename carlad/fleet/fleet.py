@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import trio
 
 from carlad.config import Config
+from carlad.errors import ServerError
 from carlad.fleet import logs
+from carlad.fleet.adoption import Lost, last_incarnation, take_back
 from carlad.fleet.backends.choice import advice, choose
 from carlad.fleet.backends.interface import Launcher
+from carlad.fleet.ledger import Ledger
 from carlad.fleet.leftovers import end_leftovers
 from carlad.fleet.logs import Excerpt
 from carlad.fleet.outbreak import Outbreak
 from carlad.fleet.ports import PortRegistry
+from carlad.fleet.records import RING, SLOT, Ring, SlotRecord, made_from
 from carlad.fleet.slot import End, Lease, Load, Notify, Ping, Plan, Release, Slot, SlotRequest
+from carlad.journal import Delete, Journal, JournalError
 from carlad.log import get_logger
 from carlad.messages import SlotStatus, SlotVitals
 from carlad.runtime import Changes, NoAnswerError, RestartPolicy, supervise
@@ -34,6 +39,7 @@ class Fleet:
         self,
         config: Config,
         runs: Path,
+        journal: Journal,
         notify: Notify,
         environ: Mapping[str, str] = os.environ,
         launch: Launcher | None = None,
@@ -44,6 +50,11 @@ class Fleet:
         """
         self.changes = Changes()
         self._runs = runs
+        self._journal = journal
+        self._ledger = Ledger(journal)
+        self._ledger_ends = trio.CancelScope()
+        self._kept: tuple[SlotRecord, ...] = ()  # whose servers were taken back
+        self._others: frozenset[Path] = frozenset()
         self._notify = notify
         self._hurry = trio.Event()
         self._config = config
@@ -124,6 +135,10 @@ class Fleet:
     def quarantine(self, slot: int, why: str) -> None:
         self._slots[slot].quarantine(why)
 
+    async def keep(self) -> None:
+        """What was asked for so far is on disk when this returns. Raises JournalError."""
+        await self._ledger.keep()
+
     def use(self, config: Config, *, replace: bool) -> None:
         """From now on. `replace`: each slot gets another server as soon as nobody holds its own.
 
@@ -154,24 +169,88 @@ class Fleet:
         """From now on servers are killed without a grace after TERM, those that end already included."""
         self._hurry.set()
 
+    async def adopt(self, keep: Collection[Path] = ()) -> None:
+        """Takes back what an earlier daemon left running; once, before `run`. What slots say is true then.
+
+        Whatever cannot be vouched for is ended by `run`, but for the run folders to `keep`, which are
+        other units'.
+        """
+        self._others = frozenset(keep)
+        records, folders = self._read(), [folder.name for folder in self._runs.iterdir()]
+        fates = await take_back(records, self._runs, self._plan.backend.find)
+        for number in fates.keys() - self._slots.keys():
+            self._add(number)
+        for number, slot in self._slots.items():
+            record = records.get(number)
+            slot.go_on(record, last_incarnation(number, record, folders))
+            fate = fates.get(number)
+            if record is None or fate is None:
+                continue
+            if isinstance(fate, Lost):
+                slot.mourn(record, fate.why)
+            else:
+                slot.take_back(record, fate)
+                self._kept += (record,)
+        self._scale(self._config.fleet.size)
+
+    def _read(self) -> dict[int, SlotRecord]:
+        try:
+            for last in self._journal.read(RING, Ring).values():
+                self._registry.go_on_after(last.rpc_port)
+            return {record.status.slot: record for record in self._journal.read(SLOT, SlotRecord).values()}
+        except JournalError as error:
+            log.error("journal.unreadable", reason=error)  # noqa: TRY400 a traceback would help nobody
+            return {}
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs all slots until cancelled; then it ends all servers, which takes seconds at most.
 
-        What a daemon that was killed left running is ended first; `task_status` tells when that is done.
-        Raises ServerError where it does not die, RestartsExhaustedError where a slot itself fails.
+        What a daemon that was killed left running, and `adopt` did not take back, is ended before any other
+        server is started. Raises RestartsExhaustedError where a slot itself fails.
         """
         try:
-            await end_leftovers(self._runs)
-            await self._plan.backend.clear(keep=())
-            async with trio.open_nursery() as self._nursery:
-                for number in self._slots:
-                    self._nursery.start_soon(self._keep, number)
-                self._nursery.start_soon(trio.sleep_forever)  # a fleet may have no slot for a while
-                task_status.started()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_ledger)
+                try:
+                    async with trio.open_nursery() as self._nursery:
+                        self._nursery.start_soon(trio.sleep_forever)  # a fleet may have no slot for a while
+                        task_status.started()
+                        await self._run_slots(self._nursery)
+                finally:
+                    self._ledger_ends.cancel()
         finally:
             self._nursery = None
             for slot in self._slots.values():
                 slot.mailbox.close()
+
+    async def _keep_ledger(self) -> None:
+        """Until the last server has ended, and not only until that is ordered."""
+        with trio.CancelScope(shield=True) as self._ledger_ends:
+            await self._ledger.run()
+        with trio.CancelScope(shield=True):
+            try:
+                await self._ledger.keep(*(slot.farewell() for slot in self._slots.values()))
+            except JournalError as error:
+                log.error("journal.failed", reason=error)  # noqa: TRY400 a traceback would help nobody
+
+    async def _run_slots(self, nursery: trio.Nursery) -> None:
+        """Those with a server first: nobody looks after it until then."""
+        adopted = {record.status.slot for record in self._kept}
+        others = self._slots.keys() - adopted  # more may come, and begin by themselves
+        for number in adopted:
+            nursery.start_soon(self._keep, number)
+        await self._end_leftovers()
+        for number in others:
+            nursery.start_soon(self._keep, number)
+
+    async def _end_leftovers(self) -> None:
+        try:
+            own = {self._runs / record.folder for record in self._kept}
+            await end_leftovers(self._runs, keep=self._others | own)
+            ports = [record.ports for record in self._kept if record.ports is not None]
+            await self._plan.backend.clear(keep=ports)
+        except ServerError as error:
+            log.error("leftover.stays", reason=error)  # noqa: TRY400 a traceback would help nobody
 
     def _plan_of(self, config: Config, registry: PortRegistry) -> Plan:
         backend = choose(config, self._environ, registry, str(self._runs), self._launch)
@@ -193,6 +272,7 @@ class Fleet:
             recycle=config.recycle,
             runs=self._runs,
             log_dir=Path(config.daemon.log_dir),
+            made_from=made_from(config),
         )
 
     def _advise(self) -> None:
@@ -200,7 +280,7 @@ class Fleet:
             log.warning("config.advice", reason=sentence)
 
     def _add(self, number: int) -> None:
-        slot = Slot(number, self._plan, self._notify, self.changes, self._hurry)
+        slot = Slot(number, self._plan, self._notify, self.changes, self._hurry, self._ledger)
         self._slots = dict(sorted([*self._slots.items(), (number, slot)]))
         self.changes.mark()
         if self._nursery is not None:
@@ -212,6 +292,7 @@ class Fleet:
         await supervise(slot.run, _SLOT_POLICY, f"slot {number}")
         slot.mailbox.close()
         del self._slots[number]
+        self._ledger.note(Delete(SLOT, str(number)))
         self.changes.mark()
 
     async def _ask(self, slot: int, request: SlotRequest) -> bool:

@@ -12,23 +12,24 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 import trio
 
 from carlad.errors import ConfigError, ServerError
+from carlad.fleet.marks import Known, boot_id, end_marked, marked
 from carlad.fleet.shim import start_time
 from carlad.log import get_logger
 
 log = get_logger(__name__)
 
-MARK = "CARLAD_INCARNATION"
+_CHILD_EXECUTES_MAX_S = 2.0  # on a machine that is very busy
+_LOOK_AGAIN_S = 0.01
 _SHIM_ENDS_MAX_S = 3.0  # its own grace for the server, and some time to see all go
-_SWEEP_MAX_S = 5.0  # after SIGKILL only a process inside the kernel lasts longer
-_SWEEP_AGAIN_S = 0.02
 
 
 class Incarnation(msgspec.Struct, frozen=True):
@@ -61,13 +62,24 @@ def state_directory(path: Path) -> Iterator[Path]:
 
 
 def _lock(lock: int, path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(lock, 32, 0).decode() or "?"
-        raise ConfigError(f"daemon.state_dir: {path} is in use by the carlad with pid {owner}") from None
+    """A child that a daemon was just starting when it was killed holds the lock until it executes."""
+    until = time.monotonic() + _CHILD_EXECUTES_MAX_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            owner = os.pread(lock, 32, 0).decode()
+            if _lives(owner) or time.monotonic() > until:
+                in_use = f"{path} is in use by the carlad with pid {owner or '?'}"
+                raise ConfigError(f"daemon.state_dir: {in_use}") from None
+            time.sleep(_LOOK_AGAIN_S)
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
+
+
+def _lives(pid: str) -> bool:
+    return pid.isdecimal() and Path(f"/proc/{pid}").exists()
 
 
 @contextmanager
@@ -76,7 +88,7 @@ def run_folder(folder: Path) -> Iterator[Incarnation]:
 
     Raises ServerError where it cannot be written.
     """
-    incarnation = Incarnation(mark=secrets.token_hex(8), boot_id=_boot_id())
+    incarnation = Incarnation(mark=secrets.token_hex(8), boot_id=boot_id())
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
@@ -95,71 +107,66 @@ def write(folder: Path, incarnation: Incarnation) -> None:
     new.replace(folder / "incarnation.json")
 
 
-async def end_leftovers(runs: Path) -> None:
-    """Ends what incarnations of an earlier daemon left running, then removes their folders.
+def read(folder: Path) -> Incarnation | None:
+    """None where the folder says nothing: its daemon ended before anything was started in it."""
+    try:
+        return msgspec.json.decode((folder / "incarnation.json").read_bytes(), type=Incarnation)
+    except (OSError, msgspec.DecodeError):
+        return None
 
-    Raises ServerError where something does not go.
+
+class Leftover(msgspec.Struct, frozen=True):
+    """What an earlier daemon left: a run folder, and the processes with its mark."""
+
+    folder: Path
+    incarnation: Incarnation | None
+    pids: tuple[int, ...]
+
+
+def leftovers(runs: Path, keep: Collection[Path] = ()) -> list[Leftover]:
+    """Looks only. `keep`: folders that are none."""
+    return [_leftover(folder) for folder in sorted(runs.iterdir()) if folder not in keep]
+
+
+def _leftover(folder: Path) -> Leftover:
+    incarnation = read(folder)
+    of_this_boot = incarnation is not None and incarnation.boot_id == boot_id()
+    pids = marked(incarnation.mark) if incarnation is not None and of_this_boot else []
+    return Leftover(folder, incarnation, tuple(pids))
+
+
+async def end_leftovers(runs: Path, keep: Collection[Path] = ()) -> None:
+    """Ends what incarnations of an earlier daemon left running, then removes their folders, but for `keep`.
+
+    Something that does not go stays for the next daemon to try, and is logged.
     """
     async with trio.open_nursery() as nursery:
-        for folder in _folders(runs):
-            nursery.start_soon(_end_leftover, folder)
+        for left in await trio.to_thread.run_sync(leftovers, runs, keep):
+            nursery.start_soon(_end_or_complain, left)
 
 
-def _folders(runs: Path) -> list[Path]:
-    return sorted(runs.iterdir())
+async def _end_or_complain(left: Leftover) -> None:
+    try:
+        await end_leftover(left)
+    except ServerError as error:
+        log.error("leftover.stays", folder=left.folder.name, reason=error)  # noqa: TRY400
 
 
-async def _end_leftover(folder: Path) -> None:
-    with suppress(FileNotFoundError, msgspec.DecodeError):
-        left = msgspec.json.decode((folder / "incarnation.json").read_bytes(), type=Incarnation)
-        if left.boot_id == _boot_id():
-            log.info("leftover.found", folder=folder.name, shim_pid=left.shim_pid)
-            await _ask_to_end(left)
-            await end_marked(left.mark)
-    shutil.rmtree(folder, ignore_errors=True)
+async def end_leftover(left: Leftover) -> None:
+    """Raises ServerError where something of it does not go; its folder stays then."""
+    if left.incarnation is not None and left.incarnation.boot_id == boot_id():
+        log.info("leftover.found", folder=left.folder.name, pids=left.pids)
+        await _ask_to_end(left.incarnation)
+        await end_marked(left.incarnation.mark)
+    shutil.rmtree(left.folder, ignore_errors=True)
 
 
 async def _ask_to_end(left: Incarnation) -> None:
     """The shim's own way is the best: it knows processes without a mark too, and records the exit."""
     if left.shim_pid is None:
         return
-    with suppress(ProcessLookupError):
-        shim = os.pidfd_open(left.shim_pid)
-        try:
-            if start_time(left.shim_pid) == left.start_time:
-                signal.pidfd_send_signal(shim, signal.SIGTERM)
-                with trio.move_on_after(_SHIM_ENDS_MAX_S):
-                    await trio.lowlevel.wait_readable(shim)
-        finally:
-            os.close(shim)
-
-
-async def end_marked(mark: str) -> None:
-    """KILL to every process with this mark until there is none. Raises ServerError if one stays."""
-    pids: list[int] = []
-    with trio.move_on_after(_SWEEP_MAX_S):
-        while pids := await trio.to_thread.run_sync(marked, mark):
-            log.warning("leftover.killed", pids=pids)
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            await trio.sleep(_SWEEP_AGAIN_S)
-        return
-    raise ServerError(f"cannot end processes {pids}: they do not die of SIGKILL")
-
-
-def marked(mark: str) -> list[int]:
-    """The processes whose environment has this mark; zombies have none."""
-    entry = f"{MARK}={mark}".encode()
-    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and entry in _environ(pid)]
-
-
-def _environ(pid: str) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with suppress(ProcessLookupError), closing(Known(left.shim_pid)) as shim:
+        if start_time(left.shim_pid) == left.start_time:
+            shim.send(signal.SIGTERM)
+            with trio.move_on_after(_SHIM_ENDS_MAX_S):
+                await shim.wait()

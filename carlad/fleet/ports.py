@@ -83,6 +83,14 @@ class PortRegistry:
             f"{len(self._taken)} in use by the fleet, {busy} by others; widen fleet.ports"
         )
 
+    def hold(self, ports: Ports) -> None:
+        """A server listens there already; in this registry's range or not."""
+        self._taken.add(ports)
+
+    def go_on_after(self, rpc_port: int) -> None:
+        """`take` first tries the block behind the one that begins at `rpc_port`."""
+        self._next = sum(block.rpc <= rpc_port for block in self._blocks)
+
     def give_back(self, ports: Ports) -> None:
         self._taken.discard(ports)
 

@@ -9,8 +9,8 @@ writes the exit status to `exit.json`. Over its Unix socket it says, one JSON ob
 `{"event": "started", "pid", "start_time"}`, `{"event": "failed", "why"}` where nothing could be executed,
 `{"event": "exited", "status", "dropped_bytes"}` for the server's main process (negative: a signal) and
 `{"event": "gone"}`; whoever connects later is told from the beginning. It obeys `{"stop": GRACE_S}` and
-SIGTERM: TERM to every process of the tree, KILL after the grace. It does the same on its own when its
-daemon stays away for `orphan_grace_s`.
+SIGTERM: TERM to every process of the tree, KILL after the grace. It outlives its daemon: whether and when one
+comes back is nothing to it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ class Order:
     log_bytes_max: int  # of one file
     log_files_max: int
     stop_grace_s: float
-    orphan_grace_s: float
 
     def __init__(self, fields: dict[str, object]) -> None:
         self.__dict__.update(fields)
@@ -145,7 +144,6 @@ class Shim:
         self._output_ended = False
         self._pid = 0
         self._kill_at: float | None = None  # set once stopping
-        self._orphan_at: float | None = time.monotonic() + order.orphan_grace_s
         self._gone = False
         self._poll = select.poll()
 
@@ -213,14 +211,10 @@ class Shim:
     # --- the loop
 
     def _wait_ms(self) -> float | None:
-        deadlines = [at for at in (self._kill_at, self._orphan_at) if at is not None]
-        return max(0.0, min(deadlines) - time.monotonic()) * 1000 + 1 if deadlines else None
+        return None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic()) * 1000 + 1
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
-        if self._orphan_at is not None and now >= self._orphan_at:
-            self._orphan_at = None
-            self._stop(self._order.stop_grace_s)
         if self._kill_at is not None and now >= self._kill_at:
             _signal_all(signal.SIGKILL)
             self._kill_at = now + _KILL_AGAIN_S
@@ -259,7 +253,6 @@ class Shim:
             self._forget_daemon()
         self._daemon = connection
         self._heard = b""
-        self._orphan_at = None
         connection.setblocking(False)
         self._poll.register(connection.fileno(), select.POLLIN)
         self._send(b"".join(self._told))
@@ -300,7 +293,6 @@ class Shim:
         self._poll.unregister(self._daemon.fileno())
         self._daemon.close()
         self._daemon = None
-        self._orphan_at = time.monotonic() + self._order.orphan_grace_s
 
 
 def _become_server(order: Order, shim: int, output: int, fails: int) -> None:
@@ -371,6 +363,7 @@ def main() -> None:
         sys.exit(1)
     listener = socket.socket(fileno=int(sys.argv[1]))
     listener.set_inheritable(False)  # it was, to get here; the server is not to have it
+    listener.listen()  # again, so that SO_PEERCRED names this process and not the daemon that opened it
     Shim(order, listener).run()
 
 

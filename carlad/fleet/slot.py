@@ -6,8 +6,8 @@ to the server. Neither awaits between looking and changing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -19,19 +19,22 @@ from carlad.config import ProbeSection, RecycleSection
 from carlad.errors import ServerError
 from carlad.fleet import logs, probe
 from carlad.fleet.autopsy import Cause, Verdict, autopsy, kernel_kills
-from carlad.fleet.backends.interface import Backend, Server
+from carlad.fleet.backends.interface import Backend, Found, Server
 from carlad.fleet.baseline import Baseline
 from carlad.fleet.condition import Condition
+from carlad.fleet.ledger import Ledger
 from carlad.fleet.lifecycle import Event, Lifecycle, State
 from carlad.fleet.liveness import stay_alive
 from carlad.fleet.outbreak import Outbreak
 from carlad.fleet.parking import Parking
 from carlad.fleet.ports import LOOPBACK, Ports
 from carlad.fleet.reach import Reach
+from carlad.fleet.records import SLOT, SlotRecord, ring, run_name
 from carlad.fleet.resources import Usage, watch_usage
 from carlad.fleet.scrub import UncleanError, baseline_of, scrub
 from carlad.fleet.standing import Standing, Wish
 from carlad.fleet.visitors import Visitors, one_of
+from carlad.journal import JournalError, Put
 from carlad.log import get_logger
 from carlad.messages import SlotStatus, SlotVitals
 from carlad.runtime import Changes, Mailbox, RestartPolicy
@@ -78,6 +81,7 @@ class Plan(msgspec.Struct, frozen=True):
     recycle: RecycleSection
     runs: Path
     log_dir: Path
+    made_from: str  # tells configurations apart from which other servers would come
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -114,6 +118,7 @@ class Slot:
         notify: Notify,
         changes: Changes,
         hurry: trio.Event,
+        ledger: Ledger,
     ) -> None:
         self.mailbox = Mailbox[SlotRequest, bool](_MAILBOX_CAPACITY)
         self.log_path = logs.log_path(plan.log_dir, number)
@@ -123,6 +128,7 @@ class Slot:
         self._notify = notify
         self._changes = changes
         self._hurry = hurry
+        self._ledger = ledger
         self._lifecycle = Lifecycle()
         self._standing = Standing(plan.restart, seed=number)
         self._wished = Changes()
@@ -134,6 +140,9 @@ class Slot:
         self._life = trio.CancelScope()
         self._quiet_watch = trio.CancelScope()
         self._errand: Errand | None = None
+        self._found: Found | None = None  # a server that was taken back and has no task yet
+        self._made_from = plan.made_from  # its server
+        self._baseline: Baseline | None = None
         self._status = _stopped(number, plan.host)
 
     @property
@@ -148,16 +157,58 @@ class Slot:
 
     async def run(self) -> None:
         """Incarnation after incarnation, until it is to be gone or cancelled; the server is ended first."""
-        self._failed = False
         self._plan.outbreak.watch(self._number, self._look_again)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.mailbox.serve, self._handle)
             try:
+                if self._found is not None:
+                    await self._incarnation()
                 while await self._rest():
                     await self._incarnation()
             finally:
                 self._halt()
             nursery.cancel_scope.cancel()
+
+    # --- what an earlier daemon left; before `run`
+
+    def go_on(self, record: SlotRecord | None, incarnation: int) -> None:
+        """As the slot that `record` speaks of, without a server; the last incarnation had that number."""
+        if record is not None:
+            self._ports, self._baseline = record.ports, record.baseline
+            self.maps = record.maps
+            self._standing.go_on(record.wish, record.why)
+            self._change(restarts=record.status.restarts, draining=self._standing.is_draining)
+        self._change(incarnation=incarnation)
+
+    def take_back(self, record: SlotRecord, found: Found) -> None:
+        """Its server runs. Who held it holds it; where nobody did, it is checked and scrubbed once more."""
+        self._found, was = found, record.status
+        self._made_from = record.made_from
+        self._ready_at = trio.current_time()
+        self._condition = Condition(self._number, was.incarnation, self._ready_at)
+        self._was_ready = State(was.state) is not State.STARTING
+        self._enter(Event.START)
+        if was.lease_id is not None:
+            self._enter(Event.READY)
+            self._enter(Event.LEASE)
+        state, draining = self._status.state, self._status.draining
+        self._change(**msgspec.structs.asdict(was) | {"state": state, "draining": draining})
+        if record.made_from != self._plan.made_from:
+            self._standing.outdate("its configuration has changed")
+        self._tell("slot.adopted", lease_id=was.lease_id)
+
+    def mourn(self, record: SlotRecord, why: str) -> None:
+        """Its server was in a run, and ended while nobody looked."""
+        self._was_ready = State(record.status.state) is not State.STARTING
+        self._enter(Event.START)
+        self._change(lease_id=record.status.lease_id)
+        self._end(why, failed=True)
+
+    def farewell(self) -> Put:
+        """What the next daemon is to know after an orderly end: everything begins anew, on other ports."""
+        stopped = _stopped(self._number, self._plan.host)
+        stopped = msgspec.structs.replace(stopped, incarnation=self._status.incarnation)
+        return Put(SLOT, str(self._number), SlotRecord(stopped, self._ports))
 
     # --- what the operator wants
 
@@ -233,10 +284,12 @@ class Slot:
         return True
 
     async def _lease(self, lease_id: str, expected: tuple[int, str | None] | None) -> bool:
-        if self._lifecycle.state is not State.READY:
+        """Journal first: a daemon that is killed in between must not take a held server for a free one."""
+        if self._lifecycle.state is not State.READY or not await self._keep_as_leased(lease_id):
             return False
-        await self._wake()
-        await self._turn_strangers_away()
+        if self._lifecycle.state is State.READY:  # still
+            await self._wake()
+            await self._turn_strangers_away()
         if self._lifecycle.state is not State.READY:
             return False
         if expected not in (None, (self._status.incarnation, self._status.map)):
@@ -244,6 +297,17 @@ class Slot:
         self._condition.wear.was_leased()
         self._enter(Event.LEASE, lease_id=lease_id)
         self._tell("slot.leased", lease_id=lease_id)
+        return True
+
+    async def _keep_as_leased(self, lease_id: str) -> bool:
+        leased = msgspec.structs.replace(self._status, state=State.LEASED.value, lease_id=lease_id)
+        try:
+            await self._ledger.keep(self._entry(leased))
+        except JournalError as error:
+            log.warning("slot.not_leased", slot=self._number, reason=error)
+            return False
+        finally:
+            self._ledger.note(self._entry(self._status))  # until it is so
         return True
 
     def _load(self, wanted_map: str) -> bool:
@@ -284,11 +348,16 @@ class Slot:
 
     async def _incarnation(self) -> None:
         """From its start until the last of its processes has gone, for whatever reason."""
-        self._begin()
+        found, self._found = self._found, None
+        if found is None:
+            self._begin()
+        folder = self._plan.runs / run_name(self._number, self._status.incarnation)
         try:
-            with trio.CancelScope() as self._life, self._a_block_of_ports() as ports:
-                folder = self._plan.runs / f"{self._number}-{self._status.incarnation}"
-                async with self._plan.backend.running(ports, folder, self.log_path, self._hurry) as server:
+            with trio.CancelScope() as self._life, self._a_block_of_ports(found) as ports:
+                self._follow_wish()
+                if self._lifecycle.state not in _RUNNING:  # it was taken back only to be ended
+                    self._life.cancel()
+                async with self._server(found, ports, folder) as server:
                     await self._live(server, ports)
         except ServerError as error:  # it could not be started, or something of it does not die
             self._end(str(error), failed=True)
@@ -301,13 +370,17 @@ class Slot:
     def _begin(self) -> None:
         self._failed = self._was_ready = False
         self._standing.is_outdated = False
+        self._made_from, self._baseline = self._plan.made_from, None
         self._enter(Event.START, incarnation=self._status.incarnation + 1)
         self._condition = Condition(self._number, self._status.incarnation, trio.current_time())
         self._tell("slot.starting")
 
     @contextmanager
-    def _a_block_of_ports(self) -> Iterator[Ports]:
-        with self._plan.backend.place(self._ports) as ports:
+    def _a_block_of_ports(self, found: Found | None) -> Iterator[Ports]:
+        """Another one than before, or where a server that was taken back listens."""
+        backend, before = self._plan.backend, self._ports
+        place = backend.place(before) if found is None or before is None else backend.place_again(before)
+        with place as ports:
             self._ports = ports
             self._change(
                 host=self._plan.host if ports.host == LOOPBACK else ports.host,
@@ -317,9 +390,24 @@ class Slot:
             )
             yield ports
 
+    @asynccontextmanager
+    async def _server(self, found: Found | None, ports: Ports, folder: Path) -> AsyncIterator[Server]:
+        """One that was taken back, or one that is started once the journal knows where."""
+        backend = self._plan.backend
+        if found is not None:
+            async with backend.adopted(found, ports, folder, self._hurry) as server:
+                yield server
+            return
+        try:
+            await self._ledger.keep(self._entry(self._status), ring(ports.rpc))
+        except JournalError as error:
+            raise ServerError(f"cannot start a server: {error}") from error
+        async with backend.running(ports, folder, self.log_path, self._hurry) as server:
+            self._change(pid=server.pid)
+            yield server
+
     async def _live(self, server: Server, ports: Ports) -> None:
         """Watches process and answers side by side; each ends the incarnation, and so both."""
-        self._change(pid=server.pid)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_process, server, ports)
@@ -361,12 +449,9 @@ class Slot:
         try:
             reach = Reach(ports)
             self._parking = Parking(reach)
-            checked = await probe.check_start(reach, server.listener, self._plan.map, self._plan.probe)
-            self.maps = checked.maps
-            baseline = await self._record(reach, checked.map)
             self._visitors = Visitors(reach, server.tree)
-            await self._visitors.look()  # who was there before, and is not any more, did no harm
-            self._become_ready(map=checked.map, pid=checked.pid)
+            if self._lifecycle.state is State.STARTING:  # and not held by somebody all the while
+                await self._check(reach, server)
             while True:
                 with trio.CancelScope() as self._quiet_watch:
                     await stay_alive(reach, server.tree, self._plan.probe, self)
@@ -374,11 +459,24 @@ class Slot:
                     continue  # other limits
                 errand, self._errand = self._errand, None
                 await self._parking.wake()
-                baseline = await errand(reach, baseline)
-                self._become_ready(map=baseline.map)
+                assert self._baseline is not None
+                self._baseline = await errand(reach, self._baseline)
+                self._become_ready(map=self._baseline.map)
         except ServerError as error:
             await trio.sleep(_CRASH_SPEAKS_FIRST_S)
             self._end(str(error), failed=True)
+
+    async def _check(self, reach: Reach, server: Server) -> None:
+        """One that was taken back is scrubbed, too: nobody looked for a while."""
+        known, wanted_map = self._baseline, self._plan.map if self._baseline is None else ""
+        checked = await probe.check_start(reach, server.listener, wanted_map, self._plan.probe)
+        self.maps = checked.maps
+        if known is None:
+            self._baseline = await self._record(reach, checked.map)
+            await self._visitors.look()  # who was there before, and is not any more, did no harm
+        else:
+            self._baseline = await self._scrub_after_holder(reach, known)
+        self._become_ready(map=self._baseline.map, pid=checked.pid)
 
     async def _load_map(self, wanted_map: str, reach: Reach, _baseline: Baseline) -> Baseline:
         loaded = await probe.load_map(reach, wanted_map, self._plan.probe.load_max_s)
@@ -534,6 +632,19 @@ class Slot:
     def _change(self, **changes: object) -> None:
         self._status = msgspec.structs.replace(self._status, **changes)
         self._changes.mark()
+        self._ledger.note(self._entry(self._status))
+
+    def _entry(self, status: SlotStatus) -> Put:
+        record = SlotRecord(
+            status=status,
+            ports=self._ports,
+            baseline=self._baseline,
+            maps=self.maps,
+            wish=self._standing.wish,
+            why=self._standing.why,
+            made_from=self._made_from,
+        )
+        return Put(SLOT, str(self._number), record)
 
     def _tell(
         self,

@@ -36,6 +36,10 @@ class Standing:
     def may_be_leased(self) -> bool:
         return self.wish is Wish.UP and not self.is_outdated
 
+    def go_on(self, wish: Wish, why: str) -> None:
+        """As an earlier daemon left it."""
+        self.wish, self.why = wish, why
+
     def wants_up(self) -> None:
         """Whatever was wanted or has failed before."""
         self.wish, self.why, self.is_outdated = Wish.UP, "", False

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from carlad.broker.recent import Recent
 from carlad.errors import ConfigError
+from carlad.journal import JournalError
 from carlad.messages import (
     Done,
     Drain,
@@ -33,6 +34,7 @@ class Slots(Protocol):
     def undrain(self, slot: int) -> None: ...
     def restart(self, slot: int) -> None: ...
     def quarantine(self, slot: int, why: str) -> None: ...
+    async def keep(self) -> None: ...
 
 
 class Controls(Protocol):
@@ -70,11 +72,13 @@ class Operator:
                     self._controls.shut_down(now=now)
                     return Done(says="carlad ends " + ("now" if now else "as soon as its leases do"))
                 case Drain(slot) | Undrain(slot) | Restart(slot) | Quarantine(slot, _):
-                    return refusal_of(slot, self._slots.statuses()) or self._perform_on_slot(request)
+                    return refusal_of(slot, self._slots.statuses()) or await self._perform_on_slot(request)
+        except JournalError as error:
+            return Refused(code="unavailable", reason=f"it is done, but not for a later daemon: {error}")
         except ConfigError as error:
             return Refused(code="bad-size" if isinstance(request, Scale) else "bad-config", reason=str(error))
 
-    def _perform_on_slot(self, request: Drain | Undrain | Restart | Quarantine) -> Done:
+    async def _perform_on_slot(self, request: Drain | Undrain | Restart | Quarantine) -> Done:
         slot = request.slot
         before = next(status for status in self._slots.statuses() if status.slot == slot)
         match request:
@@ -86,6 +90,7 @@ class Operator:
                 self._slots.restart(slot)
             case Quarantine():
                 self._slots.quarantine(slot, request.why)
+        await self._slots.keep()
         return Done(says=_told(request, before))
 
 

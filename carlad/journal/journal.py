@@ -1,7 +1,7 @@
 """Records by kind and key, and the highest fencing token that was ever given out: SQLite, write-ahead.
 
-A unit owns its kinds of records and reads them once, at its start. Values are JSON of msgspec structs, so
-that people can look into the file with `sqlite3`.
+A unit owns its kinds of records and reads them once, at its start. Values are msgspec structs in msgpack,
+which keeps every float.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Journal:
             with self._lock:
                 query = "SELECT key, value FROM record WHERE kind = ? ORDER BY key"
                 rows = self._connection.execute(query, (kind,)).fetchall()
-            return {key: msgspec.json.decode(value, type=type) for key, value in rows}
+            return {key: msgspec.msgpack.decode(value, type=type) for key, value in rows}
         except (sqlite3.Error, msgspec.DecodeError) as error:
             raise JournalError(f"cannot read the journal's records of kind {kind}: {error}") from error
 
@@ -155,4 +155,4 @@ class Journal:
 
 
 def _encoded(change: Change) -> bytes | None:
-    return msgspec.json.encode(change.record) if isinstance(change, Put) else None
+    return msgspec.msgpack.encode(change.record) if isinstance(change, Put) else None

@@ -147,6 +147,16 @@ def flood() -> None:
             os.write(2, chunk)
 
 
+def count() -> None:
+    """Writes numbered lines in a process of its own, about a thousand a second."""
+    if os.fork() == 0:
+        number = 0
+        while True:
+            os.write(1, b"count %d\n" % number)
+            number += 1
+            time.sleep(0.001)
+
+
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("-carla-rpc-port", dest="rpc_port", type=int, required=True)
@@ -155,7 +165,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--version", default=CARLA_VERSION)
     parser.add_argument("--map", default="Town01")
     parser.add_argument("--load-s", type=float, default=0.0)
-    for flag in ("ignore-sigterm", "never-ready", "frozen", "synchronous", "fork", "flood", "crash-on-load"):
+    for flag in ("ignore-sigterm", "never-ready", "frozen", "synchronous", "fork", "crash-on-load"):
+        parser.add_argument(f"--{flag}", action="store_true")
+    for flag in ("flood", "count"):
         parser.add_argument(f"--{flag}", action="store_true")
     parser.add_argument("--exit", type=int, default=None)
     parser.add_argument("--hold-port", action="store_true")
@@ -172,6 +184,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if options.ignore_sigterm else signal.SIG_DFL)
     if options.flood:
         flood()
+    if options.count:
+        count()
     if options.never_ready:
         time.sleep(3600)
     if options.hold_port:

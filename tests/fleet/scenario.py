@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import trio
@@ -20,6 +20,7 @@ from carlad.config import (
 from carlad.fleet.backends.interface import Launch, Launcher
 from carlad.fleet.fleet import Fleet
 from carlad.fleet.leftovers import state_directory
+from carlad.journal import Journal
 from carlad.messages import SlotStatus
 from tests.fleet.processes import FAKE_SERVER, REPOSITORY, free_ports, is_free, pids_with
 
@@ -82,8 +83,10 @@ class Runner:
         size: int = 1,
         docker: DockerSection = DockerSection(),  # noqa: B008
         recycle: RecycleSection = RecycleSection(),  # noqa: B008
+        before: Callable[[Config, Path], None] = lambda _config, _state_dir: None,
         **fleet: object,
     ) -> None:
+        """`before` may run, and kill, an earlier fleet with the same configuration and state directory."""
         first = free_ports()
         config = Config(
             daemon=DaemonSection(log_dir=str(self._folder / "log")),
@@ -94,19 +97,25 @@ class Runner:
             recycle=recycle,
         )
 
-        async def bounded(runs: Path) -> None:
+        async def bounded(runs: Path, journal: Journal) -> None:
             with trio.fail_after(self.limit_s):
-                async with self._running(config, runs, launch) as world:
+                async with self._running(config, runs, journal, launch) as world:
                     await scenario(world)
 
-        with state_directory(self._folder / "state") as runs:
-            trio.run(bounded, runs)
+        before(config, self._folder / "state")
+        with (
+            state_directory(self._folder / "state") as runs,
+            closing(Journal(self._folder / "state" / "journal.sqlite")) as journal,
+        ):
+            trio.run(bounded, runs, journal)
             assert list(runs.iterdir()) == []
         assert pids_with(self.environ["CARLAD_TEST"]) == []
         assert all(is_free(port) for port in range(*config.fleet.ports))
 
     @asynccontextmanager
-    async def _running(self, config: Config, runs: Path, launch: Launcher | None) -> AsyncIterator[World]:
+    async def _running(
+        self, config: Config, runs: Path, journal: Journal, launch: Launcher | None
+    ) -> AsyncIterator[World]:
         notices: list[tuple[str, str | None, str | None]] = []
 
         def notify(
@@ -118,7 +127,8 @@ class Runner:
         ) -> None:
             notices.append((event, lease_id, reason))
 
-        fleet = Fleet(config, runs, notify, self.environ, launch)
+        fleet = Fleet(config, runs, journal, notify, self.environ, launch)
+        await fleet.adopt()
         async with trio.open_nursery() as nursery:
             await nursery.start(fleet.run)
             yield World(fleet, config, notices)

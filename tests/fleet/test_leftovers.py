@@ -12,16 +12,8 @@ from msgspec import structs
 
 from carlad.errors import ConfigError
 from carlad.fleet.backends.interface import Launch
-from carlad.fleet.leftovers import (
-    MARK,
-    Incarnation,
-    end_leftovers,
-    end_marked,
-    marked,
-    run_folder,
-    state_directory,
-    write,
-)
+from carlad.fleet.leftovers import Incarnation, end_leftovers, run_folder, state_directory, write
+from carlad.fleet.marks import MARK, end_marked, marked
 from carlad.fleet.server import running
 from carlad.fleet.shim import start_time
 from tests.fleet.processes import REPOSITORY, bystander, eventually, is_running, parent_of, pids_with

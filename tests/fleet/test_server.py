@@ -12,7 +12,8 @@ import trio
 from carlad.errors import ServerError
 from carlad.fleet import logs
 from carlad.fleet.backends.interface import Launch
-from carlad.fleet.server import describe_exit, running
+from carlad.fleet.server import running
+from carlad.fleet.shim_link import describe_exit
 from tests.fleet.processes import is_running, parent_of
 
 

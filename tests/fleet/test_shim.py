@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,7 +40,6 @@ class ShimProcess:
             "log_bytes_max": 64 << 10,
             "log_files_max": 3,
             "stop_grace_s": 0.2,
-            "orphan_grace_s": 5.0,
         } | limits
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
@@ -153,23 +153,34 @@ def test_a_signal_to_the_shim_ends_the_tree(start, environ, number):
     assert marks(environ) == []
 
 
-def test_a_shim_whose_daemon_stays_away_ends_the_tree_and_itself(start, environ):
-    shim = start("/bin/sh", "-c", DEAF_TREE, orphan_grace_s=0.3)
-    assert next(shim.events())["event"] == "started"  # a daemon came, and went
-    assert shim.process.wait(5) == 0
-    assert marks(environ) == []
-
-
-def test_a_daemon_that_comes_back_is_told_all_and_the_tree_lives(start, environ):
-    shim = start("/bin/sleep", "1000", orphan_grace_s=0.5)
+def test_a_server_outlives_its_daemons_and_each_is_told_all(start):
+    shim = start("/bin/sleep", "1000")
     pids = []
-    for _ in range(4):  # longer than the grace in all
+    for _ in range(3):
         told = next(events := shim.events())
         pids.append(told["pid"])
         events.close()
-        eventually(lambda: is_running(pids[0]))
+        assert is_running(pids[0])
     assert len(set(pids)) == 1
     assert list(shim.events(b'{"stop": 1}\n'))[-1] == {"event": "gone"}
+
+
+def test_what_happens_without_a_daemon_is_on_disk(start, tmp_path):
+    shim = start("/bin/sh", "-c", "sleep 0.2; echo last words; exit 7")
+    next(events := shim.events())
+    events.close()
+    assert shim.process.wait(5) == 0
+    assert shim.last_lines()[-1] == "last words"
+    assert json.loads((tmp_path / "exit.json").read_text())["status"] == 7
+
+
+def test_the_kernel_names_the_shim_at_the_other_end_and_not_who_opened_the_socket(start):
+    shim = start("/bin/sleep", "1000")
+    assert next(shim.events())["event"] == "started"
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(shim.path)
+        peer = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    assert peer[0] == shim.process.pid
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\n", b"{}\n", b"[]\n", b'{"stop": null}\n', b'{"stop": "soon"}\n'])

@@ -11,17 +11,18 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Collection
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 import trio
 
 from carlad.errors import ServerError
 from carlad.fleet.backends.docker import LABEL, container_name
-from carlad.fleet.backends.interface import Launcher, Server, Serving
+from carlad.fleet.backends.interface import Found, Launcher, Server, Serving
 from carlad.fleet.backends.local import Local
 from carlad.fleet.ports import PortRegistry, Ports, is_served, listener_among
 from carlad.fleet.shim import descendants
+from carlad.fleet.shim_link import ShimLink
 from carlad.log import get_logger
 from carlad.runtime import RestartPolicy
 
@@ -47,17 +48,35 @@ class Containers:
     def place(self, previous: Ports | None) -> AbstractContextManager[Ports]:
         return self._local.place(previous)
 
+    def place_again(self, ports: Ports) -> AbstractContextManager[Ports]:
+        return self._local.place_again(ports)
+
     @asynccontextmanager
     async def running(
         self, ports: Ports, folder: Path, log_path: Path, hurry: trio.Event
     ) -> AsyncIterator[Server]:
+        await self._engine.remove(container_name(ports))
+        async with self._contained(ports, self._local.running(ports, folder, log_path, hurry)) as server:
+            yield server
+
+    async def find(self, ports: Ports, folder: Path) -> ShimLink:
+        return await self._local.find(ports, folder)
+
+    @asynccontextmanager
+    async def adopted(
+        self, found: Found, ports: Ports, folder: Path, hurry: trio.Event
+    ) -> AsyncIterator[Server]:
+        async with self._contained(ports, self._local.adopted(found, ports, folder, hurry)) as server:
+            yield server
+
+    @asynccontextmanager
+    async def _contained(
+        self, ports: Ports, running: AbstractAsyncContextManager[Server]
+    ) -> AsyncIterator[Server]:
+        """What the command line of `running` started, and nothing of it afterwards."""
         name = container_name(ports)
-        await self._engine.remove(name)
         try:
-            async with (
-                self._local.running(ports, folder, log_path, hurry) as command,
-                trio.open_nursery() as nursery,
-            ):
+            async with running as command, trio.open_nursery() as nursery:
                 container = Container(command)
                 nursery.start_soon(container.find, self._engine, name)
                 yield container

@@ -18,7 +18,7 @@ import trio
 
 from carlad.config import PORTS_PER_SLOT, ProbeSection
 from carlad.errors import ConfigError, ServerError
-from carlad.fleet.backends.interface import Server, Serving
+from carlad.fleet.backends.interface import Found, Server, Serving
 from carlad.fleet.baseline import difference
 from carlad.fleet.ports import LOOPBACK, Ports, listening_pid
 from carlad.fleet.probe import load_map, map_name
@@ -64,6 +64,28 @@ class External:
             yield ports
         finally:
             self._free.append(ports)
+
+    @contextmanager
+    def place_again(self, ports: Ports) -> Iterator[Ports]:
+        assert ports in self._free, ports  # `find` saw it
+        self._free.remove(ports)
+        try:
+            yield ports
+        finally:
+            self._free.append(ports)
+
+    async def find(self, ports: Ports, folder: Path) -> Server:
+        """It did not end with the daemon, whatever has become of it: probes look after that."""
+        if ports not in self._free:
+            raise ServerError(f"fleet.servers does not name {ports.host}:{ports.rpc} any more")
+        return Visited(ports)
+
+    @asynccontextmanager
+    async def adopted(
+        self, found: Found, ports: Ports, folder: Path, hurry: trio.Event
+    ) -> AsyncIterator[Server]:
+        yield Visited(ports)
+        log.warning("external.withdrawn", host=ports.host, rpc_port=ports.rpc)
 
     async def clear(self, keep: Collection[Ports]) -> None:
         """Nothing is ours."""

@@ -51,6 +51,13 @@ class Server(Protocol):
         """
 
 
+class Found(Protocol):
+    """A server of an earlier daemon, before a slot takes it back."""
+
+    @property
+    def pid(self) -> int | None: ...
+
+
 class Backend(Protocol):
     @property
     def shares_fate(self) -> bool:
@@ -64,6 +71,9 @@ class Backend(Protocol):
 
         Never `previous`, where the incarnation before it was. Raises ServerError where there is no room.
         """
+
+    def place_again(self, ports: Ports) -> AbstractContextManager[Ports]:
+        """`ports`, where a server that is taken back listens already."""
 
     async def clear(self, keep: Collection[Ports]) -> None:
         """Ends what earlier daemons left running that no run folder tells of, except on `keep`.
@@ -79,3 +89,14 @@ class Backend(Protocol):
         `folder` is this incarnation's own and removed with it. `hurry` skips the grace between TERM and
         KILL. Raises ServerError where it cannot be started, or where something of it does not die.
         """
+
+    async def find(self, ports: Ports, folder: Path) -> Found:
+        """What an earlier daemon started there, if it runs and can be vouched for.
+
+        Raises ServerError with how it ended, or why it cannot be trusted.
+        """
+
+    def adopted(
+        self, found: Found, ports: Ports, folder: Path, hurry: trio.Event
+    ) -> AbstractAsyncContextManager[Server]:
+        """As `running`, of a server that was found."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import trio
 
-from carlad.fleet.backends.interface import Launcher
+from carlad.fleet.backends.interface import Found, Launcher
 from carlad.fleet.ports import PortRegistry, Ports
-from carlad.fleet.server import Server, running
+from carlad.fleet.server import Server, adopted, running
+from carlad.fleet.shim_link import ShimLink, find
 from carlad.runtime import RestartPolicy
 
 
@@ -34,6 +35,14 @@ class Local:
         finally:
             self._registry.give_back(ports)
 
+    @contextmanager
+    def place_again(self, ports: Ports) -> Iterator[Ports]:
+        self._registry.hold(ports)
+        try:
+            yield ports
+        finally:
+            self._registry.give_back(ports)
+
     async def clear(self, keep: Collection[Ports]) -> None:
         """Every process of an incarnation is found through its run folder, see leftovers.py."""
 
@@ -41,3 +50,12 @@ class Local:
         self, ports: Ports, folder: Path, log_path: Path, hurry: trio.Event
     ) -> AbstractAsyncContextManager[Server]:
         return running(self._launch(ports), folder, log_path, hurry)
+
+    async def find(self, ports: Ports, folder: Path) -> ShimLink:
+        return await find(folder)
+
+    def adopted(
+        self, found: Found, ports: Ports, folder: Path, hurry: trio.Event
+    ) -> AbstractAsyncContextManager[Server]:
+        assert isinstance(found, ShimLink), found
+        return adopted(found, folder, hurry)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from pathlib import Path
 
 import trio
 
 from carlad.config import GpuSection
 from carlad.fleet.backends.aim import Aim, Ticket
-from carlad.fleet.backends.interface import Backend, Launch, Launcher, Server, Serving
+from carlad.fleet.backends.interface import Backend, Found, Launch, Launcher, Server, Serving
 from carlad.fleet.gpu.cards import Cards, NoCardsError, Pids
 from carlad.fleet.gpu.devices import MIB, PciBus, cpus_near
 from carlad.fleet.gpu.placement import renders_on
@@ -49,6 +54,18 @@ class Seated:
 
     def place(self, previous: Ports | None) -> AbstractContextManager[Ports]:
         return self._inner.place(previous)
+
+    def place_again(self, ports: Ports) -> AbstractContextManager[Ports]:
+        return self._inner.place_again(ports)
+
+    async def find(self, ports: Ports, folder: Path) -> Found:
+        return await self._inner.find(ports, folder)
+
+    def adopted(
+        self, found: Found, ports: Ports, folder: Path, hurry: trio.Event
+    ) -> AbstractAsyncContextManager[Server]:
+        """Without a seat: it has its memory already, which is not free any more."""
+        return self._inner.adopted(found, ports, folder, hurry)
 
     async def clear(self, keep: Collection[Ports]) -> None:
         await self._inner.clear(keep)
