@@ -1,7 +1,8 @@
 """One client's connection for calls: requests in, answers out, in order.
 
-A call that has to wait (a tick, for its readers) parks the connection until the event loop resumes it. One
-call may overtake a parked tick: the question for the settings, which traffic_managers.py waits for.
+A call that has to wait (a tick, for its readers) parks the connection until the event loop resumes it. Some
+calls may overtake it: the question for the settings a parked tick, and all that need not wait themselves a
+parked load, because traffic_managers.py waits for what a Traffic Manager's thread says meanwhile.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from carlad.standin.connection import Connection
 from carlad.standin.dispatch import failed, invoke, succeeded
-from carlad.standin.traffic_managers import Step
+from carlad.standin.traffic_managers import LoadGuard, Step
 from carlad.wire.errors import WireError
 from carlad.wire.msgpackrpc import Request, RequestReader
 
@@ -41,6 +42,7 @@ class Caller(Connection):
         self.identity = identity
         self.peer_host = host
         self.step = Step()
+        self._guard = LoadGuard()
         self._server = server
         self._reader = RequestReader()
         self._requests: deque[Request] = deque()
@@ -82,6 +84,14 @@ class Caller(Connection):
             yield
         self._may_be_overtaken = False
 
+    def traffic_caught(self) -> Iterator[None]:
+        """Wait until this client's Traffic Manager thread waits for an answer, where it runs freely."""
+        now_s, synchronous = time.monotonic(), self._server.simulation.settings.synchronous_mode
+        if self._drives_traffic() and (not synchronous or self.step.runs_freely(now_s)):
+            self._guard.begin(now_s)
+        while not self._guard.is_settled(time.monotonic()):
+            yield
+
     def ticked(self) -> None:
         """A tick of this client was carried out and is about to be answered."""
         if self._drives_traffic():
@@ -100,27 +110,37 @@ class Caller(Connection):
 
     def _serve(self) -> None:
         while self._requests and self.open and (self._parked is None or self._overtakes(self._requests[0])):
-            self._begin(self._requests.popleft())
+            if not self._begin(self._requests.popleft()):
+                return
 
     def _overtakes(self, request: Request) -> bool:
-        return self._may_be_overtaken and request.name == "get_episode_settings"
+        return self._guard.active or (self._may_be_overtaken and request.name == "get_episode_settings")
 
-    def _begin(self, request: Request) -> None:
+    def _begin(self, request: Request) -> bool:
+        """Carry a call out; False where it has to wait until the parked one is answered."""
         if self._server.holds_back(self, request.name):
             self._held.append(request)
-            return
+            return True
+        if self._guard.active:
+            if self._guard.catches(request, time.monotonic()):
+                return True
+            self._requests.extendleft(self._guard.released())
         if self._server.simulation.traffic_managers:
             self.step.saw(request.name, time.monotonic())
         try:
             result = invoke(self._server.simulation, self, request)
         except Exception as error:
             self._answer(request, failed(request, error))
-            return
-        if isinstance(result, GeneratorType):
+            return True
+        if not isinstance(result, GeneratorType):
+            self._answer(request, succeeded(request, result))
+        elif self._parked is None:
             self._parked = request, result
             self._go_on()
         else:
-            self._answer(request, succeeded(request, result))
+            self._requests.appendleft(request)  # its generator has not begun
+            return False
+        return True
 
     def _go_on(self) -> None:
         assert self._parked is not None

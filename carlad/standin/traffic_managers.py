@@ -10,6 +10,11 @@ and its sleep is lost, and `world.tick()` hangs for ever. A server as fast as th
   `set_synchronous_mode` notifies the sleeping thread. A thread that only was slow takes one step too many
   then, and is a step ahead from there on; so only who says nothing at all for long is healed, and a tick
   waits for the step of the one before.
+
+In asynchronous mode the thread runs freely and begins each step with `get_episode_settings`. A client that
+loads a map drops its episode and makes the new one only when `get_episode_info` has told it about that; its
+Traffic Manager reads the episode without looking, and the process ends by SIGSEGV. A `LoadGuard` has the
+thread wait for an answer meanwhile.
 """
 
 from __future__ import annotations
@@ -22,10 +27,15 @@ from dataclasses import dataclass, field
 import msgpack
 import msgspec
 
+from carlad.wire.msgpackrpc import Request
+
 GUARD_S = 0.01  # a thread that has not asked by then will not
 GRACE_S = 0.0003  # from its question to its sleep; longer ones were measured to help no further
 OVERDUE_S = 1.0  # a step follows its tick within milliseconds, but on a loaded machine
 STEPS_MIN = 20  # heal only who has been seen to follow ticks with steps
+FREE_S = 0.05  # who asked for the settings so shortly ago may run freely
+CATCH_S = 0.5  # a free thread asks within one step
+LOAD_S = 5.0  # a client has its new episode by then, or will not
 _HEAL_TIMEOUT_S = 30.0  # half a heal would be worse than none: the client may be short of CPU time
 
 
@@ -66,12 +76,50 @@ class Step:
             return now_s > asked_s + GUARD_S
         return now_s > self._asked_s + GRACE_S
 
+    def runs_freely(self, now_s: float) -> bool:
+        """Whether it may be in asynchronous mode, where it asks all the time."""
+        return now_s < self._asked_s + FREE_S
+
     def hangs(self, now_s: float) -> bool:
         """Whether the step is missing; says so once for each tick."""
         if now_s < self._overdue_s:
             return False
         self._overdue_s = float("inf")
         return True
+
+
+class LoadGuard:
+    """Leaves one client's questions for the settings unanswered from its load of a map until it has the new
+    episode: then it asks for the observer's token.
+    """
+
+    def __init__(self) -> None:
+        self.active = False
+        self._caught: list[Request] = []
+        self._began_s = 0.0
+
+    def begin(self, now_s: float) -> None:
+        self.active, self._began_s = True, now_s
+
+    def is_settled(self, now_s: float) -> bool:
+        """Whether the load may be answered: the thread waits, or is not expected to ask."""
+        return not self.active or bool(self._caught) or now_s > self._began_s + CATCH_S
+
+    def catches(self, request: Request, now_s: float) -> bool:
+        """Whether `request` stays unanswered; where it ends the guard, `released` has to be served next."""
+        if request.name == "get_sensor_token" or now_s > self._began_s + LOAD_S:
+            self.active = False
+        elif request.name == "get_episode_settings":
+            self._caught.append(request)
+            return True
+        return False
+
+    def released(self) -> list[Request]:
+        """What was caught and may be answered now, the latest first."""
+        if self.active:
+            return []
+        caught, self._caught = self._caught[::-1], []
+        return caught
 
 
 class TrafficManagers:

@@ -32,6 +32,12 @@ def test_traffic_manager_survives_actors_that_come_and_go(server: StandIn) -> No
     assert run("churn", server.rpc_port, free_ports()[0], 3.0)["spawned"] > 50
 
 
+def test_a_map_is_loaded_while_a_traffic_manager_runs_freely() -> None:
+    with standin_process() as server:
+        result = run("loads", server.rpc_port, free_ports()[0], 4)
+    assert result["towns"] == ["Town01", "Town02"] * 2
+
+
 def test_episodes_change_while_sensors_come_and_go() -> None:
     with standin_process() as server:
         result = run("episodes", server.rpc_port, 8)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import socket
 
 import msgpack
+import msgspec
 import pytest
 
 from carlad.standin.traffic_managers import (
+    CATCH_S,
     GRACE_S,
     GUARD_S,
+    LOAD_S,
     OVERDUE_S,
     STEPS_MIN,
+    LoadGuard,
     Step,
     TrafficManagers,
     heal,
 )
 from carlad.wire import types as t
+from carlad.wire.msgpackrpc import Request
 from tests.standin.process import StandIn, standin_process
 from tests.standin.raw import raw_client
 
@@ -165,3 +170,47 @@ def calls_received(manager: socket.socket) -> list[tuple[str, list[bool]]]:
                 received.append((name, arguments))
                 visitor.sendall(msgpack.packb([1, msgid, None, None]))
     return received
+
+
+# --- while a map is loaded -----------------------------------------------------------------------------
+
+
+def call(name: str, msgid: int = 1) -> Request:
+    return Request(msgid, name, msgspec.Raw(b"\x90"))
+
+
+def test_a_load_waits_until_the_thread_waits() -> None:
+    guard = LoadGuard()
+    assert guard.is_settled(0.0)
+    guard.begin(0.0)
+    assert not guard.is_settled(0.1)
+    assert not guard.catches(call("apply_batch"), 0.1)
+    assert guard.catches(call("get_episode_settings"), 0.1)
+    assert guard.is_settled(0.1)
+
+
+def test_a_load_waits_for_a_silent_thread_for_a_while_only() -> None:
+    guard = LoadGuard()
+    guard.begin(0.0)
+    assert guard.is_settled(CATCH_S + 0.1)
+
+
+def test_the_thread_is_answered_once_the_client_has_its_new_episode() -> None:
+    guard = LoadGuard()
+    guard.begin(0.0)
+    questions = [call("get_episode_settings", number) for number in (1, 2)]
+    assert all(guard.catches(question, 0.1) for question in questions)
+    assert not guard.catches(call("get_episode_info"), 0.2)
+    assert guard.released() == []
+    assert not guard.catches(call("get_sensor_token"), 0.3)
+    assert not guard.active
+    assert guard.released() == questions[::-1]
+    assert guard.released() == []
+
+
+def test_a_client_that_never_asks_for_its_episode_is_answered_in_the_end() -> None:
+    guard = LoadGuard()
+    guard.begin(0.0)
+    assert guard.catches(call("get_episode_settings"), 0.1)
+    assert not guard.catches(call("get_episode_settings"), LOAD_S + 0.1)
+    assert len(guard.released()) == 1

@@ -43,7 +43,6 @@ HANDLERS: dict[str, Handler] = _named(
     episode.get_map_info,
     episode.get_map_data,
     episode.copy_opendrive_to_file,
-    episode.load_new_episode,
     episode.get_actor_definitions,
     episode.get_weather_parameters,
     episode.set_weather_parameters,
@@ -148,6 +147,7 @@ HANDLERS: dict[str, Handler] = _named(
 )
 CALLER_HANDLERS: dict[str, Handler] = _named(
     episode.tick_cue,
+    episode.load_new_episode,
     street_lights.query_lights_state,
     street_lights.update_lights_state,
     traffic.add_traffic_manager_running,

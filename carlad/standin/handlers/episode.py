@@ -77,7 +77,7 @@ def copy_opendrive_to_file(sim: Simulation, xodr: str, parameters: t.OpendriveGe
 
 
 def load_new_episode(
-    sim: Simulation, name: str, reset_settings: bool, layers: int
+    sim: Simulation, caller: Caller, name: str, reset_settings: bool, layers: int
 ) -> Generator[None, None, None]:
     plain = name.rpartition("/")[2]
     if not plain:
@@ -89,6 +89,7 @@ def load_new_episode(
             raise CallError(f"Map '{name}' not found") from error
         except (towns.OpenDriveError, OSError) as error:
             raise CallError(f"Map '{name}' cannot be loaded: {error}") from error
+    yield from caller.traffic_caught()
     sim.loading = True  # the client closes its streams once it has the answer: nothing may be on its way
     try:
         yield from sim.streams.drained()
