@@ -12,8 +12,9 @@ from carlad.config import Config
 from carlad.errors import ServerError
 from carlad.fleet import logs
 from carlad.fleet.adoption import Lost, last_incarnation, take_back
-from carlad.fleet.backends.choice import advice, choose
+from carlad.fleet.backends.choice import advice, choose, for_servers
 from carlad.fleet.backends.interface import Launcher
+from carlad.fleet.gpu.cards import Cards
 from carlad.fleet.ledger import Ledger
 from carlad.fleet.leftovers import end_leftovers
 from carlad.fleet.logs import Excerpt
@@ -61,6 +62,7 @@ class Fleet:
         self._environ = environ
         self._launch = launch
         self._outbreak = Outbreak()
+        self._cards = Cards(for_servers(environ))
         self._registry = PortRegistry(*config.fleet.ports)
         self._plan = self._plan_of(config, self._registry)
         self._advise()
@@ -253,7 +255,7 @@ class Fleet:
             log.error("leftover.stays", reason=error)  # noqa: TRY400 a traceback would help nobody
 
     def _plan_of(self, config: Config, registry: PortRegistry) -> Plan:
-        backend = choose(config, self._environ, registry, str(self._runs), self._launch)
+        backend = choose(config, self._environ, registry, str(self._runs), self._launch, self._cards)
         return Plan(
             backend=backend,
             outbreak=self._outbreak,

@@ -87,6 +87,9 @@ class PortRegistry:
         """A server listens there already; in this registry's range or not."""
         self._taken.add(ports)
 
+    def is_held(self, ports: Ports) -> bool:
+        return ports in self._taken
+
     def go_on_after(self, rpc_port: int) -> None:
         """`take` first tries the block behind the one that begins at `rpc_port`."""
         self._next = sum(block.rpc <= rpc_port for block in self._blocks)

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from carlad.config import Config, FleetSection
+from carlad.config import Config, FleetSection, GpuSection
 from carlad.fleet.backends.aim import Aim, binary_aim, binary_chooses, docker_aim, docker_chooses
 from carlad.fleet.backends.binary import binary_advice, binary_launcher
 from carlad.fleet.backends.conditions import container_conditions, near_the_card, under_conditions
@@ -38,25 +38,28 @@ def choose(
     registry: PortRegistry,
     owner: str,
     launch: Launcher | None = None,
+    cards: Cards | None = None,
 ) -> Backend:
     """The configured backend; `launch` replaces what it would start.
 
-    `owner` is what this daemon's servers are known by where they are not its processes. Raises ConfigError.
+    `registry` and `cards` know what is taken, whatever the configuration was then. `owner` is what this
+    daemon's servers are known by where they are not its processes. Raises ConfigError.
     """
     fleet, for_them = config.fleet, for_servers(environ)
+    seats = partial(_on_cards, cards=cards or Cards(for_them), gpu=config.gpu)
     if launch is not None:
         return Local(launch, registry)
     if fleet.backend == "external":
-        return External(servers_of(fleet.servers), config.probe)
+        return External(servers_of(fleet.servers), registry, config.probe)
     if fleet.backend == "docker":
         docker = container_conditions(config.docker, config.resources)
         launch = docker_launcher(fleet, docker, owner, for_them)
         containers = partial(Containers, registry=registry, owner=owner, environ=for_them)
-        return _on_cards(containers, launch, docker_aim, docker_chooses(config.docker), config, for_them)
+        return seats(containers, launch, docker_aim, docker_chooses(config.docker))
     if fleet.backend == "binary":
         launch = under_conditions(binary_launcher(fleet, for_them), config.resources)
         aim, processes = near_the_card(binary_aim, config.resources), partial(Local, registry=registry)
-        return _on_cards(processes, launch, aim, binary_chooses(fleet), config, for_them)
+        return seats(processes, launch, aim, binary_chooses(fleet))
     return Local(under_conditions(standin_launcher(fleet, for_them), config.resources), registry)
 
 
@@ -65,13 +68,13 @@ def _on_cards(
     launch: Launcher,
     aim: Aim,
     chooses_itself: bool,
-    config: Config,
-    environ: dict[str, str],
+    cards: Cards,
+    gpu: GpuSection,
 ) -> Backend:
     """Where carlad can look at graphics cards, and nobody else has chosen one."""
     if chooses_itself or importlib.util.find_spec("pynvml") is None:
         return inner(launch)
-    return Seated(inner, launch, aim, Cards(environ), config.gpu)
+    return Seated(inner, launch, aim, cards, gpu)
 
 
 def advice(config: FleetSection, environ: Mapping[str, str]) -> tuple[str, ...]:

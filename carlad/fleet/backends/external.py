@@ -20,7 +20,7 @@ from carlad.config import PORTS_PER_SLOT, ProbeSection
 from carlad.errors import ConfigError, ServerError
 from carlad.fleet.backends.interface import Found, Server, Serving
 from carlad.fleet.baseline import difference
-from carlad.fleet.ports import LOOPBACK, Ports, listening_pid
+from carlad.fleet.ports import LOOPBACK, PortRegistry, Ports, listening_pid
 from carlad.fleet.probe import load_map, map_name
 from carlad.fleet.processes import name_of
 from carlad.fleet.reach import Reach
@@ -45,8 +45,10 @@ class External:
 
     shares_fate = False
 
-    def __init__(self, servers: Sequence[Ports], probe: ProbeSection) -> None:
-        self._free = list(servers)
+    def __init__(self, servers: Sequence[Ports], registry: PortRegistry, probe: ProbeSection) -> None:
+        """`registry` knows who has which, also from before a reload."""
+        self._servers = servers
+        self._registry = registry
         self._probe = probe
 
     def policy(self, configured: RestartPolicy) -> RestartPolicy:
@@ -55,28 +57,23 @@ class External:
 
     @contextmanager
     def place(self, previous: Ports | None) -> Iterator[Ports]:
-        if not self._free:
+        free = [ports for ports in self._servers if not self._registry.is_held(ports)]
+        if not free:
             raise ServerError("no further server: fleet.servers names fewer than there are slots")
-        ports = previous if previous in self._free else self._free[0]
-        assert ports is not None
-        self._free.remove(ports)
-        try:
+        with self.place_again(previous if previous in free else free[0]) as ports:
             yield ports
-        finally:
-            self._free.append(ports)
 
     @contextmanager
     def place_again(self, ports: Ports) -> Iterator[Ports]:
-        assert ports in self._free, ports  # `find` saw it
-        self._free.remove(ports)
+        self._registry.hold(ports)
         try:
             yield ports
         finally:
-            self._free.append(ports)
+            self._registry.give_back(ports)
 
     async def find(self, ports: Ports, folder: Path) -> Server:
         """It did not end with the daemon, whatever has become of it: probes look after that."""
-        if ports not in self._free:
+        if ports not in self._servers:
             raise ServerError(f"fleet.servers does not name {ports.host}:{ports.rpc} any more")
         return Visited(ports)
 

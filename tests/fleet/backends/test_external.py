@@ -7,9 +7,10 @@ import signal
 
 import pytest
 
-from carlad.errors import ConfigError
-from carlad.fleet.backends.external import servers_of
-from carlad.fleet.ports import Ports
+from carlad.config import ProbeSection
+from carlad.errors import ConfigError, ServerError
+from carlad.fleet.backends.external import External, servers_of
+from carlad.fleet.ports import PortRegistry, Ports
 from carlad.rpc import connect
 from carlad.wire import types as t
 from tests.fleet.processes import fake_server, is_running, server_on
@@ -102,6 +103,17 @@ def test_a_server_that_hangs_is_withdrawn_and_taken_again_when_it_answers(run):
             await world.ready(incarnation=2)
 
         run(scenario, port)
+
+
+def test_a_server_that_is_held_is_nobody_elses_after_a_reload_either():
+    registry, names = PortRegistry(2000, 2999), servers_of(("sim1:2000", "sim2:2000"))
+    before, after = (External(names, registry, ProbeSection()) for _ in range(2))
+    with before.place(None) as first, after.place(None) as second:
+        assert (first.host, second.host) == ("sim1", "sim2")
+        with pytest.raises(ServerError, match="no further server"), after.place(None):
+            pass
+    with after.place(second) as again:  # the same slot's, as long as it is free
+        assert again == second
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from carlad.fleet.gpu import cards as cards_module
 from carlad.fleet.gpu.cards import Cards, NoCardsError
 from carlad.fleet.gpu.devices import PciBus
 from carlad.fleet.ports import PortRegistry
+from carlad.fleet.reach import Reach
 from tests.fleet.processes import free_ports, is_running
 from tests.fleet.scenario import PROBE, fake
 
@@ -125,7 +126,7 @@ def seated(cards: Cards, environ, first: int, memory_mib: int = 3500) -> Seated:
 
 
 async def ready(backend: Seated, server, ports) -> None:
-    await probe.check_start(ports, server.listener, "", PROBE)
+    await probe.check_start(Reach(ports), server.listener, "", PROBE)
 
 
 def test_a_server_is_started_on_the_freest_card_by_vulkans_number_and_seen_there(tmp_path, environ, machine):
