@@ -41,6 +41,7 @@ log = get_logger(__name__)
 # Timers stand still while the machine is suspended, and the leases' clock does not: what ended meanwhile is
 # ended so much later at most.
 _SLEEP_MAX_S = 1.0
+_IDLE_LOOK_S = 1.0  # the fleet looks at connections as often as it probes
 
 
 class Servers(Protocol):
@@ -50,7 +51,10 @@ class Servers(Protocol):
 
     def statuses(self) -> tuple[SlotStatus, ...]: ...
     def maps(self) -> Mapping[int, frozenset[str]]: ...
-    async def lease(self, slot: int, lease_id: str, expected: tuple[int, str | None]) -> bool: ...
+    async def lease(
+        self, slot: int, lease_id: str, expected: tuple[int, str | None], replaces: str | None
+    ) -> bool: ...
+    def idle_s(self, lease_id: str) -> float | None: ...
     async def load(self, slot: int, map: str) -> bool: ...
     async def release(self, slot: int, lease_id: str, reason: str) -> None: ...
     async def end(self, slot: int, lease_id: str, reason: str) -> None: ...
@@ -143,6 +147,7 @@ class Broker:
                 self._look()
                 nursery.start_soon(self._follow_fleet)
                 nursery.start_soon(self._keep_time)
+                nursery.start_soon(self._watch_idle)
                 await self._turns.serve()
         finally:
             for pending in self._pending.values():
@@ -192,6 +197,13 @@ class Broker:
                 await self._rescheduled.wait()
                 continue
             self._do(self._table.time_passed(self._clock.now_s()))
+
+    async def _watch_idle(self) -> None:
+        while True:
+            await trio.sleep(_IDLE_LOOK_S)
+            for lease_id in self._table.live():
+                if (idle_s := self._servers.idle_s(lease_id)) is not None:
+                    self._do(self._table.idled(lease_id, idle_s, self._clock.now_s()))
 
     def _deadline_s(self) -> float:
         deadline_s = self._table.next_deadline_s()
@@ -256,7 +268,7 @@ class Broker:
 
     async def _lease(self, claim: Claim) -> bool:
         try:
-            return await self._servers.lease(claim.slot, claim.lease_id, claim.expected)
+            return await self._servers.lease(claim.slot, claim.lease_id, claim.expected, claim.replaces)
         except NoAnswerError:
             return False  # should the slot hold the lease after all, the table orders its end
 

@@ -238,6 +238,14 @@ class LeaseTable:
     def time_passed(self, now_s: float) -> Effects:
         return self._settle(now_s)
 
+    def idled(self, lease_id: str, idle_s: float, now_s: float) -> Effects:
+        """So long nobody has been connected to its server."""
+        idle_max_s = self._grants.terms.idle_max_s
+        if idle_max_s is None or idle_s < idle_max_s or lease_id not in self._book:
+            return []
+        why = f"nobody was connected to its server for {idle_max_s:g} s"
+        return self._endings.end(self._book[lease_id], why, now_s) + self._settle(now_s)
+
     # --- the operator's stimuli --------------------------------------------------------------------
 
     def use(self, terms: Terms, now_s: float) -> Effects:

@@ -22,6 +22,7 @@ from carlad.fleet.outbreak import Outbreak
 from carlad.fleet.ports import PortRegistry
 from carlad.fleet.records import RING, SLOT, Ring, SlotRecord, made_from
 from carlad.fleet.slot import End, Lease, Load, Notify, Ping, Plan, Release, Slot, SlotRequest
+from carlad.fleet.tenancy import Tenancy
 from carlad.journal import Delete, Journal, JournalError
 from carlad.log import get_logger
 from carlad.messages import SlotStatus, SlotVitals
@@ -83,10 +84,31 @@ class Fleet:
         """By slot: short names of the maps that its servers said they have; empty until one was READY."""
         return {slot.status.slot: slot.maps for slot in self._slots.values()}
 
-    async def lease(self, slot: int, lease_id: str, expected: tuple[int, str | None] | None = None) -> bool:
+    async def lease(
+        self,
+        slot: int,
+        lease_id: str,
+        expected: tuple[int, str | None] | None = None,
+        replaces: str | None = None,
+    ) -> bool:
         """READY → LEASED; False where it is not READY any more, or not in the `expected` incarnation and
-        with the expected map."""
-        return await self._ask(slot, Lease(lease_id, expected))
+        with the expected map. With the settings that the server of the lease which it `replaces` had last,
+        as far as they were seen."""
+        if not await self._ask(slot, Lease(lease_id, expected)):
+            return False
+        lost = self._tenancy(replaces) if replaces is not None else None
+        if lost is not None and lost.settings is not None:
+            await self._slots[slot].furnish(lost.settings)
+        return True
+
+    def idle_s(self, lease_id: str) -> float | None:
+        """How long nobody was connected to the server of a lease; None where that is not known."""
+        tenancy = self._tenancy(lease_id)
+        return None if tenancy is None else tenancy.idle_s
+
+    def _tenancy(self, lease_id: str) -> Tenancy | None:
+        found = (slot.tenancy(lease_id) for slot in self._slots.values())
+        return next((tenancy for tenancy in found if tenancy is not None), None)
 
     async def load(self, slot: int, map: str) -> bool:
         """READY → STARTING → READY with `map`, or another incarnation where that fails.

@@ -33,6 +33,7 @@ from carlad.fleet.records import SLOT, SlotRecord, ring, run_name
 from carlad.fleet.resources import Usage, watch_usage
 from carlad.fleet.scrub import UncleanError, baseline_of, scrub
 from carlad.fleet.standing import Standing, Wish
+from carlad.fleet.tenancy import Tenancies, Tenancy, furnish
 from carlad.fleet.visitors import Visitors, one_of
 from carlad.journal import JournalError, Put
 from carlad.log import get_logger
@@ -143,11 +144,23 @@ class Slot:
         self._found: Found | None = None  # a server that was taken back and has no task yet
         self._made_from = plan.made_from  # its server
         self._baseline: Baseline | None = None
+        self._reach: Reach | None = None
+        self._tenancies = Tenancies()
         self._status = _stopped(number, plan.host)
 
     @property
     def status(self) -> SlotStatus:
         return self._status
+
+    def tenancy(self, lease_id: str) -> Tenancy | None:
+        """What its holder does or did with the server, as far as that is remembered."""
+        return self._tenancies.of(lease_id)
+
+    async def furnish(self, settings: EpisodeSettings) -> None:
+        """For the holder of a lease that replaces another."""
+        if self._reach is not None:
+            with trio.move_on_after(self._plan.probe.timeout_s):
+                await furnish(self._reach, settings)
 
     def vitals(self) -> SlotVitals | None:
         """Of its server; None where none runs."""
@@ -296,6 +309,7 @@ class Slot:
             return False
         self._condition.wear.was_leased()
         self._enter(Event.LEASE, lease_id=lease_id)
+        self._tenancies.see(lease_id, None, is_used=True)
         self._tell("slot.leased", lease_id=lease_id)
         return True
 
@@ -447,7 +461,7 @@ class Slot:
 
     async def _watch_answers(self, server: Server, ports: Ports) -> None:
         try:
-            reach = Reach(ports)
+            reach = self._reach = Reach(ports)
             self._parking = Parking(reach)
             self._visitors = Visitors(reach, server.tree)
             if self._lifecycle.state is State.STARTING:  # and not held by somebody all the while
@@ -504,6 +518,10 @@ class Slot:
     async def heard(self, settings: EpisodeSettings | None) -> None:
         if self._lifecycle.state is State.READY:
             await self._turn_strangers_away()
+        elif (lease_id := self._status.lease_id) is not None:
+            came = await self._visitors.came()
+            can_see = self._reach is not None and self._reach.ports.host == LOOPBACK
+            self._tenancies.see(lease_id, settings, is_used=bool(came) or not can_see)
         if settings is not None and self._lifecycle.state is State.READY:
             await self._park_if_idle(settings)
 

@@ -27,6 +27,7 @@ class FakeServers:
     ):
         self.changes = Changes()
         self.ended: list[tuple[int, str]] = []
+        self.used_at_s: float | None = None  # all of them; None: not to be seen
         self.scrubbed: list[tuple[int, str]] = []
         self.grants_of: dict[int, list[str]] = {slot: [] for slot in range(size)}
         self._load_s, self._restart_s = load_s, restart_s
@@ -45,7 +46,12 @@ class FakeServers:
     def maps(self) -> dict[int, frozenset[str]]:
         return dict.fromkeys(self._slots, frozenset({"Town01", "Town02"}))
 
-    async def lease(self, slot: int, lease_id: str, expected: tuple[int, str | None]) -> bool:
+    def idle_s(self, lease_id: str) -> float | None:
+        return trio.current_time() - self.used_at_s if self.used_at_s is not None else None
+
+    async def lease(
+        self, slot: int, lease_id: str, expected: tuple[int, str | None], replaces: str | None
+    ) -> bool:
         await trio.sleep(self._answer_s)
         shown = self._slots[slot]
         if shown.state != "READY" or (shown.incarnation, shown.map) != expected:

@@ -49,7 +49,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(tmp_path: Path, size: int = 2, ttl_s: float = 30.0, **fleet: float) -> AsyncIterator[Bench]:
+async def running(
+    tmp_path: Path, size: int = 2, ttl_s: float = 30.0, clock: Clock | None = None, **fleet: float
+) -> AsyncIterator[Bench]:
     servers = FakeServers(size, **fleet)
     journal = Journal(tmp_path / "journal.sqlite")
     told: list[str] = []
@@ -57,9 +59,8 @@ async def running(tmp_path: Path, size: int = 2, ttl_s: float = 30.0, **fleet: f
     def notify(event: str, **_keys: object) -> None:
         told.append(event)
 
-    broker = Broker(
-        servers, journal, Terms(ttl_s, 3600.0), notify, Clock(trio.current_time, "a boot"), at_once
-    )
+    clock = clock or Clock(trio.current_time, "a boot")
+    broker = Broker(servers, journal, Terms(ttl_s, 3600.0), notify, clock, at_once)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(servers.run)
@@ -106,6 +107,65 @@ async def test_an_expired_lease_ends_its_server_within_its_time_and_not_before(t
         await trio.sleep(0.2)
         assert bench.servers.ended == [(granted.slot, granted.lease_id)]
         assert bench.told == ["lease.granted", "lease.expired"]
+
+
+@simulated
+async def test_a_lease_whose_server_nobody_uses_ends_however_often_it_is_renewed(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.broker.use(Terms(30.0, 60.0, idle_max_s=100.0))
+        granted = await bench.granted()
+        bench.servers.used_at_s = trio.current_time()
+        for _ in range(9):
+            await trio.sleep(10.0)
+            assert isinstance(await bench.ask(Renew(lease_id=granted.lease_id)), Renewed)
+        assert bench.servers.ended == []
+        await trio.sleep(11.1)
+        assert bench.servers.ended == [(granted.slot, granted.lease_id)]
+
+
+@simulated
+async def test_a_lease_whose_use_cannot_be_seen_is_not_idle(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.broker.use(Terms(3000.0, 6000.0, idle_max_s=100.0))
+        await bench.granted()
+        await trio.sleep(1000.0)
+        assert bench.servers.ended == []
+
+
+@simulated
+async def test_what_ends_in_a_suspend_has_ended_a_second_after_the_machine_woke(tmp_path: Path) -> None:
+    slept_s = 0.0
+    clock = Clock(lambda: trio.current_time() + slept_s, "a boot")
+    async with running(tmp_path, ttl_s=30.0, clock=clock) as bench:
+        granted = await bench.granted()
+        await trio.sleep(5.0)
+        slept_s = 3600.0  # timers stood still, the leases' clock did not
+        await trio.sleep(1.1)
+        assert bench.servers.ended == [(granted.slot, granted.lease_id)]
+
+
+@simulated
+async def test_whoever_is_first_after_a_suspend_no_lease_that_ended_in_it_is_renewed(tmp_path: Path) -> None:
+    slept_s = 0.0
+    clock = Clock(lambda: trio.current_time() + slept_s, "a boot")
+    async with running(tmp_path, ttl_s=30.0, clock=clock) as bench:
+        granted = await bench.granted()
+        await trio.sleep(5.0)
+        slept_s = 3600.0
+        answer = await bench.ask(Renew(lease_id=granted.lease_id))
+        assert isinstance(answer, Refused)
+        assert "expired" in answer.reason
+
+
+@simulated
+async def test_no_lease_outlives_the_boot_that_it_was_granted_in(tmp_path: Path) -> None:
+    async with running(tmp_path, clock=Clock(trio.current_time, "a boot")) as bench:
+        before = await bench.granted(ttl_s=1000.0)
+    async with running(tmp_path, clock=Clock(trio.current_time, "the next")) as bench:
+        assert bench.broker.leases() == ()
+        answer = await bench.ask(Renew(lease_id=before.lease_id))
+        assert isinstance(answer, Refused)
+        assert (await bench.granted()).token > before.token
 
 
 @simulated
