@@ -8,18 +8,17 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import trio
 
-from carlad import reload
+from carlad import reload, upgrade
 from carlad.broker.broker import Broker, Notify
 from carlad.broker.terms import Quota, Terms
 from carlad.config import Config, check
-from carlad.errors import ConfigError
+from carlad.errors import CarladError, ConfigError
 from carlad.fleet.fleet import Fleet
 from carlad.log import get_logger
 from carlad.messages import Changed, Reloaded
+from carlad.runtime import Changes
 
 log = get_logger(__name__)
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Control:
@@ -40,16 +39,20 @@ class Control:
         self._broker = broker
         self._reread_keys = reread_keys
         self._notify = notify
+        self._told = Changes()
         self._end = trio.Event()
         self._at_once = trio.Event()
 
     async def obey_signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The first SIGTERM or SIGINT begins the shutdown, a further one hastens it. Until cancelled."""
-        with trio.open_signal_receiver(*_SIGNALS) as signals:
+        with trio.open_signal_receiver(*upgrade.SIGNALS) as signals:
+            upgrade.listen()
             task_status.started()
             async for number in signals:
                 if number == signal.SIGHUP:
                     await self._reload_or_say_why_not()
+                elif number == signal.SIGUSR2:
+                    await self._upgrade_or_say_why_not()
                 else:
                     self.shut_down(now=self._end.is_set())
 
@@ -59,9 +62,19 @@ class Control:
             self._at_once.set()
             self._fleet.hasten()
         self._end.set()
+        self._told.mark()
 
-    async def told_to_end(self) -> None:
-        await self._end.wait()
+    async def upgrade(self) -> None:
+        """Raises ConfigError where the successor would not start, JournalError where it would not know of
+        all servers; everything goes on then."""
+        await upgrade.check_successor()
+        await self._fleet.keep()
+        self._told.mark()
+
+    async def told_to_make_way(self) -> bool:
+        """Waits for either; False: to end."""
+        await self._told.wait()
+        return not self._end.is_set()
 
     async def drain(self) -> None:
         """No lease is granted from now on. Returns when none is left, or when its time is up."""
@@ -102,6 +115,12 @@ class Control:
             log.info("config.changed", key=change.key, old=change.old, new=change.new, applies=change.applies)
             what = f"{change.key} is {change.new} instead of {change.old}, {change.applies}"
             self._notify("config.changed", reason=what)
+
+    async def _upgrade_or_say_why_not(self) -> None:
+        try:
+            await self.upgrade()
+        except CarladError as error:
+            log.error("upgrade.refused", reason=error)  # noqa: TRY400 a traceback would help nobody
 
     async def _reload_or_say_why_not(self) -> None:
         try:

@@ -28,8 +28,10 @@ from carlad.broker.broker import Broker
 from carlad.config import Config
 from carlad.control import Control, terms
 from carlad.errors import CarladError
+from carlad.fleet.backends.choice import choose
 from carlad.fleet.fleet import Fleet
 from carlad.fleet.leftovers import state_directory
+from carlad.fleet.ports import PortRegistry
 from carlad.gateway.desk import Desk
 from carlad.gateway.doors import open_doors
 from carlad.gateway.notices import Notices
@@ -43,6 +45,7 @@ from carlad.metrics import Exposition, Snapshot, Tally, serving
 from carlad.occupant import Occupant
 from carlad.runtime import RestartPolicy, supervise
 from carlad.service import ServiceManager, summary
+from carlad.upgrade import become_successor
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -50,6 +53,7 @@ if sys.version_info < (3, 11):
 log = get_logger(__name__)
 
 # For failures of carlad's own units: anything but a fault in the code would be answered, not raised.
+_LAST_WORDS_S = 0.1  # for the last replies and notices to leave
 _UNIT_POLICY = RestartPolicy(backoff_s=0.1, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
 
 
@@ -65,6 +69,12 @@ def run(load: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> 
         _log_failures(failures)
         return 1
     return 0
+
+
+def check(load: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> None:
+    """Raises ConfigError where `run` would refuse the configuration. Starts nothing."""
+    config = load()
+    choose(config, environ, PortRegistry(*config.fleet.ports), owner="")
 
 
 async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None:
@@ -113,7 +123,8 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
                 manager.ready()
                 notices.publish("daemon.started")
                 log.info("daemon.started", version=carlad.__version__, endpoint=config.daemon.endpoint)
-                await control.told_to_end()
+                while await control.told_to_make_way():
+                    await _make_way(notices)
                 manager.stopping()
                 notices.publish("daemon.stopping")
                 log.info("daemon.stopping", leases=len(broker.leases()))
@@ -133,6 +144,17 @@ def _premises(config: Config, runs: Path, environ: Mapping[str, str]) -> Premise
         logs=Path(config.daemon.log_dir) / "sessions",
         environ=environ,
     )
+
+
+async def _make_way(notices: Notices) -> None:
+    """Returns only where the system refuses."""
+    notices.publish("daemon.upgrading")
+    log.info("daemon.upgrading", pid=os.getpid())
+    await trio.sleep(_LAST_WORDS_S)
+    try:
+        become_successor()
+    except OSError as error:
+        log.error("upgrade.failed", reason=error)  # noqa: TRY400 a traceback would help nobody
 
 
 async def _ping(broker: Broker, fleet: Fleet) -> None:

@@ -20,6 +20,8 @@ from carlad.keys import client_key, connect
 from carlad.messages import PROTOCOL_VERSION, Queued, Reply, ReplyBody, Request, RequestBody, Withdraw
 
 SILENCE_MAX_S = 5.0  # of a daemon that lives; it answers within QUEUED_AFTER_S of the gateway
+_SUCCESSOR_MAX_S = 4.0  # a daemon that is started again listens within one, on a quiet machine
+_LOOK_AGAIN_S = 0.05
 _CONNECT_MAX_S = 2.0
 _LOOK_UP_S = 0.25  # whether somebody gave up
 _RESENDS = 3  # within that silence: a restarting daemon loses what was on its way
@@ -157,21 +159,38 @@ def _failed_handshakes(dealer: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
 
 
 def check_listening(endpoint: str) -> None:
-    """Raises NoDaemonError at once where nothing listens, instead of after a silence."""
+    """Raises NoDaemonError at once where nothing listens, instead of after a silence.
+
+    Where a daemon left its socket behind, its successor is given a moment.
+    """
+    successor_until = time.monotonic() + _SUCCESSOR_MAX_S
+    while (why := _listens(endpoint)) is not None:
+        if time.monotonic() > successor_until:
+            raise _no_daemon(endpoint, why)
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _listens(endpoint: str) -> str | None:
+    """None, or why a daemon that was there is not. Raises NoDaemonError where none was."""
     there = remote(endpoint)
     try:
         if there is not None:
             socket.create_connection((there.host.strip("[]"), there.port), _CONNECT_MAX_S).close()
-            return
+            return None
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(_CONNECT_MAX_S)
             probe.connect(endpoint.removeprefix("ipc://"))
+    except ConnectionRefusedError as error:
+        if there is not None:
+            raise _no_daemon(endpoint, error.strerror or str(error)) from error
+        return error.strerror or str(error)
     except PermissionError as error:
         raise NoDaemonError(
             f"cannot reach the daemon at {endpoint}: {error}; are you in its group?"
         ) from error
     except OSError as error:
         raise _no_daemon(endpoint, error.strerror or str(error)) from error
+    return None
 
 
 def _no_daemon(endpoint: str, why: str) -> NoDaemonError:

@@ -222,7 +222,11 @@ class Reload(Message, frozen=True, tag=True):
     """Reads the configuration file again, as SIGHUP does. Answered with `Reloaded` or `Refused`."""
 
 
-OperatorRequest = Drain | Undrain | Restart | Quarantine | Scale | Shutdown | Reload
+class Upgrade(Message, frozen=True, tag=True):
+    """The daemon makes way for a newly started one, as at SIGUSR2; servers and leases go on."""
+
+
+OperatorRequest = Drain | Undrain | Restart | Quarantine | Scale | Shutdown | Reload | Upgrade
 SessionRequest = OpenSession | RenewSession | RecoverSession | CloseSession | SpacesQuery
 LeaseRequest = Acquire | Renew | Release | Withdraw | ReplacementQuery
 RequestBody = (

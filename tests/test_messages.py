@@ -28,6 +28,7 @@ from carlad.messages import (
     Shutdown,
     StatusQuery,
     Undrain,
+    Upgrade,
     Withdraw,
     notices_endpoint,
 )
@@ -51,6 +52,7 @@ bodies = st.one_of(
     st.builds(Scale, size=st.integers(0, 512)),
     st.builds(Shutdown, now=st.booleans()),
     st.builds(Reload),
+    st.builds(Upgrade),
 )
 requests = st.builds(Request, version=st.just(PROTOCOL_VERSION), request_id=names, body=bodies)
 

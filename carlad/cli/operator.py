@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from carlad.cli.command import Commands
     from carlad.messages import OperatorRequest
 
+_LOOK_AGAIN_S = 0.05
 _SIZE_MAX = 512  # as in carlad.messages, which is not loaded for a parser
 
 
@@ -39,6 +41,7 @@ def add(commands: Commands) -> None:
     quarantine.add_argument("--why", default="by hand", help="shown in `status`")
     _add_scale(commands)
     _add_reload(commands)
+    _add_upgrade(commands)
     _add_shutdown(commands)
 
 
@@ -118,6 +121,34 @@ def _reload(arguments: argparse.Namespace) -> None:
         print(f"{change.key} = {change.new}  (was {change.old}; applies {change.applies})")
     if not changes:
         print("the configuration is what it was")
+
+
+def _add_upgrade(commands: Commands) -> None:
+    add_command(
+        commands,
+        "upgrade",
+        _upgrade,
+        "Start the daemon anew, with the carlad that is installed and the configuration as it is now. "
+        "Servers, their logs and leases go on. Where the new one would not start, the old one stays. "
+        "SIGUSR2 does the same.",
+        "  pip install --upgrade carlad && carlactl upgrade\n",
+    )
+
+
+def _upgrade(arguments: argparse.Namespace) -> None:
+    """Returns when the successor answers."""
+    from carlad.messages import Upgrade
+
+    with daemon(arguments) as client:
+        before = client.status()
+        client.operate(Upgrade())
+        asked_at = time.monotonic()
+        while (after := client.status()).run == before.run:
+            time.sleep(_LOOK_AGAIN_S)
+    print(
+        f"carlad {after.daemon.version} has taken over after {time.monotonic() - asked_at:.1f} s: "
+        f"{len(after.slots)} slots, {len(after.leases)} leases"
+    )
 
 
 def _add_shutdown(commands: Commands) -> None:

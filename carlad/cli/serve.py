@@ -20,6 +20,8 @@ examples:
 
 SIGTERM waits up to daemon.drain_s for leases to be released, then ends all servers and the daemon with
 exit code 0; a second one waits for nothing. SIGHUP reads the configuration again, as carlactl reload does.
+SIGUSR2 starts carlad anew in the same process, as carlactl upgrade does: servers and leases go on. They do so
+as well where the daemon is killed and started again; `carlactl reap` ends them where it is gone for good.
 Exit codes: 0 after SIGTERM, 1 failed, 2 bad usage or configuration (nothing was started).
 """
 
@@ -33,7 +35,11 @@ def carlad(argv: Sequence[str] | None = None) -> int:
     try:
         from carlad import daemon
 
-        return daemon.run(partial(config.load, arguments.config))
+        load = partial(config.load, arguments.config)
+        if arguments.check:
+            daemon.check(load)
+            return 0
+        return daemon.run(load)
     except ConfigError as error:
         print(f"carlad: {error}", file=sys.stderr)
         return 2
@@ -47,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML; without it the defaults")
+    parser.add_argument(
+        "--check", action="store_true", help="only say whether this configuration can be used, by exit code"
+    )
     parser.add_argument("--debug", action="store_true", help="log more")
     parser.add_argument("--version", action="version", version=f"carlad {__version__}")
     return parser

@@ -79,7 +79,8 @@ def _lock(lock: int, path: Path) -> None:
 
 
 def _lives(pid: str) -> bool:
-    return pid.isdecimal() and Path(f"/proc/{pid}").exists()
+    """Another process; our own id is there where this daemon is its own successor."""
+    return pid.isdecimal() and int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()
 
 
 @contextmanager

@@ -298,10 +298,11 @@ class Slot:
 
     async def _lease(self, lease_id: str, expected: tuple[int, str | None] | None) -> bool:
         """Journal first: a daemon that is killed in between must not take a held server for a free one."""
+        if self._lifecycle.state is State.READY:
+            await self._wake()
         if self._lifecycle.state is not State.READY or not await self._keep_as_leased(lease_id):
             return False
         if self._lifecycle.state is State.READY:  # still
-            await self._wake()
             await self._turn_strangers_away()
         if self._lifecycle.state is not State.READY:
             return False

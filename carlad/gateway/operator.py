@@ -21,6 +21,7 @@ from carlad.messages import (
     Shutdown,
     SlotStatus,
     Undrain,
+    Upgrade,
 )
 
 _ANSWERS_KEPT = 256  # for requests that are sent again, which clients do within seconds
@@ -43,6 +44,7 @@ class Controls(Protocol):
     def shut_down(self, *, now: bool) -> None: ...
     async def scale(self, size: int) -> None: ...
     async def reload(self) -> Reloaded: ...
+    async def upgrade(self) -> None: ...
 
 
 class Operator:
@@ -71,6 +73,9 @@ class Operator:
                 case Shutdown(now):
                     self._controls.shut_down(now=now)
                     return Done(says="carlad ends " + ("now" if now else "as soon as its leases do"))
+                case Upgrade():
+                    await self._controls.upgrade()
+                    return Done(says="carlad makes way for a newly started one; servers and leases go on")
                 case Drain(slot) | Undrain(slot) | Restart(slot) | Quarantine(slot, _):
                     return refusal_of(slot, self._slots.statuses()) or await self._perform_on_slot(request)
         except JournalError as error:

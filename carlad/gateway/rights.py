@@ -20,9 +20,10 @@ from carlad.messages import (
     Scale,
     Shutdown,
     Undrain,
+    Upgrade,
 )
 
-_COMMANDS = (Drain, Undrain, Restart, Quarantine, Scale, Shutdown, Reload)
+_COMMANDS = (Drain, Undrain, Restart, Quarantine, Scale, Shutdown, Reload, Upgrade)
 
 
 def refusal(
