@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from carlad.cli.main import every_command, parser
 from carlad.fleet import lifecycle as slots
 from carlad.hosts import lifecycle as hosts
 from carlad.standin.coverage import COVERAGE, SENSORS, Coverage
@@ -88,8 +90,43 @@ def faults() -> Iterator[str]:
         yield f"| `{written}` | {kind.does}{' (start only)' if kind.start else ''} |"
 
 
+def commands() -> Iterator[str]:
+    """Every command of carlactl, from its parser."""
+    for command in every_command(parser()):
+        examples, _, exit_codes = (command.epilog or "").partition("\n\n")
+        yield f"### {command.prog}"
+        yield ""
+        yield command.description or ""
+        yield ""
+        yield "| | |"
+        yield "| --- | --- |"
+        for action in command._actions:
+            if action.dest != "help":
+                yield f"| `{_form(action)}` | {action.help or ''} |"
+        yield ""
+        yield "```text"
+        yield from (line.removeprefix("  ") for line in examples.splitlines()[1:])
+        yield "```"
+        yield ""
+        yield " ".join(exit_codes.split())
+        yield ""
+
+
+def _form(action: argparse.Action) -> str:
+    """As it is written: `-n N, --lines N`, `SLOT`."""
+    value = action.metavar or (
+        "{" + ",".join(action.choices) + "}" if action.choices else action.dest.upper()
+    )
+    if not action.option_strings:
+        return str(value)
+    if action.nargs == 0:
+        return ", ".join(action.option_strings)
+    return ", ".join(f"{option} {value}" for option in action.option_strings)
+
+
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "lifecycle": lifecycle,
+    "commands": commands,
     "sessions": sessions,
     "coverage": coverage,
     "sensors": sensors,

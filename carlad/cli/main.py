@@ -95,6 +95,16 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
+def every_command(whole: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers of commands that do something, but for those that completion alone uses."""
+    families = [action for action in whole._actions if isinstance(action, argparse._SubParsersAction)]
+    for family in families:
+        for command in family.choices.values():
+            yield from every_command(command)
+    if not families and whole.description:
+        yield whole
+
+
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
     """SIGTERM, and SIGHUP of a terminal that was closed, too: a request that waits is then withdrawn."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -64,21 +66,30 @@ def test_the_endpoint_may_come_before_or_after_the_command(daemon: FakeDaemon, b
     assert str(daemon.pid) in subprocess.check_output(command, text=True, timeout=20)
 
 
-def every_command(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    families = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    for family in families:
-        for name, command in family.choices.items():
-            if name != "words":  # hidden: for the completion
-                yield from every_command(command)
-    if not families:
-        yield parser
+COMMANDS = list(main.every_command(main.parser()))
 
 
-@pytest.mark.parametrize("command", list(every_command(main.parser())), ids=lambda command: command.prog)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.prog)
 def test_help_has_examples_and_exit_codes(command: argparse.ArgumentParser) -> None:
     _description, _, examples = command.format_help().partition("examples:")
     assert command.prog in examples
     assert "Exit codes: 0 done" in examples
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.prog)
+def test_examples_of_the_help_are_usage_that_is_understood(command: argparse.ArgumentParser) -> None:
+    """What comes behind a wide gap is a remark."""
+    examples = (command.epilog or "").partition("\n\n")[0].splitlines()[1:]
+    parsed = 0
+    for example in examples:
+        lexer = shlex.shlex(example.strip().partition("   ")[0], posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        for is_operator, words in itertools.groupby(lexer, lambda word: set(word) <= set("|&;()<>")):
+            *_, called = "".join(f"{word}\0" for word in words).partition("carlactl\0")
+            if called and not is_operator:
+                assert main._parse(called.split("\0")[:-1]).run
+                parsed += 1
+    assert parsed or command.prog == "carlactl completion"
 
 
 def test_the_endpoint_may_come_from_the_environment(daemon: FakeDaemon) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 import zmq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from carlad.gateway import requests
 from carlad.messages import (
@@ -179,3 +181,37 @@ def test_a_refusal_carries_no_more_of_a_request_id_than_is_allowed() -> None:
     with pytest.raises(requests.UnreadableError) as caught:
         requests.read([packed(request_id="x" * 1000)])
     assert len(caught.value.request_id) == 128
+
+
+requests_in_all_shapes = st.one_of(
+    st.lists(st.binary(max_size=300), min_size=1, max_size=4),
+    st.builds(
+        lambda at, byte: [packed()[:at] + bytes([byte]) + packed()[at + 1 :]],
+        st.integers(0, len(packed()) - 1),
+        st.integers(0, 255),
+    ),
+    st.builds(lambda version: [packed(version=version)], st.integers(-(2**63), 2**64 - 1)),
+    st.builds(
+        lambda name, value: [packed(**{name: value})],
+        st.text(max_size=20),
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.text(max_size=10) | st.binary(max_size=10),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+            ),
+        ),
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(frames=requests_in_all_shapes)
+def test_whatever_is_sent_gets_one_answer(dealer: zmq.Socket[bytes], frames: list[bytes]) -> None:
+    dealer.send_multipart(frames)
+    answer(dealer)
+    assert isinstance(ask(dealer, StatusQuery(), "still there").body, Status)
+
+
+def test_a_message_of_very_many_frames_is_refused_and_not_kept(dealer: zmq.Socket[bytes]) -> None:
+    dealer.send_multipart([b"x"] * 20_000)
+    assert "20000 frames" in str(answer(dealer).body)
