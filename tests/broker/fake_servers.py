@@ -107,6 +107,9 @@ class FakeServers:
 
     # --- what operators do
 
+    async def keep(self) -> None:
+        """There is no disk."""
+
     def drain(self, slot: int) -> None:
         self._set_draining(slot, True)
 
