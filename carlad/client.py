@@ -147,10 +147,17 @@ class Client:
     def renew_session(self, session_id: str, key: str) -> SessionRenewed:
         return self._ask(RenewSession(session_id=session_id, key=key), SessionRenewed)
 
-    def recover_session(self, session_id: str, key: str, host: int, cause: str) -> SessionOpened:
+    def recover_session(
+        self,
+        session_id: str,
+        key: str,
+        host: int,
+        cause: str,
+        on_queued: Callable[[Queued], None] | None = None,
+    ) -> SessionOpened:
         """Waits until an env host after number `host` serves."""
         asked = RecoverSession(session_id=session_id, key=key, host=host, cause=cause[:2000])
-        return self._ask(asked, SessionOpened)
+        return self._ask(asked, SessionOpened, on_queued)
 
     def close_session(self, session_id: str, key: str | None = None) -> None:
         self._ask(CloseSession(session_id=session_id, key=key), SessionClosed)

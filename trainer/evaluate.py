@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 import torch
 
+from carlad.session.members import Began, Members, Moved, Phase
 from trainer.policy import GaussianPolicy
-from trainer.vector import Began, Moved, Phase, SessionVector
 
 _POLL_S = 0.2  # how soon `stop` is looked at while no environment answers
 
@@ -30,7 +30,7 @@ def evaluation_seeds(run_seed: int, episodes: int) -> list[int]:
 
 
 def evaluate(
-    vector: SessionVector, policy: GaussianPolicy, seeds: Sequence[int], stop: Callable[[], bool]
+    vector: Members, policy: GaussianPolicy, seeds: Sequence[int], stop: Callable[[], bool]
 ) -> Evaluation | None:
     """Drive one episode for each seed, in all environments at once; None if `stop` said so first.
 
@@ -53,7 +53,7 @@ def evaluate(
 class _Drive:
     """Which member drives which seed; a seed whose simulator is lost is driven again."""
 
-    def __init__(self, vector: SessionVector, policy: GaussianPolicy, seeds: Sequence[int]) -> None:
+    def __init__(self, vector: Members, policy: GaussianPolicy, seeds: Sequence[int]) -> None:
         self.finished: list[dict[str, Any]] = []  # the last infos
         self._vector, self._policy = vector, policy
         self._todo = deque(seeds)

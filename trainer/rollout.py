@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from carlad.session.arrays import Array
+from carlad.session.members import Began, Members, Moved, Phase
 from trainer import gae
 from trainer.config import PPOConfig
 from trainer.policy import GaussianPolicy
 from trainer.ppo import Batch
-from trainer.vector import Began, Moved, Phase, SessionVector
 
 _POLL_S = 0.2  # how soon `stop` is looked at while no environment answers
 
@@ -54,7 +54,7 @@ class Collector:
 
     def __init__(
         self,
-        vector: SessionVector,
+        vector: Members,
         count: int,
         policy: GaussianPolicy,
         seeds: Iterator[int],

@@ -17,23 +17,23 @@ from rich.console import Console
 
 from carlad.errors import CarladError, ConfigError
 from carlad.log import get_logger
+from carlad.session.environment import Server
+from carlad.session.members import Members
+from carlad.session.sources import ChildSource, DaemonSource, Source, Terms
 from trainer.checkpoint import Checkpoint, CheckpointError, Counters, check_fits, save
 from trainer.config import Config
 from trainer.evaluate import evaluate, evaluation_seeds
-from trainer.opening import SessionConfig
 from trainer.policy import GaussianPolicy
 from trainer.ppo import PPO
 from trainer.report import PROGRESS_FILE, Report
 from trainer.rollout import Collector
-from trainer.servers import Addresses, Leases, Servers
-from trainer.vector import SessionVector
 
 log = get_logger("carlad.trainer")
 
 ENVIRONMENT = "trainer.env.route_env:RouteEnv"
 SESSIONS_FILE = "sessions.json"  # tells viewers where the telemetry is
 _REPLY_MARGIN_S = 10.0  # beyond the client's own time-out, for which a call into a lost server takes
-_LEASE_WAIT_S = 3.0  # in one go; it bounds how long a training that is stopped can wait for a server
+_TRAFFIC_MANAGER_PORT = 8000  # CARLA's default; the session at address i takes the i-th after it
 
 
 class DivergedError(CarladError):
@@ -82,7 +82,9 @@ def train(
             learner.restore(resume)
         report = Report(where.run, where.tensorboard, config, console)
         stack.callback(report.close)
-        Training(config, where.checkpoint, vector, learner, report, stop).run()
+        listing = Listing(where.run)
+        listing.update(vector.telemetry)
+        Training(config, where.checkpoint, vector, learner, report, listing, stop).run()
 
 
 class Learner:
@@ -134,13 +136,15 @@ class Training:
         self,
         config: Config,
         checkpoint: Path,
-        vector: SessionVector,
+        vector: Members,
         learner: Learner,
         report: Report,
+        listing: Listing,
         stop: Callable[[], bool],
     ) -> None:
         self._config, self._checkpoint = config, checkpoint
         self._vector, self._learner, self._report, self._stop = vector, learner, report, stop
+        self._listing = listing
         self._counters = learner.counters
         self._lost_before = learner.counters.sim_lost
 
@@ -178,6 +182,7 @@ class Training:
         """One batch and what is learned from it; False if stopped before it was full."""
         learner, counters = self._learner, self._counters
         started_s = time.monotonic()
+        self._listing.update(self._vector.telemetry)
         batch = collector.collect(self._config.ppo, self._stop)
         if batch is None:
             return False
@@ -205,27 +210,42 @@ class Training:
             self._report.evaluation(which, self._counters, evaluation)
 
 
-def _start_sessions(config: Config, run: Path, stack: ExitStack) -> SessionVector:
-    """The sessions, which end with the stack, and the file that tells viewers of them."""
-    logs = run / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    session = SessionConfig(
-        env=ENVIRONMENT,
-        env_config={"config": msgspec.to_builtins(config.env)},
-        reply_within_s=config.env.client_timeout_s + _REPLY_MARGIN_S,
-        log_dir=logs,
-    )
-    vector = SessionVector(config.servers.sessions, _servers(config), session)
-    stack.callback(vector.close)
-    sessions = [{"session": f"env-{i}", "telemetry": endpoint} for i, endpoint in enumerate(vector.telemetry)]
-    (run / SESSIONS_FILE).write_bytes(msgspec.json.encode({"sessions": sessions}))
-    return vector
+class Listing:
+    """The file that tells viewers where the sessions' telemetry is, written whenever that changes."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / SESSIONS_FILE
+        self._written: list[str | None] = []
+
+    def update(self, telemetry: list[str | None]) -> None:
+        if telemetry == self._written:
+            return
+        self._written = telemetry
+        sessions = [{"session": f"env-{i}", "telemetry": where} for i, where in enumerate(telemetry) if where]
+        new = self._path.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode({"sessions": sessions}))
+        new.replace(self._path)
 
 
-def _servers(config: Config) -> Servers:
-    if config.servers.addresses:
-        return Addresses(config.servers.addresses)
-    return Leases(config.servers.endpoint or None, config.servers.map or None, _LEASE_WAIT_S)
+def _start_sessions(config: Config, run: Path, stack: ExitStack) -> Members:
+    """The sessions, which end with the stack."""
+    run.mkdir(parents=True, exist_ok=True)
+    sources = [_source(config, run / "logs", index) for index in range(config.servers.sessions)]
+    members = Members(sources, config.env.client_timeout_s + _REPLY_MARGIN_S)
+    stack.callback(members.close)
+    return members
+
+
+def _source(config: Config, logs: Path, index: int) -> Source:
+    """A daemon's session, or a child of ours on the address that is given."""
+    servers, env = config.servers, {"config": msgspec.to_builtins(config.env)}
+    if not servers.addresses:
+        terms = Terms(servers.env, env, servers.map or None, None, servers.wait_s, servers.endpoint or None)
+        return DaemonSource(terms)
+    logs.mkdir(exist_ok=True)
+    host, _, port = servers.addresses[index].rpartition(":")
+    server = Server(host, int(port), _TRAFFIC_MANAGER_PORT + index)
+    return ChildSource(ENVIRONMENT, env, server, f"env-{index}", logs / f"env-{index}.log")
 
 
 def _size(space: gymnasium.Space[Any]) -> int:

@@ -11,7 +11,9 @@ the last observation, reward 0, `truncated`, and `info["sim_lost"]`.
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +23,7 @@ import numpy as np
 
 from carlad.client import Client
 from carlad.errors import CarladError, NoDaemonError, RequestError
-from carlad.messages import SessionOpened, Spaces
+from carlad.messages import Queued, SessionOpened, Spaces
 from carlad.session import spaces
 from carlad.session.renewal import Renewal
 from carlad.session.steps import EnvironmentFailedError, SessionLostError, StepResult, Steps
@@ -32,11 +34,11 @@ _RETRY_S = 0.1  # while no daemon answers
 
 
 class SimLost(msgspec.Struct, frozen=True):
-    """What `info["sim_lost"]` holds, as a dict. `recovery_s` None: there is no replacement yet."""
+    """What `info["sim_lost"]` holds, as a dict. `recovery_s` NaN: there is no replacement yet."""
 
     cause: str
     server: str
-    recovery_s: float | None
+    recovery_s: float = math.nan
 
 
 class Session:
@@ -57,7 +59,7 @@ class Session:
             self.close()
             raise
 
-    def recover(self, cause: str) -> SessionOpened:
+    def recover(self, cause: str, on_queued: Callable[[Queued], None] | None = None) -> SessionOpened:
         """Another env host, after this one cannot be used any more; waits until it is there.
 
         Raises RequestError where the session is over, with the reason, and NoDaemonError.
@@ -65,16 +67,11 @@ class Session:
         self.steps.close()
         connected = False
         while not connected:
-            self.opened = self._recovered(cause)
+            self.opened = self._recovered(cause, on_queued)
             with suppress(CarladError):  # lost again before anybody came
                 self.steps = self._connect()
                 connected = True
         return self.opened
-
-    def abandon(self) -> None:
-        """From another thread: whoever waits in `recover` is let go soon, as the session is closed."""
-        with suppress(CarladError), Client(self._client.endpoint) as client:
-            client.close_session(self.opened.session_id, self.opened.key)
 
     def close(self) -> None:
         """Ends the session; without a daemon it ends by its time to live. Idempotent."""
@@ -88,12 +85,14 @@ class Session:
             self._client.close_session(self.opened.session_id, self.opened.key)
         self._client.close()
 
-    def _recovered(self, cause: str) -> SessionOpened:
+    def _recovered(self, cause: str, on_queued: Callable[[Queued], None] | None) -> SessionOpened:
         """A daemon that is being restarted is waited for, as long as the session lives."""
         opened = self.opened
         while not self._renewal.lost.is_set():
             with suppress(NoDaemonError):
-                return self._client.recover_session(opened.session_id, opened.key, opened.host, cause)
+                return self._client.recover_session(
+                    opened.session_id, opened.key, opened.host, cause, on_queued
+                )
             self._renewal.lost.wait(_RETRY_S)
         raise SessionLostError(f"{opened.session_id} is lost: {self._renewal.lost_reason}")
 

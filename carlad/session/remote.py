@@ -94,6 +94,10 @@ class RemoteEnv:
         """End the host at once, also from another thread; `close` is still due."""
         self._process.kill()
 
+    def ended_by_itself(self) -> str | None:
+        """How the host ended, if it did."""
+        return f"the env host {self.pid} ended: {self._exit()}" if self._ended(0.1) else None
+
     def leave(self) -> None:
         """Ask the host to end, without waiting; `close` is still due."""
         if self._left_s is None:

@@ -16,19 +16,18 @@ import torch
 
 from carlad.session import arrays, protocol
 from carlad.session.environment import Server
+from carlad.session.members import Members
 from carlad.session.protocol import Step, Stepped
 from carlad.session.remote import RemoteEnv
+from carlad.session.sources import ChildSource
 from tests.bench.harness import Report, rate
 from tests.trainer.standins import standin
 from trainer.config import PolicyConfig, PPOConfig
 from trainer.env.observation import SIZE
 from trainer.env.route_env import RouteEnv
-from trainer.opening import SessionConfig
 from trainer.policy import GaussianPolicy
 from trainer.rollout import Collector
-from trainer.servers import Addresses
 from trainer.train import ENVIRONMENT
-from trainer.vector import SessionVector
 
 SECONDS = 2.0
 ACTION = np.array([0.0, 0.3], np.float32)
@@ -132,8 +131,11 @@ def _policy_step() -> Callable[[], object]:
 
 def _collected_per_s(servers: list[Server]) -> float:
     with tempfile.TemporaryDirectory() as directory:
-        addresses = Addresses([f"{server.host}:{server.rpc_port}" for server in servers])
-        vector = SessionVector(len(servers), addresses, SessionConfig(ENVIRONMENT, {}, 60.0, Path(directory)))
+        sources = [
+            ChildSource(ENVIRONMENT, {}, server, f"env-{i}", Path(directory) / f"env-{i}.log")
+            for i, server in enumerate(servers)
+        ]
+        vector = Members(sources, 60.0)
         try:
             vector.spaces(30.0, lambda: False)
             policy = GaussianPolicy(SIZE, 2, PolicyConfig())

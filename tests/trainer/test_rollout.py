@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainer.sessions import sessions
+from carlad.session.members import Members
+from tests.session.members import sessions
 from trainer.config import PolicyConfig, PPOConfig
 from trainer.evaluate import evaluate, evaluation_seeds
 from trainer.policy import GaussianPolicy
 from trainer.rollout import Collector
-from trainer.vector import SessionVector
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -26,7 +26,7 @@ def policy() -> GaussianPolicy:
     return GaussianPolicy(2, 2, PolicyConfig(hidden=(8,)))
 
 
-def collector(vector: SessionVector, count: int, learner: GaussianPolicy) -> Collector:
+def collector(vector: Members, count: int, learner: GaussianPolicy) -> Collector:
     return Collector(vector, count, learner, itertools.count(), torch.Generator().manual_seed(0))
 
 

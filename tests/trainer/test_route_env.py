@@ -53,7 +53,7 @@ def episode(env: RouteEnv, driver: Driver, seed: int) -> tuple[float, bool, bool
 
 def test_it_passes_gymnasiums_own_check(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARLA_PORT", str(server.rpc_port))
-    env = gymnasium.make("trainer.env:Route-v0")
+    env = gymnasium.make("trainer.env:trainer/Route-v0")
     check_env(env.unwrapped, skip_render_check=True)
     env.close()
 

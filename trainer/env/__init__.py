@@ -1,4 +1,4 @@
-"""Driving tasks as Gymnasium environments: `gymnasium.make("trainer.env:Route-v0")`.
+"""Driving tasks as Gymnasium environments: `gymnasium.make("trainer.env:trainer/Route-v0")`, in this process.
 
 Importing this package imports no simulator client; `trainer.env.route_env` does.
 """
@@ -9,4 +9,4 @@ from trainer.env.config import RewardWeights, RouteConfig
 
 __all__ = ["RewardWeights", "RouteConfig"]
 
-gymnasium.register(id="Route-v0", entry_point="trainer.env.route_env:RouteEnv")
+gymnasium.register(id="trainer/Route-v0", entry_point="trainer.env.route_env:RouteEnv")

@@ -7,12 +7,9 @@ import math
 import os
 import queue
 import select
-import shutil
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -20,12 +17,12 @@ import gymnasium
 from carlad.errors import WaitedInVainError
 from carlad.log import get_logger
 from carlad.session.arrays import Array
+from carlad.session.opening import Opening
 from carlad.session.protocol import Reply, ResetDone, Stepped
+from carlad.session.sources import Hosted, Source
 from carlad.session.steps import EnvironmentFailedError, SessionLostError, Steps
-from trainer.opening import Opened, Opening, SessionConfig
-from trainer.servers import Servers
 
-log = get_logger("carlad.trainer")
+log = get_logger(__name__)
 
 _POLL_S = 0.2  # how soon `stop` is looked at
 _DEFECTS_MAX = 3  # errors raised by a member's environment since its last finished episode
@@ -35,7 +32,8 @@ class Began(NamedTuple):
     """The member's episode began; it waits for `act`."""
 
     member: int
-    observation: Array
+    observation: Any
+    info: dict[str, Any]
 
 
 class Moved(NamedTuple):
@@ -47,7 +45,7 @@ class Moved(NamedTuple):
     """
 
     member: int
-    observation: Array
+    observation: Any
     reward: float
     terminated: bool
     truncated: bool
@@ -67,7 +65,9 @@ class Phase(enum.Enum):
     STEPPING = "stepping"
 
 
-class _Loss(NamedTuple):
+class Loss(NamedTuple):
+    """Of an env host, as its client saw it."""
+
     cause: str
     server: str
     at_s: float
@@ -77,40 +77,56 @@ class _Loss(NamedTuple):
 @dataclass
 class _Member:
     index: int
-    directory: Path
+    source: Source
     opening: Opening | None = None
-    opened: Opened | None = None
+    hosted: Hosted | None = None
+    telemetry: str | None = None
     phase: Phase = Phase.OPENING
-    observation: Array | None = None
+    observation: Any = None
     deadline_s: float = math.inf
-    loss: _Loss | None = None
+    loss: Loss | None = None
     defects: int = 0
     last_error: str = ""
 
 
-class SessionVector:
-    """`count` environment sessions. One thread drives them by `events`, `reset` and `act`, and closes them.
+class Members:
+    """One environment session for each source. One thread drives them by `events`, `reset` and `act`, and
+    closes them.
 
-    A member whose server, host or environment fails gets a new server and session in the background, while
-    the others are stepped on. `act` and `reset` do nothing for it.
+    A member whose server, host or environment fails gets a new server and host in the background, while the
+    others are stepped on. `act` and `reset` do nothing for it.
     """
 
-    def __init__(self, count: int, servers: Servers, config: SessionConfig) -> None:
+    def __init__(self, sources: Sequence[Source], reply_within_s: float) -> None:
+        """A step or reset that takes longer than `reply_within_s` is a hang."""
         self.losses = 0  # of servers and hosts so far, replaced or not yet
-        self._servers, self._config = servers, config
-        self._reports: queue.SimpleQueue[tuple[int, Opened | Exception]] = queue.SimpleQueue()
+        self._reply_within_s = reply_within_s
+        self._reports: queue.SimpleQueue[tuple[int, Hosted | Exception]] = queue.SimpleQueue()
         self._news: list[Event] = []
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._poller = select.poll()
         self._poller.register(self._wake, select.POLLIN)
-        self._members = [_Member(i, Path(tempfile.mkdtemp(prefix="carlad-session-"))) for i in range(count)]
+        self._members = [_Member(index, source) for index, source in enumerate(sources)]
         for member in self._members:
             self._open(member, None)
 
     @property
-    def telemetry(self) -> list[str]:
-        """The members' telemetry endpoints, which stay the same when a session is replaced."""
-        return [f"ipc://{member.directory}/telemetry" for member in self._members]
+    def telemetry(self) -> list[str | None]:
+        """The members' telemetry endpoints, as far as they were ever there; they seldom change."""
+        return [member.telemetry for member in self._members]
+
+    @property
+    def errors(self) -> list[str]:
+        """What keeps each member from getting an env host; empty where nothing does."""
+        return [member.last_error for member in self._members]
+
+    def loss(self, index: int) -> Loss | None:
+        """Of the member that is without an env host now."""
+        return self._members[index].loss
+
+    def are_failing(self, indices: Collection[int]) -> bool:
+        """Whether each of these is without an env host, and was refused one."""
+        return all(self._members[index].last_error for index in indices)
 
     def phases(self) -> list[Phase]:
         """What each member is doing."""
@@ -125,15 +141,15 @@ class SessionVector:
         is free is borne for `wait_s`.
         """
         deadline_s = time.monotonic() + wait_s
-        while not (sessions := [member.opened.session for member in self._members if member.opened]):
+        while not (hosted := [member.hosted for member in self._members if member.hosted]):
             if stop():
                 return None
-            if (report := self._next_report(_POLL_S)) is None or isinstance(report, Opened):
+            if (report := self._next_report(_POLL_S)) is None or isinstance(report, Hosted):
                 continue
             is_final = not isinstance(report, WaitedInVainError) or time.monotonic() > deadline_s
             if is_final and all(member.last_error for member in self._members):
                 raise report
-        observation, action = sessions[0].observation_space, sessions[0].action_space
+        observation, action = hosted[0].steps.observation_space, hosted[0].steps.action_space
         assert observation is not None
         assert action is not None
         return observation, action
@@ -151,17 +167,17 @@ class SessionVector:
             pass
         now_s = time.monotonic()
         for member in self._members:
-            if member.opened is not None:
-                self._look_at(member, member.opened, ready, now_s)
+            if member.hosted is not None:
+                self._look_at(member, member.hosted, ready, now_s)
         news, self._news = self._news, []
         return news
 
-    def reset(self, index: int, seed: int) -> None:
+    def reset(self, index: int, seed: int | None, options: dict[str, Any] | None = None) -> None:
         """Begin an episode, also in the middle of one; `Began` comes when it did."""
         member = self._members[index]
-        self._request(member, lambda steps: steps.send_reset(seed), Phase.RESETTING)
+        self._request(member, lambda steps: steps.send_reset(seed, options), Phase.RESETTING)
 
-    def act(self, index: int, action: Array) -> None:
+    def act(self, index: int, action: Any) -> None:
         """Take a step with `action`; `Moved` comes when it is done."""
         self._request(self._members[index], lambda steps: steps.send_step(action), Phase.STEPPING)
 
@@ -170,56 +186,46 @@ class SessionVector:
         for member in self._members:
             if member.opening is not None:
                 member.opening.cancel()
-            if member.opened is not None:
-                member.opened.session.leave()
+            if member.hosted is not None:
+                member.source.leave()
         for member in self._members:
-            if member.opened is not None:
-                member.opened.close()
             if member.opening is not None:
                 member.opening.join()
-        while not self._reports.empty():
-            if isinstance(report := self._reports.get()[1], Opened):
-                report.close()
+            member.source.close()
         os.close(self._wake)
-        for member in self._members:
-            shutil.rmtree(member.directory, ignore_errors=True)
 
     def _request(self, member: _Member, send: Callable[[Steps], None], to: Phase) -> None:
-        if member.opened is None:
+        if member.hosted is None:
             return  # lost in the meantime
         assert member.phase in (Phase.IDLE, Phase.READY), f"{to} from {member.phase}"
         try:
-            send(member.opened.session.steps)
+            send(member.hosted.steps)
         except SessionLostError as error:
-            self._lose(member, member.opened, str(error))
+            self._lose(member, member.hosted, str(error))
             return
         member.phase = to
-        member.deadline_s = time.monotonic() + self._config.reply_within_s
+        member.deadline_s = time.monotonic() + self._reply_within_s
 
-    def _look_at(self, member: _Member, opened: Opened, ready: set[Any], now_s: float) -> None:
+    def _look_at(self, member: _Member, hosted: Hosted, ready: set[Any], now_s: float) -> None:
         """Take in the member's reply or the loss of what it stands on."""
-        session = opened.session
         try:
-            if session.steps.fileno() in ready:
-                if (reply := session.receive_now()) is not None:
-                    self._reply(member, *reply)
-            elif (cause := opened.held.lost()) is not None:
-                self._lose(member, opened, cause)
+            if hosted.steps.fileno() in ready:
+                if (reply := hosted.steps.receive_now()) is not None:
+                    self._reply(member, hosted, *reply)
             elif now_s > member.deadline_s:
-                self._lose(member, opened, f"no reply within {self._config.reply_within_s:g} s")
+                self._lose(member, hosted, f"no reply within {self._reply_within_s:g} s")
         except SessionLostError as error:
-            self._lose(member, opened, str(error))
+            self._lose(member, hosted, str(error))
         except EnvironmentFailedError as error:
             self._note_defect(member, error)
-            self._lose(member, opened, str(error))
+            self._lose(member, hosted, str(error))
 
-    def _reply(self, member: _Member, reply: Reply, arrays: dict[str, Array]) -> None:
-        assert member.opened is not None
+    def _reply(self, member: _Member, hosted: Hosted, reply: Reply, arrays: dict[str, Array]) -> None:
         member.deadline_s = math.inf
-        member.observation = member.opened.session.steps.observation(arrays)
+        member.observation = hosted.steps.observation(arrays)
         if isinstance(reply, ResetDone):
             member.phase = Phase.READY
-            self._news.append(Began(member.index, member.observation))
+            self._news.append(Began(member.index, member.observation, reply.info))
         elif isinstance(reply, Stepped):
             ended = reply.terminated or reply.truncated
             member.phase = Phase.IDLE if ended else Phase.READY
@@ -235,28 +241,25 @@ class SessionVector:
                 )
             )
 
-    def _lose(self, member: _Member, opened: Opened, cause: str) -> None:
-        """Give up the member's session, and look for another."""
-        server = f"{opened.held.server.host}:{opened.held.server.rpc_port}"
-        log.warning("session.lost", env=member.index, server=server, cause=cause)
+    def _lose(self, member: _Member, hosted: Hosted, cause: str) -> None:
+        """Give up the member's env host, and look for another."""
+        log.warning("session.lost", env=member.index, server=hosted.server, cause=cause)
         self.losses += 1
         in_episode = member.phase in (Phase.READY, Phase.STEPPING)
-        member.loss = _Loss(cause, server, time.monotonic(), in_episode)
-        self._poller.unregister(opened.session.steps)
-        self._open(member, opened)
+        member.loss = Loss(cause, hosted.server, time.monotonic(), in_episode)
+        self._poller.unregister(hosted.steps)
+        self._open(member, cause)
 
-    def _open(self, member: _Member, old: Opened | None) -> None:
-        member.phase, member.opened, member.deadline_s = Phase.OPENING, None, math.inf
-        member.opening = Opening(
-            member.index, self._servers, self._config, member.directory, old, self._report
-        )
+    def _open(self, member: _Member, cause: str | None) -> None:
+        member.phase, member.hosted, member.deadline_s = Phase.OPENING, None, math.inf
+        member.opening = Opening(member.index, member.source, cause, self._report)
 
-    def _report(self, index: int, report: Opened | Exception) -> None:
+    def _report(self, index: int, report: Hosted | Exception) -> None:
         """Called by the opening's thread."""
         self._reports.put((index, report))
         os.eventfd_write(self._wake, 1)
 
-    def _next_report(self, wait_s: float) -> Opened | Exception | None:
+    def _next_report(self, wait_s: float) -> Hosted | Exception | None:
         """Take in the next report of an opening, and return it; None if none comes in time."""
         try:
             index, report = self._reports.get(timeout=wait_s)
@@ -265,7 +268,7 @@ class SessionVector:
         self._take(self._members[index], report)
         return report
 
-    def _take(self, member: _Member, report: Opened | Exception) -> None:
+    def _take(self, member: _Member, report: Hosted | Exception) -> None:
         """Take in how the member's opening goes."""
         if isinstance(report, Exception):
             if isinstance(report, EnvironmentFailedError):
@@ -276,19 +279,19 @@ class SessionVector:
             return
         assert member.opening is not None
         member.opening.join()
-        member.opening, member.opened, member.phase, member.last_error = None, report, Phase.IDLE, ""
-        self._poller.register(report.session.steps, select.POLLIN)
+        member.opening, member.hosted, member.phase, member.last_error = None, report, Phase.IDLE, ""
+        member.telemetry = report.telemetry
+        self._poller.register(report.steps, select.POLLIN)
         if member.loss is not None:
             self._recovered(member, member.loss, report)
 
-    def _recovered(self, member: _Member, loss: _Loss, opened: Opened) -> None:
+    def _recovered(self, member: _Member, loss: Loss, hosted: Hosted) -> None:
         recovery_s = time.monotonic() - loss.at_s
-        server = f"{opened.held.server.host}:{opened.held.server.rpc_port}"
-        log.info("session.recovered", env=member.index, server=server, recovery_s=recovery_s)
+        log.info("session.recovered", env=member.index, server=hosted.server, recovery_s=recovery_s)
         member.loss = None
         if loss.in_episode:
-            assert member.observation is not None
-            sim_lost = {"cause": loss.cause, "server": loss.server, "recovery_s": recovery_s}
+            cause = hosted.cause or loss.cause
+            sim_lost = {"cause": cause, "server": loss.server, "recovery_s": recovery_s}
             self._news.append(
                 Moved(member.index, member.observation, 0.0, False, True, {"sim_lost": sim_lost})
             )
