@@ -77,7 +77,7 @@ def test_a_stopped_training_leaves_what_it_promises_and_goes_on_when_resumed(
     with training(first.run, *on(server), "train.eval_episodes=2", "env.blocked_after_s=1") as process:
         wait_until(lambda: len(updates(first.run)) >= 2 or process.poll() is not None, WITHIN_S)
         process.send_signal(signal.SIGINT)
-        assert process.wait(WITHIN_S) == 0
+        assert process.wait(WITHIN_S) == 0, process.stderr and process.stderr.read()
     start, *stopped = entries(first.run)
     assert (start["evaluation"], start["episodes"], start["env_steps"]) == ("start", 2, 0)
     assert [entry["updates"] for entry in stopped] == list(range(1, len(stopped) + 1))
