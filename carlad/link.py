@@ -95,7 +95,7 @@ class Link:
 
     def _send(self, connection: zmq.Socket[bytes], request: Request, heard_at: float) -> None:
         while not connection.poll(100, zmq.POLLOUT):  # it is not connected, or not any more
-            check_listening(self.endpoint)
+            check_listening(self.endpoint, self._silence_max_s)
             self._check_handshakes()
             self._check_silence(heard_at)
         connection.send(_encode(request))
@@ -128,7 +128,7 @@ class Link:
 
     def _connect(self) -> zmq.Socket[bytes]:
         if self._socket is None or self._pid != os.getpid():
-            check_listening(self.endpoint)
+            check_listening(self.endpoint, self._silence_max_s)
             self._pid = os.getpid()
             self._context = zmq.Context()
             self._socket = self._context.socket(zmq.DEALER)
@@ -158,12 +158,12 @@ def _failed_handshakes(dealer: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
     return dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
 
 
-def check_listening(endpoint: str) -> None:
+def check_listening(endpoint: str, silence_max_s: float) -> None:
     """Raises NoDaemonError at once where nothing listens, instead of after a silence.
 
-    Where a daemon left its socket behind, its successor is given a moment.
+    Where a daemon left its socket behind, its successor is given a moment, within that silence.
     """
-    successor_until = time.monotonic() + _SUCCESSOR_MAX_S
+    successor_until = time.monotonic() + min(_SUCCESSOR_MAX_S, silence_max_s)
     while (why := _listens(endpoint)) is not None:
         if time.monotonic() > successor_until:
             raise _no_daemon(endpoint, why)
