@@ -20,6 +20,7 @@ from carlad.hosts.lifecycle import Event, Lifecycle, State
 from carlad.hosts.line import EnvironmentRefusedError
 from carlad.log import get_logger
 from carlad.messages import (
+    PRIORITY_MAX,
     WAIT_MAX_S,
     Acquire,
     Granted,
@@ -27,6 +28,7 @@ from carlad.messages import (
     Refused,
     Release,
     Renew,
+    ReplacementQuery,
     SessionOpened,
     SessionStatus,
     Withdraw,
@@ -89,6 +91,7 @@ class Session:
         self._pid: int | None = None
         self._host: EnvHost | None = None
         self._granted: Granted | None = None
+        self._lost_lease: Granted | None = None
         self._opened: SessionOpened | None = None
         self._cause: str | None = None  # why the last round ended
         self._lost_server: str | None = None
@@ -137,8 +140,8 @@ class Session:
             self._hasten()
 
     def lose_lease(self, reason: str) -> None:
-        """The broker ended it."""
-        self._granted = None
+        """The broker ended it, and where the server was lost it owes us another."""
+        self._lost_lease, self._granted = self._granted, None
         self._lose(reason)
         self._hasten()
 
@@ -203,6 +206,7 @@ class Session:
                         await self._pause()
         finally:
             self.close(refusals.stopping())
+            await self._give_back()
             self._tell("session.closed", reason=self._end.reason if self._end else None)
 
     async def _one_round(self) -> None:
@@ -280,10 +284,8 @@ class Session:
 
     async def _acquire(self) -> Granted | None:
         """None where the session is closed over it. Cancelled, it waits for none any more."""
-        asked = self._order.asked
-        self._request_id = _request_id(self._order)
-        wait_s = asked.wait_s if self._opened is None else WAIT_MAX_S
-        body = Acquire(holder=asked.holder, map=asked.map, ttl_s=self._order.ttl_s, wait_s=wait_s)
+        self._request_id, owed = _request_id(self._order), self._lost_lease
+        body = self._acquire_message() if owed is None else _replacement_of(owed)
         try:
             answer = await (await self._broker.ask(self._request_id, body, self._order.peer)).wait()
         except NoAnswerError:
@@ -291,10 +293,25 @@ class Session:
         except trio.Cancelled:
             await self._withdraw(self._request_id)
             raise
+        self._lost_lease = None
         if isinstance(answer, Granted):
             return answer
+        if owed is not None:  # it was not lost with its server: it was released by hand, or expired
+            return await self._acquire()
         self.close(answer if isinstance(answer, Refused) else self._over("its holder is gone"))
         return None
+
+    def _acquire_message(self) -> Acquire:
+        """A session that goes on waits behind none that begins."""
+        asked, goes_on = self._order.asked, self._opened is not None
+        return Acquire(
+            holder=asked.holder,
+            map=asked.map,
+            ttl_s=self._order.ttl_s,
+            wait_s=WAIT_MAX_S if goes_on else asked.wait_s,
+            priority=PRIORITY_MAX if goes_on else 0,
+            replace=True,
+        )
 
     async def _withdraw(self, request_id: str) -> None:
         with trio.move_on_after(_RELEASE_MAX_S, shield=True), suppress(NoAnswerError):
@@ -304,6 +321,8 @@ class Session:
     async def _give_back(self) -> None:
         """The server, after the last process that was connected to it is gone."""
         granted, self._granted = self._granted, None
+        if self._end is not None and self._lost_lease is not None:  # nobody wants what is owed
+            granted, self._lost_lease = self._lost_lease, None
         if granted is None:
             return
         with trio.move_on_after(_RELEASE_MAX_S, shield=True), suppress(NoAnswerError):
@@ -357,6 +376,10 @@ class Session:
 
 def _request_id(order: Order) -> str:
     return f"{order.session_id}-{secrets.token_hex(6)}"
+
+
+def _replacement_of(lost: Granted) -> ReplacementQuery:
+    return ReplacementQuery(lease_id=lost.lease_id, token=lost.token)
 
 
 def _address(granted: Granted | None) -> str | None:

@@ -156,6 +156,21 @@ def test_a_server_that_is_lost_is_replaced_and_the_client_sees_it_at_once(
         assert (lost["server"], env.opened.host) == (first.server, 2)
         env.reset(seed=1)
         env.step(ACTION)
+        assert "lease.replaced" in [notice.event for notice in client.events().notices]
+    assert client.status().leases == ()
+
+
+def test_a_session_that_ends_while_it_is_owed_a_server_leaves_nothing(
+    client: Client, daemon: FakeDaemon
+) -> None:
+    with carlad.session("quiet", {"length": 1000}) as env:
+        env.reset(seed=1)
+        held = [client.acquire(wait_s=5.0) for slot in client.status().slots if slot.state == "READY"]
+        for slot in client.status().slots:
+            daemon.crash(slot.slot)
+    assert client.status().leases == ()
+    assert client.status().waiting == 0
+    assert held
 
 
 def test_a_loss_between_episodes_costs_nothing_but_time(client: Client) -> None:
