@@ -2,9 +2,9 @@
 
 `python -m tests.fleet.fleet_process CONFIG STATE_DIR OPTION...`
 
-CONFIG is JSON, the options are the fake servers'. Commands come on stdin, one a line, each answered with the
-slots' statuses in one line of JSON: `until SLOT STATE`, `pid SLOT`, `lease SLOT ID`, `end SLOT ID`,
-`load SLOT MAP`, `drain SLOT`, `quarantine SLOT WHY`.
+CONFIG is JSON, the options are the fake servers'; `--as-configured` takes the configured backend. Commands
+come on stdin, one a line, each answered with the slots' statuses in one line of JSON: `until SLOT STATE`,
+`pid SLOT`, `lease SLOT ID`, `end SLOT ID`, `load SLOT MAP`, `drain SLOT`, `quarantine SLOT WHY`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ async def serve(config: Config, runs: Path, journal: Journal, options: list[str]
     def notify(event: str, **about: object) -> None:
         pass
 
-    fleet = Fleet(config, runs, journal, notify, os.environ, fake(dict(os.environ), *options))
+    launch = None if options == ["--as-configured"] else fake(dict(os.environ), *options)
+    fleet = Fleet(config, runs, journal, notify, os.environ, launch)
     await fleet.adopt()
     async with trio.open_nursery() as nursery:
         await nursery.start(fleet.run)

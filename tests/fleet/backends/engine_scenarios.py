@@ -19,6 +19,7 @@ import pytest
 from carlad.config import DockerSection
 from tests.fleet.processes import FAKE_SERVER, REPOSITORY, is_running, parent_of
 from tests.fleet.scenario import NO_PROBE
+from tests.fleet.test_adoption import earlier
 
 IMAGE = "carlad-test"
 _STARTED_MAX_S = 20.0
@@ -146,6 +147,28 @@ def test_whoever_is_killed_the_container_goes(run, victim):
         assert not is_running(before.pid)
 
     run(scenario)
+
+
+def test_a_daemon_that_is_killed_loses_no_container(run, run_fleet, engine):
+    before = []
+
+    def earlier_daemon(config, state_dir):
+        with earlier(config, state_dir, run_fleet.environ, "--as-configured") as fleet:
+            fleet.tell("until 0 READY")
+            before.extend(fleet.tell("lease 0 L1"))
+            fleet.kill()
+
+    async def scenario(world):
+        now = world.status()
+        assert (now.state, now.lease_id) == ("LEASED", "L1")
+        assert (now.pid, now.rpc_port) == (before[0].pid, before[0].rpc_port)
+        assert containers(engine) == f"carlad-{now.rpc_port}"
+        await world.fleet.end(0, "L1", "released")
+        after = await world.ready(incarnation=2)
+        assert not is_running(now.pid)
+        assert containers(engine) == f"carlad-{after.rpc_port}"
+
+    run(scenario, before=earlier_daemon)
 
 
 def test_what_a_daemon_left_behind_is_removed_by_the_next_and_nobody_elses(run, engine, tmp_path):

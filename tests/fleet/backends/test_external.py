@@ -14,6 +14,7 @@ from carlad.fleet.ports import PortRegistry, Ports
 from carlad.rpc import connect
 from carlad.wire import types as t
 from tests.fleet.processes import fake_server, is_running, server_on
+from tests.fleet.test_adoption import earlier
 
 
 @pytest.fixture
@@ -74,6 +75,26 @@ def test_a_holder_who_stays_connected_keeps_the_server_withdrawn_and_is_named(ru
             assert (again.rpc_port, is_running(server.pid)) == (port, True)
 
         run(scenario, port)
+
+
+def test_a_daemon_that_is_killed_leaves_the_holder_his_server_and_his_world(run, run_fleet):
+    with fake_server() as (server, port):
+
+        def earlier_daemon(config, state_dir):
+            with earlier(config, state_dir, run_fleet.environ, "--as-configured") as fleet:
+                fleet.tell("until 0 READY")
+                fleet.tell("lease 0 L1")
+                fleet.kill()
+
+        async def scenario(world):
+            held = await episode(port)
+            assert (world.status().state, world.status().lease_id) == ("LEASED", "L1")
+            await world.fleet.release(0, "L1", "released")
+            assert (await world.ready()).incarnation == 1
+            assert await episode(port) == held
+
+        run(scenario, port, before=earlier_daemon)
+        assert is_running(server.pid)
 
 
 def test_a_server_that_is_replaced_by_its_owner_comes_back(run):
