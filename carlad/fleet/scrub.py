@@ -36,7 +36,7 @@ _LOOKS_MAX = 10
 _FIRST_SNAPSHOT_S = 0.1
 # Where the official client puts its Traffic Manager if nobody says otherwise, and scripts that count on.
 _DEFAULT_TRAFFIC_MANAGERS = tuple(range(8000, 8010))
-_TICK_S = 0.05
+_TICK_S = 0.001  # so little that physics take one step
 
 
 class UncleanError(ServerError):
@@ -113,8 +113,9 @@ def _who_has(traffic_manager: int) -> str:
 async def _restore(rpc: RpcClient, world: WorldObserver, reach: Reach, baseline: Baseline) -> None:
     """Raises UncleanError."""
     await rpc.call("set_episode_settings", _standing_still(baseline.settings))
-    await _put_back(rpc, reach, baseline, await _first_snapshot(rpc, world))
-    await _verify_world(rpc, world, baseline)
+    found = await _first_snapshot(rpc, world)
+    await _put_back(rpc, reach, baseline, found)
+    await _verify_world(rpc, world, baseline, found.frame)
     await rpc.call("set_episode_settings", baseline.settings)
     await _verify_values(rpc, reach, baseline)
 
@@ -150,17 +151,21 @@ async def _put_back(rpc: RpcClient, reach: Reach, baseline: Baseline, now: World
 
 
 async def _first_snapshot(rpc: RpcClient, world: WorldObserver) -> WorldSnapshot:
+    await rpc.call("get_sensor_token", WORLD_STREAM)  # as clients do before they subscribe
     await world.subscribe()
-    await rpc.call("get_sensor_token", WORLD_STREAM)
+    patience_s = _FIRST_SNAPSHOT_S
     while True:
-        with trio.move_on_after(_FIRST_SNAPSHOT_S):
-            return await _tick(rpc, world)
+        with trio.move_on_after(patience_s):
+            return await _tick(rpc, world, -1)
+        patience_s *= 2.0  # a world that is full takes its time
 
 
-async def _tick(rpc: RpcClient, world: WorldObserver) -> WorldSnapshot:
-    frame = await rpc.call("tick_cue")
-    while (snapshot := await world.snapshot()).frame < frame:
+async def _tick(rpc: RpcClient, world: WorldObserver, after: int) -> WorldSnapshot:
+    """Of a later frame than `after`. It is read before the answer: the tick waits for its readers."""
+    asked = await rpc.ask(("tick_cue",))
+    while (snapshot := await world.snapshot()).frame <= after:
         pass
+    await rpc.answers(asked)
     return snapshot
 
 
@@ -168,9 +173,11 @@ def _traffic_managers(reach: Reach) -> tuple[int, ...]:
     return (reach.ports.traffic_manager, *_DEFAULT_TRAFFIC_MANAGERS)
 
 
-async def _verify_world(rpc: RpcClient, world: WorldObserver, baseline: Baseline) -> None:
+async def _verify_world(rpc: RpcClient, world: WorldObserver, baseline: Baseline, frame: int) -> None:
+    """Looks at frames after `frame`. Raises UncleanError."""
     for _ in range(_LOOKS_MAX):
-        left = str(difference(baseline, await _tick(rpc, world)))
+        snapshot = await _tick(rpc, world, frame)
+        frame, left = snapshot.frame, str(difference(baseline, snapshot))
         if not left:
             return
     raise UncleanError(left)

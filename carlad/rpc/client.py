@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
@@ -33,6 +33,13 @@ async def connect(host: str, port: int, bound: Bound = forget) -> AsyncIterator[
 Question = tuple[Any, ...]  # the name of a call, then its arguments
 
 
+class Asked(NamedTuple):
+    """Calls that were sent."""
+
+    ids: range
+    questions: tuple[Question, ...]
+
+
 class RpcClient:
     """A call that was cancelled costs nothing: its late answer is skipped."""
 
@@ -58,23 +65,38 @@ class RpcClient:
         A server that serves calls once in a tick serves them all in one. It may serve them in any order.
         Raises as `call` does, CallError once all are answered.
         """
-        responses = await self.responses(*questions)
-        try:
-            return [
-                _result(name, response) for (name, *_), response in zip(questions, responses, strict=True)
-            ]
-        except WireError as error:
-            raise ServerError(f"cannot call {_names(questions)} at {self._peer}: {error}") from error
+        return await self.answers(await self.ask(*questions))
 
-    async def responses(self, *questions: Question) -> list[Response]:
-        """As `calls`, but what came instead of what it means. Raises ServerError."""
+    async def ask(self, *questions: Question) -> Asked:
+        """Sends calls; their results are had from `answers`, later."""
         first = self._msgid + 1
         self._msgid += len(questions)
         try:
             await self._stream.send_all(b"".join(map(_request, count(first), questions)))
-            return [await self._answer_to(msgid) for msgid in range(first, first + len(questions))]
+        except trio.BrokenResourceError as error:
+            raise self._failure(questions, error) from error
+        return Asked(range(first, first + len(questions)), questions)
+
+    async def answers(self, asked: Asked) -> list[Any]:
+        """As `calls`."""
+        responses = await self._answers_to(asked)
+        try:
+            return [_result(q[0], r) for q, r in zip(asked.questions, responses, strict=True)]
+        except WireError as error:
+            raise self._failure(asked.questions, error) from error
+
+    async def responses(self, *questions: Question) -> list[Response]:
+        """As `calls`, but what came instead of what it means. Raises ServerError."""
+        return await self._answers_to(await self.ask(*questions))
+
+    async def _answers_to(self, asked: Asked) -> list[Response]:
+        try:
+            return [await self._answer_to(msgid) for msgid in asked.ids]
         except (trio.BrokenResourceError, WireError) as error:
-            raise ServerError(f"cannot call {_names(questions)} at {self._peer}: {error}") from error
+            raise self._failure(asked.questions, error) from error
+
+    def _failure(self, questions: tuple[Question, ...], error: Exception) -> ServerError:
+        return ServerError(f"cannot call {_names(questions)} at {self._peer}: {error}")
 
     async def _answer_to(self, msgid: int) -> Response:
         """Skips what answers another call: servers may answer out of order."""

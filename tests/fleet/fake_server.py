@@ -88,6 +88,12 @@ async def serve_rpc(world: World, reader: asyncio.StreamReader, writer: asyncio.
 def respond(world: World, request) -> bytes:
     if request.name not in CALLS:
         return unknown_call(request.msgid, request.name, 0)
+    if request.name == world.options.refuse:
+        return refuse(request.msgid, "told to", void=CALLS[request.name].result is None)
+    if request.name == world.options.hang_at:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if request.name == world.options.die_at:
+        os.kill(os.getpid(), signal.SIGKILL)
     arguments = CALLS[request.name].decode_arguments(request.arguments)
     if request.name == "load_new_episode":
         if arguments[0] not in ("Town01", "Town02"):
@@ -169,6 +175,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         parser.add_argument(f"--{flag}", action="store_true")
     for flag in ("flood", "count"):
         parser.add_argument(f"--{flag}", action="store_true")
+    for call in ("refuse", "hang-at", "die-at"):
+        parser.add_argument(f"--{call}", default=None)
     parser.add_argument("--exit", type=int, default=None)
     parser.add_argument("--hold-port", action="store_true")
     return parser.parse_known_args(argv)[0]  # the rest concerns Unreal
