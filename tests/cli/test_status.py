@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,15 @@ def test_durations_are_read_at_a_glance(seconds: float, words: str) -> None:
 def test_top_is_a_table_for_people_and_json_for_programs(daemon: FakeDaemon) -> None:
     assert "CORES" in carlactl(daemon.endpoint, "top", "--once")
     assert set(json.loads(carlactl(daemon.endpoint, "top", "--once", "--json"))) == {"slots"}
+
+
+def test_several_fleets_are_shown_one_below_the_other_and_one_that_is_down_too(
+    daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    both = f"{daemon.endpoint},{tmp_path}/none.sock"
+    shown = carlactl(both, "status")
+    assert f"pid {daemon.pid}" in shown
+    assert "no daemon answers" in shown
+    assert "choose one" in carlactl(both, "events", code=2)
+    (line,) = carlactl(f"{daemon.endpoint},", "status", "--json").splitlines()
+    assert json.loads(line)["endpoint"] == daemon.endpoint
