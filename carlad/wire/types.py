@@ -8,6 +8,7 @@ degrees, frame left-handed (x forward, y right, z up), unless a field says other
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Annotated
 
 import msgspec
 
@@ -15,6 +16,8 @@ import msgspec
 class Wire(msgspec.Struct, array_like=True):
     """Base of every struct that travels as a msgpack array."""
 
+
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 # std::optional: `(False,)`, or `(True, value)`.
 NOTHING: tuple[bool] = (False,)
@@ -151,7 +154,7 @@ class VehicleControl(Wire):
     hand_brake: bool = False
     reverse: bool = False
     manual_gear_shift: bool = False
-    gear: int = 0
+    gear: Int32 = 0
 
 
 class VehicleAckermannControl(Wire):

@@ -18,6 +18,7 @@ from carlad.wire.streaming import WORLD_STREAM
 if TYPE_CHECKING:
     from carlad.standin.caller import Caller
 
+DELTA_MAX_S = 60.0
 OPENDRIVE_MAP = "OpenDriveMap"  # the name under which the client loads the text it has sent
 
 
@@ -45,6 +46,10 @@ def get_episode_settings(sim: Simulation) -> t.EpisodeSettings:
 
 
 def set_episode_settings(sim: Simulation, settings: t.EpisodeSettings) -> Generator[None, None, int]:
+    if (settings.fixed_delta_s or 0.0) > DELTA_MAX_S:
+        raise CallError(
+            f"cannot use a fixed time step of {settings.fixed_delta_s} s: {DELTA_MAX_S} s at most"
+        )
     sim.settings = settings
     yield from sim.streams.drained()
     return sim.frame  # already sent, so the client waits for nothing
