@@ -13,11 +13,21 @@ from typing import cast
 import msgspec
 import pytest
 import trio
+import zmq
 
 import carlad
-from carlad.client import Client
+from carlad.client import Client, this_process
 from carlad.errors import WaitedInVainError
-from carlad.messages import Status
+from carlad.messages import (
+    PROTOCOL_VERSION,
+    Acquire,
+    Granted,
+    Queued,
+    Reply,
+    ReplyBody,
+    Request,
+    Status,
+)
 from carlad.rpc import connect
 from carlad.wire.types import EpisodeSettings
 from tests.daemon_process import DaemonProcess, all_ready, daemon_process, until_status
@@ -179,3 +189,32 @@ def test_whichever_of_holder_server_and_daemon_is_killed_first_the_others_make_i
             with carlad.lease(endpoint=daemon.endpoint) as server:
                 assert server.token > token
                 assert ask(server, "version") == "0.9.16"
+
+
+def test_a_reply_that_was_lost_with_the_daemon_is_the_same_from_the_next_one() -> None:
+    with daemon_process(fleet="size = 2") as daemon:
+        with Client(daemon.endpoint) as client:
+            until_status(client, all_ready)
+        asked = Request(
+            version=PROTOCOL_VERSION,
+            request_id="sent twice",
+            body=Acquire(holder=this_process(), ttl_s=60.0, wait_s=5.0),
+        )
+        first = answer_to(daemon, asked)
+        daemon.kill()
+        daemon.start()
+        assert isinstance(first, Granted)
+        assert answer_to(daemon, asked) == first
+        with Client(daemon.endpoint) as client:
+            assert [lease.lease_id for lease in client.status().leases] == [first.lease_id]
+
+
+def answer_to(daemon: DaemonProcess, request: Request) -> ReplyBody:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.connect(daemon.endpoint)
+        dealer.send(msgspec.msgpack.encode(request))
+        while True:
+            assert dealer.poll(10_000), "no answer"
+            reply = msgspec.msgpack.decode(dealer.recv(), type=Reply)
+            if not isinstance(reply.body, Queued):
+                return reply.body

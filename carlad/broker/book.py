@@ -76,7 +76,9 @@ class Book:
 
     def give_up(self, lease_id: str, why: str) -> None:
         """A lease that was lost will have no successor."""
-        self._amend(lease_id, is_replaced=False, why=why)
+        lost = self._ended(lease_id)
+        if lost is not None:
+            self._amend(lease_id, is_replaced=False, why=f"{lost.why}; it is not replaced: {why}")
 
     def see(self, slots: Mapping[int, SlotStatus]) -> None:
         """Holders load maps, too."""

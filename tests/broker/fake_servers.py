@@ -144,6 +144,10 @@ class FakeServers:
         self.show(slot, state="STOPPING", lease_id=None, reason=reason)
         self._later(self._restart_s, lambda: self._restarted(slot, incarnation))
 
+    def crash_if_up(self, slot: int) -> None:
+        if self._slots[slot].state in ("READY", "LEASED", "SCRUBBING"):
+            self.crash(slot)
+
     def show(
         self,
         slot: int,
