@@ -53,6 +53,9 @@ class FleetSection(Section, frozen=True):
     carla_root: str = ""  # the folder of CarlaUE4.sh, for backend = "binary"
     # For backend = "external": host:port each, and so many slots.
     servers: tuple[Annotated[str, msgspec.Meta(pattern=r"^[^:\s]+:[1-9][0-9]{0,4}$")], ...] = ()
+    maps: tuple[
+        str, ...
+    ] = ()  # in turn: slot 0 the first, and so on, so that each is there when it is wanted
     user: str = ""  # as whom a root daemon starts servers: CARLA refuses root
     map: str = ""  # loaded at the start; empty: the one that the server starts with
     quality: Literal["Low", "Medium", "High", "Epic"] = "Low"  # learning seldom needs Epic's 3.5 GB
@@ -288,6 +291,8 @@ def check(config: Config) -> None:
             f"fleet.ports: {first} to {last} holds {blocks} blocks of {PORTS_PER_SLOT} ports; fleet.size, "
             f"{fleet.size}, takes {fleet.size + 1}, as a new incarnation never gets the ports before it"
         )
+    if fleet.map and fleet.maps:
+        raise ConfigError("fleet.maps: fleet.map is given, too; name one map there, or several here")
     if fleet.backend == "external" and not fleet.servers:
         raise ConfigError('fleet.servers: backend "external" needs host:port of each server')
     for address in config.remote.listen:

@@ -62,6 +62,7 @@ def test_there_are_as_many_slots_as_external_servers() -> None:
         ("[fleet]\nspares = 3", "fleet.spares: 3 of 2 slots"),
         ('[fleet]\nbackend = "external"', 'fleet.servers: backend "external" needs host:port of each server'),
         ('[resources]\ncpus = "all"', "resources.cpus: expected `str` matching regex"),
+        ('[fleet]\nmap = "Town01"\nmaps = ["Town02"]', "fleet.maps: fleet.map is given, too"),
         ('[fleet]\nservers = ["sim1"]', "fleet.servers[0]: expected `str` matching regex"),
         ("[lease]\nttl_s = 0", "lease.ttl_s: expected `float` > 0"),
         ("[lease]\nttl_s = 9999", "lease.ttl_s: 9999.0 exceeds lease.ttl_max_s, 3600.0"),

@@ -282,7 +282,7 @@ class Fleet:
             backend=backend,
             outbreak=self._outbreak,
             host=config.fleet.advertise_host,
-            map=config.fleet.map,
+            maps=config.fleet.maps or (config.fleet.map,),
             probe=config.probe,
             park_after_s=config.fleet.park_after_s,
             restart=backend.policy(

@@ -67,5 +67,6 @@ def incarnation_of(run_name: str, slot: int) -> int:
 
 def made_from(config: Config) -> str:
     """Of everything in a configuration that a running server is made from."""
-    fleet = msgspec.structs.replace(config.fleet, size=0, spares=0)
-    return hashlib.sha256(msgspec.json.encode((fleet, config.docker))).hexdigest()[:16]
+    fleet = msgspec.structs.replace(config.fleet, size=0, spares=0, park_after_s=0.0)
+    parts = (fleet, config.docker, config.gpu, config.resources)
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]

@@ -70,12 +70,12 @@ class Notify(Protocol):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What all slots of a fleet share. `map` empty: the one that the server starts with."""
+    """What all slots of a fleet share. `maps`: by slot, in turn."""
 
     backend: Backend
     outbreak: Outbreak
     host: str
-    map: str
+    maps: tuple[str, ...]
     probe: ProbeSection
     park_after_s: float  # 0: never
     restart: RestartPolicy
@@ -83,6 +83,10 @@ class Plan(msgspec.Struct, frozen=True):
     runs: Path
     log_dir: Path
     made_from: str  # tells configurations apart from which other servers would come
+
+    def map_of(self, slot: int) -> str:
+        """Empty: the one that the server starts with."""
+        return self.maps[slot % len(self.maps)] if self.maps else ""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -483,7 +487,7 @@ class Slot:
 
     async def _check(self, reach: Reach, server: Server) -> None:
         """One that was taken back is scrubbed, too: nobody looked for a while."""
-        known, wanted_map = self._baseline, self._plan.map if self._baseline is None else ""
+        known, wanted_map = self._baseline, self._plan.map_of(self._number) if self._baseline is None else ""
         checked = await probe.check_start(reach, server.listener, wanted_map, self._plan.probe)
         self.maps = checked.maps
         if known is None:

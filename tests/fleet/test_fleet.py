@@ -95,6 +95,13 @@ def test_the_configured_map_is_loaded_before_a_slot_is_ready(run):
     run(scenario, map="Town02")
 
 
+def test_several_maps_are_spread_over_the_slots_so_that_each_is_there(run):
+    async def scenario(world):
+        assert [(await world.ready(slot)).map for slot in range(3)] == ["Town02", "Town01", "Town02"]
+
+    run(scenario, maps=("Town02", "Town01"), size=3)
+
+
 def test_a_crash_while_a_map_loads_replaces_the_incarnation(run):
     async def scenario(world):
         await world.ready()
