@@ -71,7 +71,8 @@ class Step:
         if self._owed:
             if now_s < asked_s + OVERDUE_S:
                 return False
-            self._owed, self.steps = False, 0  # it does not follow ticks any more
+            self._owed, self._overdue_s = False, float("inf")
+            self.steps = STEPS_MIN - 1  # it does not follow ticks any more, unless a step shows that it does
         if self._pending:
             return now_s > asked_s + GUARD_S
         return now_s > self._asked_s + GRACE_S
@@ -81,10 +82,13 @@ class Step:
         return now_s < self._asked_s + FREE_S
 
     def hangs(self, now_s: float) -> bool:
-        """Whether the step is missing; says so once for each tick."""
+        """Whether the step is missing; says so again until it comes.
+
+        A thread that was suspended just before its sleep misses the first heal as it missed the wake-up.
+        """
         if now_s < self._overdue_s:
             return False
-        self._overdue_s = float("inf")
+        self._overdue_s = now_s + OVERDUE_S
         return True
 
 
@@ -155,8 +159,13 @@ class TrafficManagers:
 
 
 def heal(host: str, ports: list[int]) -> None:
-    """Wake the Traffic Managers at `host`, in the background: the server must go on meanwhile."""
-    threading.Thread(target=_heal, args=(host, ports), name="traffic-manager-heal", daemon=True).start()
+    """Wake the Traffic Managers at `host`, in the background: the server must go on meanwhile.
+
+    Nothing is done where the last attempt for them has not been answered yet.
+    """
+    name = f"heal {host} {ports}"
+    if all(thread.name != name for thread in threading.enumerate()):
+        threading.Thread(target=_heal, args=(host, ports), name=name, daemon=True).start()
 
 
 def _heal(host: str, ports: list[int]) -> None:

@@ -51,12 +51,15 @@ def test_tick_does_not_wait_for_ever_for_the_question() -> None:
     assert step.settled(1.0 + GUARD_S * 1.1, asked_s=1.0)
 
 
-def test_a_step_that_does_not_follow_its_tick_is_missing_once() -> None:
+def test_a_step_that_does_not_follow_its_tick_is_missing_again_and_again_until_it_comes() -> None:
     step = stepped(STEPS_MIN)
     step.ticked(5.0)
     assert not step.hangs(5.0 + OVERDUE_S / 2)
     assert step.hangs(5.0 + OVERDUE_S * 1.1)
     assert not step.hangs(5.0 + OVERDUE_S * 2)
+    assert step.hangs(5.0 + OVERDUE_S * 2.2)
+    step.saw("apply_batch", 9.0)
+    assert not step.hangs(99.0)
 
 
 def test_a_step_that_is_at_work_is_not_missing() -> None:
