@@ -9,20 +9,24 @@ import trio
 
 from carlad.broker.holder import Process, start_of
 
+_KEPT = 16  # processes watched for nothing: who asks again soon is watched already
+
 
 class Deaths:
     """`report` is called once for each watched process that dies. Costs one descriptor for each."""
 
-    def __init__(self, nursery: trio.Nursery, report: Callable[[Process], None]) -> None:
+    def __init__(self, nursery: trio.Nursery, report: Callable[[Process], None], kept: int = _KEPT) -> None:
         """Watches until `nursery` is cancelled."""
         self._nursery = nursery
+        self._kept = kept
         self._report = report
         self._watched: dict[Process, trio.CancelScope] = {}
 
     def watch_only(self, processes: frozenset[Process]) -> None:
-        """From now on these, and no others."""
-        for process in self._watched.keys() - processes:
-            self._watched.pop(process).cancel()
+        """From now on these, and no others but for a few."""
+        if len(self._watched) > len(processes) + self._kept:
+            for process in self._watched.keys() - processes:
+                self._watched.pop(process).cancel()
         for process in processes - self._watched.keys():
             self._watched[process] = trio.CancelScope()
             self._nursery.start_soon(self._watch, process, self._watched[process])

@@ -8,12 +8,11 @@ said that the lease belongs to none (`Holder.pid` 0).
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 from carlad.messages import Holder
 
+_STAT_BYTES_MAX = 4096
 _STARTED = 19  # of the fields after the command's name in /proc/PID/stat: proc(5)'s field 22
 
 
@@ -63,7 +62,8 @@ def process_of(holder: Holder) -> Process | None:
 def start_of(pid: int) -> int | None:
     """Clock ticks from boot to the start of a process; None: there is none with that pid, or a zombie."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            stat = file.read(_STAT_BYTES_MAX) or b""
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat.rpartition(b")")[2].split()  # a command's name may contain anything

@@ -72,17 +72,22 @@ class Writer:
         batches, self._batches = self._batches, []
         for batch in batches:
             self._backlog.update({(change.kind, change.key): change for change in batch.changes})
-        token, fault = self._token, None
-        try:
-            await self._in_thread(self._commit, tuple(self._backlog.values()), token)
-        except JournalError as error:
-            fault = str(error)
-            log.error("journal.failed", reason=fault)  # noqa: TRY400 it is expected of a full disk
-        else:
-            self._backlog.clear()
-            self._token_on_disk = token
+        fault = None
+        if self._backlog or self._token > self._token_on_disk:  # else it only had to wait its turn
+            fault = await self._put_on_disk(tuple(self._backlog.values()), self._token)
         for batch in batches:
             self._perform(batch.effects, fault)
+
+    async def _put_on_disk(self, changes: tuple[Change, ...], token: int) -> str | None:
+        """None, or what is wrong."""
+        try:
+            await self._in_thread(self._commit, changes, token)
+        except JournalError as error:
+            log.error("journal.failed", reason=error)  # noqa: TRY400 it is expected of a full disk
+            return str(error)
+        self._backlog.clear()
+        self._token_on_disk = token
+        return None
 
     def _commit(self, changes: tuple[Change, ...], token: int) -> None:
         self._journal.write(changes, token if token > self._token_on_disk else 0)

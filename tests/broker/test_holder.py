@@ -78,7 +78,7 @@ def test_each_watched_process_that_dies_is_reported_once_and_the_others_are_not(
                 died.append(process)
                 one_died.set()
 
-            deaths = Deaths(nursery, report)
+            deaths = Deaths(nursery, report, kept=0)
             deaths.watch_only(frozenset(names))
             deaths.watch_only(frozenset(names[:2]))
             await trio.testing.wait_all_tasks_blocked()
