@@ -25,6 +25,10 @@ _ALL_LAYERS = 0xFFFF
 _LOOK_AGAIN_S = 0.05
 
 
+class UnfitError(ServerError):
+    """Another incarnation of the same server would be no better."""
+
+
 class Checked(msgspec.Struct, frozen=True):
     """What a server said of itself; `map` and `maps` are short names. `pid`: who listens, if it is known."""
 
@@ -40,7 +44,7 @@ async def check_start(
 
     Its ports belong to its own processes, it is CARLA of our version, has `wanted_map` if that is not
     empty, is asynchronous, and its world ticks. `listener` is the server's own, see backends/interface.py.
-    Raises ServerError with what is wrong or still missing.
+    Raises ServerError with what is wrong or still missing, UnfitError for another version.
     """
     missing = f"a listener on port {reach.ports.rpc}"
     try:
@@ -85,7 +89,7 @@ async def _check_identity(rpc: RpcClient) -> frozenset[str]:
     """The short names of its maps."""
     version = await _ask(rpc, "version")
     if version != CARLA_VERSION:
-        raise ServerError(f"it is CARLA {version}, carlad speaks to {CARLA_VERSION} only")
+        raise UnfitError(f"it is CARLA {version}, carlad speaks to {CARLA_VERSION} only")
     if (await _ask(rpc, "get_episode_settings")).synchronous_mode:
         raise ServerError("it started in synchronous mode: it would wait for a client that nobody is yet")
     return frozenset(short_name(name) for name in await _ask(rpc, "get_available_maps"))

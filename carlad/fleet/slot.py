@@ -481,6 +481,8 @@ class Slot:
                 assert self._baseline is not None
                 self._baseline = await errand(reach, self._baseline)
                 self._become_ready(map=self._baseline.map)
+        except probe.UnfitError as error:
+            self.quarantine(str(error))
         except ServerError as error:
             await trio.sleep(_CRASH_SPEAKS_FIRST_S)
             self._end(str(error), failed=True)

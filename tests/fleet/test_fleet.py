@@ -257,6 +257,15 @@ def test_a_server_that_is_not_what_it_should_be_is_refused(run, option, map, rea
     run(scenario, option, map=map)
 
 
+def test_another_version_is_quarantined_at_once(run):
+    async def scenario(world):
+        status = await world.until(lambda now: now.state == "QUARANTINED")
+        assert (status.incarnation, status.restarts) == (1, 0)
+        assert status.reason == "it is CARLA 0.9.15, carlad speaks to 0.9.16 only"
+
+    run(scenario, "--version=0.9.15")
+
+
 def test_a_server_that_crashes_at_its_start_ends_in_quarantine(run):
     async def scenario(world):
         status = await world.until(lambda now: now.state == "QUARANTINED")
