@@ -21,6 +21,7 @@ class Condition:
         self._sampled_at_s = now_s
         self._cores = 0.0
         self._answer_s: float | None = None
+        self._gpu_memory_bytes: int | None = None
         self.wear = Wear(now_s)
 
     def uses(self, usage: Usage, now_s: float) -> None:
@@ -29,7 +30,11 @@ class Condition:
         if elapsed_s > 0:
             self._cores = max(0.0, usage.cpu_s - self._usage.cpu_s) / elapsed_s
         self._usage, self._sampled_at_s = usage, now_s
-        self.wear.weighs(now_s, usage.rss_bytes)
+        self.wear.weighs(now_s, usage.rss_bytes, self._gpu_memory_bytes)
+
+    def draws(self, gpu_memory_bytes: int) -> None:
+        """It has so much of graphics cards' memory."""
+        self._gpu_memory_bytes = gpu_memory_bytes
 
     def answered(self, seconds: float) -> None:
         """A probe's answer took so long."""
@@ -50,5 +55,6 @@ class Condition:
             fds=self._usage.fds,
             threads=self._usage.threads,
             answer_s=self._answer_s,
+            gpu_memory_bytes=self._gpu_memory_bytes,
             log_bytes=log_bytes,
         )

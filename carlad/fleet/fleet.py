@@ -14,7 +14,7 @@ from carlad.fleet import logs
 from carlad.fleet.adoption import Lost, last_incarnation, take_back
 from carlad.fleet.backends.choice import advice, choose, for_servers
 from carlad.fleet.backends.interface import Launcher
-from carlad.fleet.gpu.cards import Cards
+from carlad.fleet.gpu.cards import Cards, NoCardsError
 from carlad.fleet.ledger import Ledger
 from carlad.fleet.leftovers import end_leftovers
 from carlad.fleet.logs import Excerpt
@@ -32,6 +32,9 @@ log = get_logger(__name__)
 
 # For slots' own failures, which are faults of carlad: servers' failures are the slots' business.
 _SLOT_POLICY = RestartPolicy(backoff_s=0.5, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
+
+_CARDS_AGAIN_S = 15.0  # leaks are slow
+_NO_CARDS_AGAIN_S = 600.0
 
 
 class Fleet:
@@ -238,6 +241,7 @@ class Fleet:
                 try:
                     async with trio.open_nursery() as self._nursery:
                         self._nursery.start_soon(trio.sleep_forever)  # a fleet may have no slot for a while
+                        self._nursery.start_soon(self._watch_cards)
                         task_status.started()
                         await self._run_slots(self._nursery)
                 finally:
@@ -246,6 +250,18 @@ class Fleet:
             self._nursery = None
             for slot in self._slots.values():
                 slot.mailbox.close()
+
+    async def _watch_cards(self) -> None:
+        """One look for all slots: it costs a process."""
+        while self._cards.can_be_looked_at:
+            try:
+                cards, again_s = await self._cards.devices(), _CARDS_AGAIN_S
+            except NoCardsError:
+                cards, again_s = [], _NO_CARDS_AGAIN_S
+            if cards:
+                for slot in self._slots.values():
+                    slot.draws(cards)
+            await trio.sleep(again_s)
 
     async def _keep_ledger(self) -> None:
         """Until the last server has ended, and not only until that is ordered."""

@@ -6,7 +6,7 @@ to the server. Neither awaits between looking and changing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from carlad.fleet.autopsy import Cause, Verdict, autopsy, kernel_kills
 from carlad.fleet.backends.interface import Backend, Found, Server
 from carlad.fleet.baseline import Baseline
 from carlad.fleet.condition import Condition
+from carlad.fleet.gpu.devices import Device
 from carlad.fleet.ledger import Ledger
 from carlad.fleet.lifecycle import Event, Lifecycle, State
 from carlad.fleet.liveness import stay_alive
@@ -142,6 +143,7 @@ class Slot:
         self._was_ready = False  # in this incarnation
         self._ready_at = 0.0
         self._condition = Condition(number, 0, 0.0)
+        self._tree: Callable[[], tuple[int, ...]] = tuple  # its server's processes
         self._life = trio.CancelScope()
         self._quiet_watch = trio.CancelScope()
         self._errand: Errand | None = None
@@ -171,6 +173,12 @@ class Slot:
         if self._lifecycle.state not in _RUNNING:
             return None
         return self._condition.vitals(trio.current_time(), logs.size(self.log_path))
+
+    def draws(self, cards: Sequence[Device]) -> None:
+        """What `cards` are as they were just looked at."""
+        if self._lifecycle.state in _RUNNING:
+            pids = frozenset(self._tree())
+            self._condition.draws(sum(card.used_by(pids) for card in cards))
 
     async def run(self) -> None:
         """Incarnation after incarnation, until it is to be gone or cancelled; the server is ended first."""
@@ -427,6 +435,7 @@ class Slot:
 
     async def _live(self, server: Server, ports: Ports) -> None:
         """Watches process and answers side by side; each ends the incarnation, and so both."""
+        self._tree = server.tree
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_process, server, ports)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -72,7 +71,7 @@ def _on_cards(
     gpu: GpuSection,
 ) -> Backend:
     """Where carlad can look at graphics cards, and nobody else has chosen one."""
-    if chooses_itself or importlib.util.find_spec("pynvml") is None:
+    if chooses_itself or not cards.can_be_looked_at:
         return inner(launch)
     return Seated(inner, launch, aim, cards, gpu)
 

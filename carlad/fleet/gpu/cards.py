@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -31,14 +32,19 @@ class NoCardsError(Exception):
 class Cards:
     """`environ` is the servers': Vulkan's order depends on it. `look` replaces the command of a look."""
 
-    def __init__(self, environ: Mapping[str, str], look: tuple[str, ...] = _LOOK) -> None:
+    def __init__(self, environ: Mapping[str, str], look: tuple[str, ...] | None = None) -> None:
         self._environ = dict(environ)
-        self._look = look
+        self._look = look or _LOOK
         self._stuck: trio.Process | None = None
         self._order: list[PciBus | None] | None = None  # by Vulkan's number
         self._seats: list[tuple[Seat, Pids]] = []
         self._giving = trio.Lock()
         self._asking = trio.Lock()
+
+    @property
+    def can_be_looked_at(self) -> bool:
+        """Whether NVML's bindings are installed, with or without a card."""
+        return importlib.util.find_spec("pynvml") is not None
 
     async def devices(self) -> list[Device]:
         """As they are now. Raises NoCardsError."""

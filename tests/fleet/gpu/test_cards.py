@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from carlad.config import GpuSection
+from carlad.config import GpuSection, RecycleSection
 from carlad.errors import ServerError
 from carlad.fleet import probe
 from carlad.fleet.backends.aim import binary_aim
@@ -156,6 +156,25 @@ def test_a_server_on_the_wrong_card_is_told_of_and_the_next_is_sent_right(tmp_pa
                 await ready(backend, server, ports)
 
     run(scenario)
+
+
+def test_what_servers_take_of_cards_is_seen_and_may_have_them_recycled(run_fleet, machine, monkeypatch):
+    monkeypatch.setattr(cards_module, "_LOOK", machine()._look)
+    monkeypatch.setattr("carlad.fleet.fleet._CARDS_AGAIN_S", 0.2)
+
+    async def scenario(world):
+        while not (vitals := world.fleet.vitals()) or vitals[0].gpu_memory_bytes != 3 << 30:  # noqa: ASYNC110
+            await trio.sleep(0.02)
+        await world.until(lambda now: now.incarnation > 1)
+        assert any(
+            "3072 MiB of GPU memory; recycle.gpu_memory_max_mb is 3000" in reason for reason in stops(world)
+        )
+
+    def stops(world):
+        return [reason or "" for reason in world.reasons("slot.stopping")]
+
+    limits = RecycleSection(gpu_memory_max_mb=3000, period_s=0.2)
+    run_fleet(scenario, launch=fake(run_fleet.environ, "-graphicsadapter=1"), recycle=limits)
 
 
 def test_a_server_for_which_no_card_has_room_is_not_started(tmp_path, environ, machine):
