@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli.terminal import at_terminal
 from tests.gateway.daemons import FakeDaemon
 
 
@@ -61,23 +59,8 @@ def test_zsh_completes(shell: dict[str, str], line: str, words: set[str], tmp_pa
 
 def _typed_into_zsh(line: str, environment: dict[str, str]) -> list[str]:
     """The words on the terminal after Tab."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execvpe("zsh", ["zsh", "-i"], environment)
-    try:
-        _read_until(terminal, b"prepared> ")
-        os.write(terminal, f"{line}\t\x04".encode())
-        os.write(terminal, b"\x15print -r -- done${:-}it\n")
-        return _read_until(terminal, b"doneit").decode(errors="replace").split()
-    finally:
-        os.close(terminal)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def _read_until(terminal: int, end: bytes) -> bytes:
-    read = b""
-    while end not in read:
-        assert select.select([terminal], [], [], 20)[0], read
-        read += os.read(terminal, 4096)
-    return read
+    with at_terminal(["zsh", "-i"], environment) as terminal:
+        terminal.read_until("prepared> ")
+        terminal.type(f"{line}\t\x04")
+        terminal.type("\x15print -r -- done${:-}it\n")
+        return terminal.read_until("doneit").split()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -15,6 +13,7 @@ import psutil
 import pytest
 
 from carlad.client import Client
+from tests.cli.terminal import at_terminal
 from tests.daemon_process import until, until_status
 from tests.gateway.daemons import FakeDaemon, fake_daemon
 
@@ -145,20 +144,8 @@ def test_a_command_that_is_no_program_gives_its_server_back(
 def test_ctrl_c_in_a_terminal_reaches_the_command_once(daemon: FakeDaemon, client: Client) -> None:
     """The terminal tells the whole foreground group."""
     script = "trap 'echo once' INT; echo begun; for _ in 1 2 3 4 5 6 7 8; do sleep 0.1; done; echo over"
-    pid, terminal = pty.fork()
-    if pid == 0:
-        words = command(daemon, "bash", "-c", script)
-        os.execv(words[0], words)
-    shown = _read_until(terminal, b"begun")
-    os.write(terminal, b"\x03")
-    shown += _read_until(terminal, b"over")
-    assert shown.count(b"once") == 1
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    os.close(terminal)
-
-
-def _read_until(terminal: int, end: bytes) -> bytes:
-    shown = b""
-    while end not in shown:
-        shown += os.read(terminal, 4096)
-    return shown
+    with at_terminal(command(daemon, "bash", "-c", script)) as terminal:
+        terminal.read_until("begun")
+        terminal.type("\x03")
+        assert terminal.read_until("over").count("once") == 1
+        assert terminal.process.wait(10) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from carlad.gateway.endpoint import answers
+from tests.cli.terminal import at_terminal
 from tests.daemon_process import until
 
 PORT = 26_100 + os.getpid() % 50 * 8
@@ -81,10 +82,10 @@ def test_a_server_in_the_foreground_ends_with_its_command(server: Shell, number:
     command = server.command("start", "--port", str(PORT))
     with subprocess.Popen(command, env=server.environ, stderr=subprocess.DEVNULL) as foreground:
         socket = server.folder / "carlad" / f"server-{PORT}.sock"
-        until(socket.exists, 20.0)
+        until(lambda: answers(socket), 20.0)
         foreground.send_signal(number)
         foreground.wait(20)
-    until(lambda: not socket.exists(), 20.0)
+    until(lambda: not answers(socket), 20.0)
 
 
 @pytest.mark.system
@@ -92,16 +93,13 @@ def test_simulators_are_killed_when_the_one_who_is_asked_agrees(server: Shell) -
     stray = [sys.executable, "-m", "carlad.standin", f"-carla-rpc-port={PORT}"]
     with subprocess.Popen(stray, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as simulator:
         until(lambda: _listens(simulator.pid), 20.0)
-        for answer, is_killed in ((b"n\n", False), (b"y\n", True)):
-            pid, terminal = pty.fork()
-            if pid == 0:
-                words = server.command("kill", "--port", str(PORT))
-                os.execve(words[0], words, server.environ)
-            _read_until(terminal, b"[y/N]")
-            os.write(terminal, answer)
-            _read_until(terminal, b"1 killed" if is_killed else b"n\r\n")
-            os.waitpid(pid, 0)
-            os.close(terminal)
+        for answer, is_killed in (("n\n", False), ("y\n", True)):
+            with at_terminal(server.command("kill", "--port", str(PORT)), server.environ) as terminal:
+                terminal.read_until("[y/N]")
+                terminal.type(answer)
+                if is_killed:
+                    terminal.read_until("1 killed")
+                terminal.process.wait(20)
             assert (simulator.poll() is not None) == is_killed
     assert "there is no simulator" in server("kill", "--port", str(PORT))
 
@@ -125,10 +123,3 @@ def test_what_cannot_be_started_is_told_and_nothing_runs(
 
 def _listens(pid: int) -> bool:
     return any(c.laddr.port == PORT for c in psutil.Process(pid).net_connections("tcp"))
-
-
-def _read_until(terminal: int, end: bytes) -> bytes:
-    shown = b""
-    while end not in shown:
-        shown += os.read(terminal, 4096)
-    return shown
