@@ -9,7 +9,8 @@ import msgspec
 import trio
 
 from carlad import reload, upgrade
-from carlad.broker.broker import Broker, Notify
+from carlad.broker.broker import Broker
+from carlad.broker.servers import Notify
 from carlad.broker.terms import Quota, Terms
 from carlad.config import Config, check
 from carlad.errors import CarladError, ConfigError

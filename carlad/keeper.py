@@ -110,7 +110,9 @@ class Keeper:
             return False
         query = ReplacementQuery(lease_id=self.granted.lease_id, token=self.granted.token)
         with Link(self._link.endpoint, silence_max_s=_REPLACEMENT_SILENCE_MAX_S) as link:
-            while not self._is_stopped(_REPLACEMENT_RETRY_S):
+            pause_s = 0.0
+            while not self._is_stopped(pause_s):
+                pause_s = _REPLACEMENT_RETRY_S
                 asked_at_s = time.monotonic()
                 try:
                     answer = link.ask(query, self._go_on_unless_stopped)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from math import inf, isinf
-from typing import Protocol
 
 import msgspec
 import trio
@@ -18,6 +17,7 @@ from carlad.broker.lease import Lease
 from carlad.broker.leases import LeaseTable
 from carlad.broker.ledger import restore
 from carlad.broker.pending import Pending
+from carlad.broker.servers import Notify, Servers
 from carlad.broker.terms import Terms
 from carlad.broker.writer import InThread, Writer
 from carlad.journal import Journal
@@ -31,7 +31,6 @@ from carlad.messages import (
     Release,
     Renew,
     ReplacementQuery,
-    SlotStatus,
     Withdraw,
 )
 from carlad.runtime import Changes, NoAnswerError, Turns
@@ -42,28 +41,6 @@ log = get_logger(__name__)
 # ended so much later at most.
 _SLEEP_MAX_S = 1.0
 _IDLE_LOOK_S = 1.0  # the fleet looks at connections as often as it probes
-
-
-class Servers(Protocol):
-    """The fleet, as far as the broker needs it."""
-
-    changes: Changes
-
-    def statuses(self) -> tuple[SlotStatus, ...]: ...
-    def maps(self) -> Mapping[int, frozenset[str]]: ...
-    async def lease(
-        self, slot: int, lease_id: str, expected: tuple[int, str | None], replaces: str | None
-    ) -> bool: ...
-    def idle_s(self, lease_id: str) -> float | None: ...
-    async def load(self, slot: int, map: str) -> bool: ...
-    async def release(self, slot: int, lease_id: str, reason: str) -> None: ...
-    async def end(self, slot: int, lease_id: str, reason: str) -> None: ...
-
-
-class Notify(Protocol):
-    def __call__(
-        self, event: str, *, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
-    ) -> None: ...
 
 
 class Broker:
