@@ -56,6 +56,24 @@ def acquire(
     raise _likeliest(troubles or [_no_room()])
 
 
+def choose(clients: Sequence[Client], map: str | None) -> Client:
+    """For what is asked of one daemon: one with room, else the one where fewest wait for each of its servers.
+
+    Raises what the likeliest of them says where none answers.
+    """
+    if len(clients) == 1:
+        return clients[0]
+    looks = _look_around(clients)
+    queues = [(_queue(look.status), look.client) for look in looks if look.status is not None]
+    if not queues:
+        raise _likeliest([look.trouble for look in looks if look.trouble is not None])
+    return (with_room(looks, map) or [min(queues, key=lambda queue: queue[0])[1]])[0]
+
+
+def _queue(status: Status) -> float:
+    return (status.waiting + 1) / len(status.slots) if status.slots else float("inf")
+
+
 def with_room(looks: Sequence[Look], map: str | None) -> list[Client]:
     """The clients of nodes with a server that may be had now: those where it runs the map already come
     first, then those with more of them."""

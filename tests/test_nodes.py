@@ -12,7 +12,7 @@ import carlad
 from carlad.client import Client
 from carlad.errors import NoDaemonError, RequestError, WaitedInVainError
 from carlad.messages import DaemonStatus, SlotState, Status
-from carlad.nodes import Look, with_room
+from carlad.nodes import Look, choose, with_room
 from tests.broker.slots import status as slot
 from tests.daemon_process import until_status
 from tests.gateway.daemons import FakeDaemon, fake_daemon
@@ -51,6 +51,34 @@ def test_room_is_first_where_the_map_runs_then_where_most_is_free() -> None:
     ]
     assert with_room(looks, "Town01") == ["runs", "loads"]
     assert with_room(looks, None) == ["loads", "runs"]
+
+
+class Asked:
+    """A client whose daemon says this of itself."""
+
+    def __init__(self, shown: Look) -> None:
+        self.endpoint = str(shown.client)
+        self._shown = shown
+
+    def status(self) -> Status:
+        if self._shown.status is None:
+            raise NoDaemonError("silent")
+        return self._shown.status
+
+
+def test_what_is_asked_of_one_goes_where_there_is_room_or_the_shortest_queue() -> None:
+    busy = look("busy", 3, ("LEASED", "Town01"))
+    large = look("large", 3, *[("LEASED", "Town01")] * 4)
+    free = look("free", 0, ("READY", "Town02"))
+    silent = Look("silent", None)  # type: ignore[arg-type]
+
+    def chosen(*looks: Look) -> str:
+        return choose([Asked(look) for look in looks], "Town01").endpoint  # type: ignore[misc]
+
+    assert chosen(silent, busy, large, free) == "free"
+    assert chosen(silent, busy, large) == "large"
+    with pytest.raises(NoDaemonError):
+        chosen(silent, silent)
 
 
 def test_servers_are_leased_where_there_are_some(nodes: tuple[FakeDaemon, FakeDaemon]) -> None:

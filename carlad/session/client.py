@@ -14,14 +14,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import gymnasium
 import msgspec
 import numpy as np
 
+from carlad import nodes
 from carlad.client import Client
+from carlad.endpoints import client_endpoints
 from carlad.errors import CarladError, NoDaemonError, RequestError
 from carlad.messages import Queued, SessionOpened, Spaces
 from carlad.session import spaces
@@ -234,7 +236,10 @@ def open_session(
     endpoint: str | None,
 ) -> Session:
     """Raises as `session` does."""
-    client = Client(endpoint)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(one)) for one in client_endpoints(endpoint)]
+        chosen = nodes.choose(clients, map).endpoint
+    client = Client(chosen)
     try:
         return Session(client, client.open_session(env, config, map, ttl_s, wait_s))
     except BaseException:
@@ -244,7 +249,7 @@ def open_session(
 
 def spaces_of(env: str, config: dict[str, Any], endpoint: str | None) -> Spaces:
     """An environment's spaces, for which it needs no server."""
-    with Client(endpoint) as client:
+    with Client(client_endpoints(endpoint)[0]) as client:
         return client.spaces(env, config)
 
 
