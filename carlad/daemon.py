@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from carlad.control import Control, terms
 from carlad.errors import CarladError
 from carlad.fleet.backends.choice import choose
 from carlad.fleet.fleet import Fleet
-from carlad.fleet.leftovers import state_directory
+from carlad.fleet.leftovers import is_used, state_directory
 from carlad.fleet.ports import PortRegistry
 from carlad.gateway.desk import Desk
 from carlad.gateway.doors import open_doors
@@ -39,7 +39,7 @@ from carlad.gateway.operator import Operator
 from carlad.gateway.router import Router
 from carlad.hosts.host import Premises
 from carlad.hosts.sessions import Sessions
-from carlad.journal import Journal
+from carlad.journal import Journal, open_journal
 from carlad.log import get_logger
 from carlad.metrics import Exposition, Snapshot, Tally, serving
 from carlad.occupant import Occupant
@@ -80,9 +80,10 @@ def check(load: Callable[[], Config], environ: Mapping[str, str] = os.environ) -
 async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None:
     config = load()
     state_dir = Path(config.daemon.state_dir)
+    was_used = is_used(state_dir)
     with (
         state_directory(state_dir) as runs,
-        closing(Journal(state_dir / "journal.sqlite")) as journal,
+        _journal(state_dir, was_used) as (journal, lost),
         open_doors(config.daemon, config.remote) as doors,
         closing(ServiceManager(environ)) as manager,
         ExitStack() as at_the_end,
@@ -105,6 +106,8 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
         operator, operators = Operator(fleet, control), config.remote.operators
         desk = Desk(broker, fleet, sessions, notices, operator, config.probe.load_max_s, operators)
         exposition = Exposition(tally, partial(_snapshot, broker, fleet), carlad.__version__)
+        if lost is not None:
+            notices.publish("journal.lost", reason=lost)
         at_the_end.enter_context(serving(config.metrics.listen, exposition))
         async with trio.open_nursery() as nursery:
             await nursery.start(control.obey_signals)
@@ -144,6 +147,15 @@ def _premises(config: Config, runs: Path, environ: Mapping[str, str]) -> Premise
         logs=Path(config.daemon.log_dir) / "sessions",
         environ=environ,
     )
+
+
+@contextmanager
+def _journal(state_dir: Path, was_used: bool) -> Iterator[tuple[Journal, str | None]]:
+    journal, lost = open_journal(state_dir / "journal.sqlite", was_used=was_used)
+    if lost is not None:
+        log.error("journal.lost", reason=lost, consequence="all servers and leases that it knew are ended")
+    with closing(journal):
+        yield journal, lost
 
 
 async def _make_way(notices: Notices) -> None:

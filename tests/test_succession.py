@@ -139,3 +139,23 @@ def test_who_asks_while_no_daemon_is_there_waits_for_the_next_one(daemon: Daemon
             assert len(client.status().slots) == 2
         finally:
             starts.join()
+
+
+def test_without_its_journal_a_daemon_ends_what_it_finds_and_begins_anew(daemon: DaemonProcess) -> None:
+    with Client(daemon.endpoint) as client:
+        until_status(client, all_ready)
+        held, before = client.acquire(ttl_s=600), client.status()
+        daemon.kill()
+        state_dir = daemon.config.parent / "state"
+        (state_dir / "journal.sqlite-wal").unlink()  # alone it restores the rest
+        (state_dir / "journal.sqlite").write_bytes(b"garbage " * 2000)
+        daemon.start()
+        after = until_status(client, all_ready)
+        assert {slot.pid for slot in after.slots}.isdisjoint(slot.pid for slot in before.slots)
+        assert len(daemon.descendants()) == 5
+        (notice,) = (notice for notice in client.events().notices if notice.event == "journal.lost")
+        assert "not a database; it is kept as " in str(notice.reason)
+        with pytest.raises(RequestError) as refused:
+            client.renew(held.lease_id)
+        assert refused.value.code == "no-such-lease"
+        assert client.acquire().token > held.token

@@ -19,6 +19,7 @@ from carlad.cli import (
     leases,
     logs,
     operator,
+    reap,
     server,
     status,
     top,
@@ -26,7 +27,20 @@ from carlad.cli import (
 from carlad.cli.command import EXIT_CODES, Exit, Run, add_endpoint
 from carlad.errors import CarladError, ConfigError, NoDaemonError, WaitedInVainError
 
-_FAMILIES = (status, top, leases, logs, events, operator, server, configuration, doctor, keygen, completion)
+_FAMILIES = (
+    status,
+    top,
+    leases,
+    logs,
+    events,
+    operator,
+    reap,
+    server,
+    configuration,
+    doctor,
+    keygen,
+    completion,
+)
 _INTERRUPTS = (signal.SIGTERM, signal.SIGHUP)
 _EXAMPLES = f"""\
 examples:

@@ -41,6 +41,11 @@ class Incarnation(msgspec.Struct, frozen=True):
     start_time: int | None = None
 
 
+def is_used(path: Path) -> bool:
+    """Whether a daemon has owned this state directory before."""
+    return (path / "lock").exists()
+
+
 @contextmanager
 def state_directory(path: Path) -> Iterator[Path]:
     """The folder of runs inside `path`, owned by this daemon until the end of the block.

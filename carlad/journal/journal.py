@@ -39,6 +39,10 @@ class JournalError(CarladError):
     """Something could not be put on disk, and so must not be done, or it cannot be read back."""
 
 
+class DamagedError(ConfigError):
+    """The file is no database, or not a whole one."""
+
+
 class Put(msgspec.Struct, frozen=True):
     """Writes a record, over the one before it."""
 
@@ -57,11 +61,16 @@ class Delete(msgspec.Struct, frozen=True):
 Change = Put | Delete
 
 
+class _UnsuitableError(Exception):
+    """A good database, but not one for this carlad."""
+
+
 class Journal:
     """Blocking: call it from a thread, from as many as you like. `close` it in the end."""
 
     def __init__(self, path: Path, busy_s: float = 2.0) -> None:
-        """Opens or creates the file. Raises ConfigError where it cannot be read and written.
+        """Opens or creates the file. Raises ConfigError where it cannot be read and written, DamagedError
+        where it makes no sense.
 
         `busy_s`: how long to wait for another program that looks into it.
         """
@@ -74,12 +83,14 @@ class Journal:
             raise ConfigError(f"cannot open the journal {path}: {error}") from error
         try:
             self._prepare()
+        except _UnsuitableError as error:
+            self.close()
+            raise ConfigError(f"cannot use the journal {path}: {error}; move it away") from error
         except sqlite3.Error as error:
             self.close()
-            raise ConfigError(
-                f"cannot use the journal {path}: {error}; restore it, or move it away once no old holder "
-                "uses a server any more: fencing tokens then start again at 1"
-            ) from error
+            # What is wrong with the file's content has no class of its own; all else has.
+            kind = DamagedError if type(error) is sqlite3.DatabaseError else ConfigError
+            raise kind(f"cannot use the journal {path}: {error}") from error
 
     def token(self) -> int:
         """The highest token on disk; 0 in a new journal."""
@@ -143,10 +154,10 @@ class Journal:
         (tables,) = execute("SELECT count(*) FROM sqlite_schema").fetchone()
         (application,) = execute("PRAGMA application_id").fetchone()
         if tables and application != _APPLICATION_ID:
-            raise sqlite3.DatabaseError("it is another program's database")
+            raise _UnsuitableError("it is another program's database")
         (found,) = execute("PRAGMA user_version").fetchone()
         if found > _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"it is of a newer carlad (version {found})")
+            raise _UnsuitableError(f"it is of a newer carlad (version {found})")
         (verdict,) = execute("PRAGMA quick_check").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)

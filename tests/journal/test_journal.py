@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from carlad.errors import ConfigError
-from carlad.journal import Delete, Journal, JournalError, Put
+from carlad.journal import DamagedError, Delete, Journal, JournalError, Put
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -123,7 +123,7 @@ def test_a_record_of_another_type_is_an_error(journal: Journal) -> None:
 
 def test_a_file_that_is_no_journal_is_refused_and_left_alone(path: Path) -> None:
     path.write_bytes(b"garbage " * 1000)
-    with pytest.raises(ConfigError, match=r"journal\.sqlite.*not a database"):
+    with pytest.raises(DamagedError, match=r"journal\.sqlite.*not a database"):
         Journal(path)
     assert path.read_bytes() == b"garbage " * 1000
 
@@ -150,7 +150,7 @@ def test_a_truncated_journal_is_refused(journal: Journal, path: Path) -> None:
     journal.write([Put("place", "here", HERE)], token=9)
     journal.close()
     os.truncate(path, path.stat().st_size - 1000)
-    with pytest.raises(ConfigError, match="cannot use the journal"):
+    with pytest.raises(DamagedError, match="cannot use the journal"):
         Journal(path)
 
 

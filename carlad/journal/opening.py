@@ -1,0 +1,39 @@
+"""A journal that is lost or damaged is followed by a new one: what it knew of servers can be ended, and so it
+need not keep the daemon from starting. Only tokens must not begin again."""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+from pathlib import Path
+
+from carlad.journal.journal import DamagedError, Journal
+
+
+def open_journal(path: Path, *, was_used: bool) -> tuple[Journal, str | None]:
+    """The journal, and why it is a new one although there was an older one (`was_used`).
+
+    A damaged file is kept under another name. Tokens then go on from the clock: nobody grants a thousand
+    leases a second, so that is higher than any that was given out. Raises ConfigError.
+    """
+    lost = "there is none where one was" if was_used and not path.exists() else None
+    try:
+        journal = Journal(path)
+    except DamagedError as error:
+        lost = f"{error}; it is kept as {_put_aside(path)}"
+        journal = Journal(path)
+    if lost is not None:
+        journal.write(token=int(time.time() * 1000))
+    return journal, lost
+
+
+def _put_aside(path: Path) -> Path:
+    aside = next(name for name in map(path.with_suffix, _suffixes()) if not name.exists())
+    path.rename(aside)
+    for tail in ("-wal", "-shm"):
+        path.with_name(path.name + tail).unlink(missing_ok=True)
+    return aside
+
+
+def _suffixes() -> map[str]:
+    return map(".damaged{}".format, count(1))

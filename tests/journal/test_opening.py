@@ -1,0 +1,72 @@
+"""A journal that is gone or makes no sense is followed by a new one, whose tokens are higher."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from carlad.errors import ConfigError
+from carlad.journal import Journal, open_journal
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite"
+
+
+def test_the_first_one_begins_at_zero(path: Path) -> None:
+    journal, lost = open_journal(path, was_used=False)
+    with closing(journal):
+        assert (journal.token(), lost) == (0, None)
+
+
+def test_a_whole_one_goes_on(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        journal.write(token=7)
+    journal, lost = open_journal(path, was_used=True)
+    with closing(journal):
+        assert (journal.token(), lost) == (7, None)
+
+
+def test_one_that_is_gone_is_noticed_and_its_tokens_are_not_given_out_again(path: Path) -> None:
+    journal, lost = open_journal(path, was_used=True)
+    with closing(journal):
+        assert lost == "there is none where one was"
+        first = journal.token()
+        assert abs(first / 1000 - time.time()) < 60
+        for token in range(first + 1, first + 4):
+            journal.write(token=token)
+    path.unlink()
+    time.sleep(0.01)
+    journal, _lost = open_journal(path, was_used=True)
+    with closing(journal):
+        assert journal.token() > first + 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage " * 2000])
+def test_a_damaged_one_is_kept_under_another_name(path: Path, damage: bytes) -> None:
+    for number in (1, 2):
+        with closing(Journal(path)) as journal:
+            journal.write(token=7)
+        content = path.read_bytes()
+        path.write_bytes(damage or content[:100] + b"\xff" * 3000 + content[3100:])
+        damaged = path.read_bytes()
+        journal, lost = open_journal(path, was_used=True)
+        with closing(journal):
+            assert lost is not None
+            assert lost.endswith(f"journal.damaged{number}")
+            assert journal.token() > 1_000_000_000_000
+        assert path.with_suffix(f".damaged{number}").read_bytes() == damaged
+
+
+def test_another_programs_database_is_left_where_it_is(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE recipe (name TEXT)")
+        connection.commit()
+    with pytest.raises(ConfigError, match="another program's"):
+        open_journal(path, was_used=True)
+    assert path.exists()
