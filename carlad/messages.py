@@ -464,8 +464,8 @@ class LogLines(Message, frozen=True, tag=True):
 
 class Notice(Message, frozen=True):
     """Something that happened. `event` says what, such as `slot.ready` or `lease.granted`. Every change of
-    what `Status` shows has one, but for times that pass. `run` names the run of the daemon whose `number`th
-    notice it is."""
+    a slot's state, of a lease, a session or a key of the configuration has one. `run` names the run of the
+    daemon whose `number`th notice it is."""
 
     number: int
     run: str
