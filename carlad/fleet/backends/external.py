@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -28,6 +28,7 @@ from carlad.fleet.scrub import alone, baseline_of
 from carlad.fleet.shim import descendants
 from carlad.fleet.visitors import Visitors
 from carlad.log import get_logger
+from carlad.rpc import connect
 from carlad.runtime import RestartPolicy
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
@@ -35,7 +36,8 @@ from carlad.wire.errors import CallError
 log = get_logger(__name__)
 
 _QUIET_S = 1.0  # a client that drives sends a command in every step
-_LEAVES_MAX_S = 1.0
+_LEAVES_MAX_S = 1.0  # whoever held it
+_LEAVE_MAX_S = 1.0  # we ourselves
 _PORT_MAX = 65535 - (PORTS_PER_SLOT - 1)
 _PROXY = "docker-proxy"  # stands in for a process that is somewhere else
 
@@ -81,8 +83,8 @@ class External:
     async def adopted(
         self, found: Found, ports: Ports, folder: Path, hurry: trio.Event
     ) -> AsyncIterator[Server]:
-        yield Visited(ports)
-        log.warning("external.withdrawn", host=ports.host, rpc_port=ports.rpc)
+        async with _visit(ports) as server:
+            yield server
 
     async def clear(self, keep: Collection[Ports]) -> None:
         """Nothing is ours."""
@@ -93,12 +95,26 @@ class External:
     ) -> AsyncIterator[Server]:
         try:
             with trio.fail_after(self._probe.start_max_s):
-                server = Visited(ports)
-                await renew(server, ports, self._probe.load_max_s)
+                await renew(Visited(ports), ports, self._probe.load_max_s)
         except trio.TooSlowError:
             raise ServerError(f"not as new after {self._probe.start_max_s:g} s") from None
-        yield server
-        log.warning("external.withdrawn", host=ports.host, rpc_port=ports.rpc)
+        async with _visit(ports) as server:
+            yield server
+
+
+@asynccontextmanager
+async def _visit(ports: Ports) -> AsyncIterator[Visited]:
+    """One that was parked is not left so to whoever has it next, as far as it answers."""
+    try:
+        yield Visited(ports)
+    finally:
+        log.info("external.left", host=ports.host, rpc_port=ports.rpc)
+        with trio.move_on_after(_LEAVE_MAX_S, shield=True), suppress(ServerError, CallError):
+            async with connect(ports.host, ports.rpc) as rpc:
+                settings: t.EpisodeSettings = await rpc.call("get_episode_settings")
+                if settings.no_rendering_mode:
+                    drawing = msgspec.structs.replace(settings, no_rendering_mode=False)
+                    await rpc.call("set_episode_settings", drawing)
 
 
 class Visited:

@@ -22,6 +22,7 @@ T = TypeVar("T")
 Pids = Callable[[], tuple[int, ...]]
 
 _LOOK_MAX_S = 10.0  # a driver without persistence mode takes seconds to wake up
+_DIES_MAX_S = 1.0
 _LOOK = (sys.executable, "-m", "carlad.fleet.gpu.look")
 
 
@@ -104,20 +105,27 @@ class Cards:
             env=self._environ,
             cwd="/",
         )
-        self._stuck = process
-        said = b""
+        said = complaint = b""
         try:
-            with trio.move_on_after(_LOOK_MAX_S):
+            with trio.move_on_after(_LOOK_MAX_S) as patience:
                 said, complaint = await _read(process)
                 await process.wait()
-                self._stuck = None
         finally:
-            process.kill()  # not waited for: a process inside a driver may not die
-        if self._stuck is not None:
+            self._stuck = await _end(process)
+        if patience.cancelled_caught:
             raise NoCardsError(f"the driver has not answered for {_LOOK_MAX_S:g} s")
         if process.returncode != 0:
             raise NoCardsError(complaint.decode(errors="replace").strip() or f"status {process.returncode}")
         return said
+
+
+async def _end(process: trio.Process) -> trio.Process | None:
+    """None once it is gone. One that hangs inside a driver does not die: nobody waits for that."""
+    process.kill()
+    with trio.move_on_after(_DIES_MAX_S, shield=True):
+        await process.wait()
+        return None
+    return process
 
 
 async def _read(process: trio.Process) -> tuple[bytes, bytes]:

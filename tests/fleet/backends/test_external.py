@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+import trio
 
 from carlad.config import ProbeSection
 from carlad.errors import ConfigError, ServerError
@@ -57,6 +58,22 @@ def test_a_synchronous_world_is_freed_and_loaded_anew(run):
             assert await episode(port) == 2
 
         run(scenario, port)
+
+
+def test_a_server_that_was_parked_draws_again_when_it_is_left(run):
+    with fake_server() as (_server, port):
+
+        async def settings():
+            async with connect("127.0.0.1", port) as rpc:
+                return await rpc.call("get_episode_settings")
+
+        async def scenario(world):
+            await world.ready()
+            while ("slot.parked", None, None) not in world.notices:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+
+        run(scenario, port, park_after_s=0.2)
+        assert not trio.run(settings).no_rendering_mode
 
 
 def test_a_holder_who_stays_connected_keeps_the_server_withdrawn_and_is_named(run):

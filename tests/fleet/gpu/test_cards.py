@@ -81,6 +81,7 @@ def test_the_real_look_ends_with_a_word_where_there_is_no_driver(environ):
 
 def test_a_driver_that_hangs_is_given_up_and_not_asked_again_while_it_hangs(environ, monkeypatch):
     monkeypatch.setattr(cards_module, "_LOOK_MAX_S", 0.2)
+    monkeypatch.setattr(cards_module, "_DIES_MAX_S", 0.1)
     monkeypatch.setattr("trio.Process.kill", lambda process: None)  # as inside a driver
 
     async def scenario():
