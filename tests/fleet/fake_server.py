@@ -34,6 +34,7 @@ class World:
         self.loading_until = 0.0
         self.settings = t.EpisodeSettings(synchronous_mode=options.synchronous)
         self.frame = 1
+        self.is_stuck = False
         self.ticked = asyncio.Event()
 
     def tick(self) -> int:
@@ -42,7 +43,13 @@ class World:
         self.ticked = asyncio.Event()
         return self.frame
 
+    def is_silent_to(self, name: str) -> bool:
+        """A tick that waits for ever holds up all else but leaving synchronous mode."""
+        self.is_stuck |= self.options.stuck_tick and name == "tick_cue"
+        return self.is_stuck and name not in ("version", "set_episode_settings")
+
     def set_settings(self, settings: t.EpisodeSettings) -> int:
+        self.is_stuck &= settings.synchronous_mode
         self.settings = settings
         return self.frame
 
@@ -81,7 +88,8 @@ async def serve_rpc(world: World, reader: asyncio.StreamReader, writer: asyncio.
     requests = RequestReader()
     while data := await reader.read(65536):
         for request in requests.receive(data):
-            writer.write(respond(world, request))
+            if not world.is_silent_to(request.name):
+                writer.write(respond(world, request))
     writer.close()
 
 
@@ -171,7 +179,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--version", default=CARLA_VERSION)
     parser.add_argument("--map", default="Town01")
     parser.add_argument("--load-s", type=float, default=0.0)
-    for flag in ("ignore-sigterm", "never-ready", "frozen", "synchronous", "fork", "crash-on-load"):
+    for flag in (
+        "ignore-sigterm",
+        "never-ready",
+        "frozen",
+        "synchronous",
+        "fork",
+        "crash-on-load",
+        "stuck-tick",
+    ):
         parser.add_argument(f"--{flag}", action="store_true")
     for flag in ("flood", "count"):
         parser.add_argument(f"--{flag}", action="store_true")

@@ -14,6 +14,7 @@ from msgspec import structs
 from carlad.config import ProbeSection, RestartSection
 from carlad.fleet.backends.interface import Launch
 from carlad.rpc import connect
+from carlad.wire import types as t
 from tests.fleet.processes import is_running, parent_of, server_on
 from tests.fleet.scenario import NO_PROBE, PROBE, fake, first_fake
 
@@ -220,6 +221,24 @@ def test_a_server_that_is_busy_for_ever_is_given_up(run):
         assert (await world.lost()).reason == "busy without an answer for 1.2 s"
 
     run(scenario, "--load-s=20", probe=structs.replace(PROBE, load_max_s=1.2))
+
+
+def test_a_tick_that_waits_for_ever_is_freed_and_the_holder_keeps_server_and_settings(run):
+    async def scenario(world):
+        ready = await world.ready()
+        await world.fleet.lease(0, "L1")
+        async with connect("127.0.0.1", ready.rpc_port) as holder:
+            settings = t.EpisodeSettings(synchronous_mode=True, fixed_delta_seconds=(True, 0.1))
+            await holder.call("set_episode_settings", settings)
+            await trio.sleep(0.3)  # a probe has seen it
+            with trio.move_on_after(0.1):
+                await holder.call("tick_cue")
+            while not world.reasons("slot.revived"):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+            assert await holder.call("get_episode_settings") == settings
+        assert (world.status().state, world.status().lease_id) == ("LEASED", "L1")
+
+    run(scenario, "--stuck-tick")
 
 
 def test_a_server_that_never_listens_is_given_up(run):
