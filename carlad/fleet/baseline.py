@@ -9,8 +9,9 @@ import msgspec
 
 from carlad.rpc import RpcClient
 from carlad.wire import types as t
-from carlad.wire.sensors import WorldSnapshot
+from carlad.wire.sensors import Timing, WorldSnapshot
 
+_TRAFFIC_LIGHT = "traffic.traffic_light"
 # Of metres and degrees: what a round trip through the simulator's own units may cost.
 _POSE_TOLERANCE = 0.01
 # Sensors before what they are attached to, and walkers after their controllers: CARLA destroys an
@@ -27,19 +28,27 @@ class Baseline(msgspec.Struct, frozen=True):
     weather: t.WeatherParameters
     gravity_mps2: float
     poses: dict[int, t.Transform]
+    lights: dict[int, Timing] = {}  # of its traffic lights, by id
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Between a baseline and a snapshot: actors that came, have gone, and have been moved."""
+    """Between a baseline and a snapshot: actors that came, have gone, or were moved, and traffic lights
+    with other times."""
 
     extra: tuple[int, ...]
     missing: tuple[int, ...]
     moved: tuple[int, ...]
+    retimed: tuple[int, ...]
 
     def __str__(self) -> str:
         counts = [
             f"{len(ids)} actors {what}"
-            for ids, what in ((self.extra, "too many"), (self.missing, "missing"), (self.moved, "moved"))
+            for ids, what in (
+                (self.extra, "too many"),
+                (self.missing, "missing"),
+                (self.moved, "moved"),
+                (self.retimed, "with other times"),
+            )
             if ids
         ]
         return ", ".join(counts)
@@ -47,10 +56,22 @@ class Difference(msgspec.Struct, frozen=True):
 
 async def record(rpc: RpcClient, snapshot: WorldSnapshot, map: str) -> Baseline:
     """The baseline of a world that `snapshot` was just taken of. Raises CallError, ServerError."""
-    settings, weather, gravity_mps2 = await rpc.calls(
-        ("get_episode_settings",), ("get_weather_parameters",), ("get_imui_gravity",)
+    settings, weather, gravity_mps2, actors = await rpc.calls(
+        ("get_episode_settings",),
+        ("get_weather_parameters",),
+        ("get_imui_gravity",),
+        ("get_actors_by_id", list(snapshot.poses)),
     )
-    return Baseline(snapshot.episode_id, map, settings, weather, gravity_mps2, snapshot.poses)
+    lights = [actor.id for actor in actors if actor.description.id == _TRAFFIC_LIGHT]
+    return Baseline(
+        episode_id=snapshot.episode_id,
+        map=map,
+        settings=settings,
+        weather=weather,
+        gravity_mps2=gravity_mps2,
+        poses=snapshot.poses,
+        lights={light: snapshot.timing(light) for light in lights},
+    )
 
 
 def difference(baseline: Baseline, snapshot: WorldSnapshot) -> Difference:
@@ -60,6 +81,11 @@ def difference(baseline: Baseline, snapshot: WorldSnapshot) -> Difference:
         missing=tuple(before.keys() - now.keys()),
         moved=tuple(
             actor for actor in now.keys() & before.keys() if not _same_pose(now[actor], before[actor])
+        ),
+        retimed=tuple(
+            light
+            for light, timing in baseline.lights.items()
+            if light in now and snapshot.timing(light) != timing
         ),
     )
 

@@ -7,7 +7,7 @@ world stands in synchronous mode for so long, which makes it quick: a look costs
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 import trio
@@ -20,6 +20,7 @@ from carlad.fleet.probe import load
 from carlad.fleet.reach import Reach
 from carlad.fleet.visitors import Visitors, one_of
 from carlad.rpc import RpcClient, WorldObserver
+from carlad.rpc.client import Question
 from carlad.wire import types as t
 from carlad.wire.commands import ApplyTransform, DestroyActor, encode_command
 from carlad.wire.errors import CallError
@@ -138,6 +139,7 @@ async def _put_back(rpc: RpcClient, reach: Reach, baseline: Baseline, now: World
         ("set_replayer_ignore_spectator", True),
         ("apply_batch", [encode_command(command) for command in commands], False),
         ("freeze_all_traffic_lights", False),
+        *_retime(baseline, found.retimed),
         ("reset_all_traffic_lights",),
         ("set_weather_parameters", baseline.weather),
         ("set_imui_gravity", baseline.gravity_mps2),
@@ -145,6 +147,14 @@ async def _put_back(rpc: RpcClient, reach: Reach, baseline: Baseline, now: World
         ("clear_debug_string",),
         *(("destroy_traffic_manager", port) for port in _traffic_managers(reach)),
     )
+
+
+def _retime(baseline: Baseline, lights: Iterable[int]) -> Iterator[Question]:
+    for light in lights:
+        timing = baseline.lights[light]
+        yield "set_traffic_light_green_time", light, timing.green_s
+        yield "set_traffic_light_yellow_time", light, timing.yellow_s
+        yield "set_traffic_light_red_time", light, timing.red_s
 
 
 # --- and looked at

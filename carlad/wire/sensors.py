@@ -9,8 +9,9 @@ needs the standard library only.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import IntEnum, IntFlag
+from typing import Any
 
 import msgspec
 
@@ -142,7 +143,17 @@ WALKER_FIELDS: tuple[tuple[str, str, int], ...] = (
     ("jump", "?", 81),
 )
 
-_record_pose = struct.Struct("<IB6f90x")  # id, state, x, y, z, pitch, yaw, roll; motion and detail follow
+_record = struct.Struct("<IB6f36x54s")  # id, state, x, y, z, pitch, yaw, roll, motion, detail
+_light = struct.Struct("<32x3f8x?x")  # see TRAFFIC_LIGHT_FIELDS, which count from the record's start
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Of a traffic light: how long it shows each colour, and whether it changes at all."""
+
+    green_s: float
+    yellow_s: float
+    red_s: float
+    is_frozen: bool
 
 
 class WorldSnapshot(msgspec.Struct, frozen=True):
@@ -154,6 +165,11 @@ class WorldSnapshot(msgspec.Struct, frozen=True):
     delta_s: float
     map_changed: bool
     poses: dict[int, Transform]  # of every actor, by id
+    details: dict[int, bytes]  # of every actor, in the layout of its kind
+
+    def timing(self, light: int) -> Timing:
+        """Of an actor that is a traffic light."""
+        return Timing(*_light.unpack(self.details[light]))
 
     @property
     def actor_ids(self) -> tuple[int, ...]:
@@ -172,20 +188,21 @@ def read_world_snapshot(payload: bytes) -> WorldSnapshot:
     if head.sensor_type != SensorType.WORLD_OBSERVER or body < 0 or body % RECORD_BYTES:
         raise WireError(f"cannot read a world snapshot: sensor type {head.sensor_type}, {len(payload)} bytes")
     episode_id, _platform_s, delta_s, _x, _y, _z, state = _episode.unpack_from(payload, HEADER_BYTES)
+    records = tuple(_record.iter_unpack(memoryview(payload)[HEADER_BYTES + EPISODE_BYTES :]))
     return WorldSnapshot(
         frame=head.frame,
         timestamp_s=head.timestamp_s,
         episode_id=episode_id,
         delta_s=delta_s,
         map_changed=bool(state & SimulationState.MAP_CHANGE),
-        poses=dict(_poses(payload)),
+        poses={record[0]: _pose_of(record) for record in records},
+        details={record[0]: record[-1] for record in records},
     )
 
 
-def _poses(payload: bytes) -> Iterator[tuple[int, Transform]]:
-    for record in _record_pose.iter_unpack(memoryview(payload)[HEADER_BYTES + EPISODE_BYTES :]):
-        actor_id, _state, x, y, z, pitch, yaw, roll = record
-        yield actor_id, Transform(Vector3D(x, y, z), Rotation(pitch, yaw, roll))
+def _pose_of(record: tuple[Any, ...]) -> Transform:
+    _actor_id, _state, x, y, z, pitch, yaw, roll, _detail = record
+    return Transform(Vector3D(x, y, z), Rotation(pitch, yaw, roll))
 
 
 # --- sensors' bodies -------------------------------------------------------------------------------

@@ -72,6 +72,7 @@ class World:
             "get_map_info": t.MapInfo(f"Carla/Maps/{self.map}", []),
             "get_weather_parameters": t.WeatherParameters(),
             "get_imui_gravity": 9.81,
+            "get_actors_by_id": [],
             "is_traffic_manager_running": False,
         }
         return results[name]
