@@ -6,7 +6,10 @@ import msgspec
 
 from carlad.broker.book import KIND
 from carlad.broker.lease import Record
-from carlad.journal import Change, Delete, Journal, Put
+from carlad.journal import Change, Delete, Journal, JournalError, Put
+from carlad.log import get_logger
+
+log = get_logger(__name__)
 
 _BOOT = "boot"
 
@@ -27,11 +30,15 @@ class Restored(msgspec.Struct, frozen=True):
 def restore(journal: Journal, boot_id: str) -> Restored:
     """Blocking. No lease outlives the boot that it was granted in, as no server does.
 
-    Raises JournalError where a record cannot be read.
+    Where leases cannot be read there are none: what holders of earlier ones have is ended. Raises
+    JournalError where the journal cannot be written.
     """
-    boot = journal.read(_BOOT, Boot).get(_BOOT)
-    if boot is not None and boot.boot_id == boot_id:
-        return Restored(journal.token(), tuple(journal.read(KIND, Record).values()))
-    forgotten: list[Change] = [Delete(KIND, lease_id) for lease_id in journal.read(KIND, msgspec.Struct)]
+    try:
+        boot = journal.read(_BOOT, Boot).get(_BOOT)
+        if boot is not None and boot.boot_id == boot_id:
+            return Restored(journal.token(), tuple(journal.read(KIND, Record).values()))
+    except JournalError as error:
+        log.error("leases.unreadable", reason=error)  # noqa: TRY400 a traceback would help nobody
+    forgotten: list[Change] = [Delete(KIND, lease_id) for lease_id in journal.keys(KIND)]
     journal.write([*forgotten, Put(_BOOT, _BOOT, Boot(boot_id))])
     return Restored(journal.token(), ())

@@ -98,6 +98,12 @@ class Journal:
             (token,) = self._connection.execute("SELECT token FROM high_water").fetchone()
         return int(token)
 
+    def keys(self, kind: str) -> tuple[str, ...]:
+        """Of all records of a kind, readable or not."""
+        with self._lock:
+            rows = self._connection.execute("SELECT key FROM record WHERE kind = ?", (kind,)).fetchall()
+        return tuple(key for (key,) in rows)
+
     def read(self, kind: str, type: type[R]) -> dict[str, R]:
         """All records of a kind by key. Raises JournalError for one that is not of `type`."""
         try:
