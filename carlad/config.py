@@ -7,6 +7,7 @@ for settings in the environment.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -51,8 +52,7 @@ class FleetSection(Section, frozen=True):
     spares: Annotated[int, msgspec.Meta(ge=0)] = 0  # slots kept back for replacements
     backend: Literal["standin", "binary", "docker", "external"] = "standin"
     carla_root: str = ""  # the folder of CarlaUE4.sh, for backend = "binary"
-    # For backend = "external": host:port each, and so many slots.
-    servers: tuple[Annotated[str, msgspec.Meta(pattern=r"^[^:\s]+:[1-9][0-9]{0,4}$")], ...] = ()
+    servers: tuple[str, ...] = ()  # for backend = "external": host:port each, and so many slots
     maps: tuple[
         str, ...
     ] = ()  # in turn: slot 0 the first, and so on, so that each is there when it is wanted
@@ -94,8 +94,7 @@ class ResourcesSection(Section, frozen=True):
 
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0  # 19: whatever others leave
     oom_score_adj: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 300  # a server is replaced, a learner not
-    # As taskset takes it, such as "0-15"; "gpu": those near the server's card; empty: all.
-    cpus: Annotated[str, msgspec.Meta(pattern=r"^(gpu|[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$")] = ""
+    cpus: str = ""  # as taskset takes it, such as "0-15"; "gpu": those near the server's card; empty: all
     memory_max_mb: Annotated[int, msgspec.Meta(ge=0)] = 0  # of a container; 0: no limit
 
 
@@ -293,6 +292,13 @@ def check(config: Config) -> None:
         )
     if fleet.map and fleet.maps:
         raise ConfigError("fleet.maps: fleet.map is given, too; name one map there, or several here")
+    for name in fleet.servers:
+        if not re.fullmatch(r"[^:\s]+:[1-9][0-9]{0,4}", name):
+            raise ConfigError(f'fleet.servers: "{name}" is not host:port, such as "sim1:2000"')
+    if not re.fullmatch(r"(gpu|[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?", config.resources.cpus):
+        raise ConfigError(
+            f'resources.cpus: "{config.resources.cpus}" is neither processors, such as "0-7,16", nor "gpu"'
+        )
     if fleet.backend == "external" and not fleet.servers:
         raise ConfigError('fleet.servers: backend "external" needs host:port of each server')
     for address in config.remote.listen:

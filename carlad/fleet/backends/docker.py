@@ -81,8 +81,8 @@ def _check_engine(image: str, environ: dict[str, str]) -> None:
     answered, said = _ask(environ, "version", "--format={{.Server.Version}}")
     if not answered:
         raise ConfigError(
-            f'fleet.backend: "docker" cannot reach the engine: {said}; is it running, '
-            "and may this user use it (group docker)?"
+            f'fleet.backend: "docker" cannot reach the engine: {said}; start it, '
+            "or let this user use it (group docker)"
         )
     answered, _said = _ask(environ, "image", "inspect", "--format={{.Id}}", image)
     if not answered:

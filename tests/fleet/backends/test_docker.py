@@ -65,7 +65,7 @@ def test_the_operators_own_arguments_stand_before_the_image(environ):
         ({"user": "carla"}, {}, r"fleet\.user: a container has a user of its own"),
         ({}, {"DOCKER_HOST": "tcp://10.0.0.1:2375"}, "DOCKER_HOST: tcp://10.0.0.1:2375 may be another"),
         ({}, {"PATH": "/nowhere"}, "needs the docker command, which is not in PATH"),
-        ({}, {}, r"cannot reach the engine: engine says no; is it running, and may .*\(group docker\)"),
+        ({}, {}, r"cannot reach the engine: engine says no; start it, or let .*\(group docker\)"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_started(environ, fleet, extra, says):
