@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 
 import carla
+import pytest
 
 from carlad.wire.sensors import EPISODE_BYTES, HEADER_BYTES
-from tests.standin.process import standin_process
+from tests.standin.process import free_ports, standin_process
 from tests.standin.raw import raw_client, raw_subscriber
 
 VEHICLES, TICKS = 20, 200
@@ -42,6 +46,29 @@ def test_the_same_drive_twice_gives_equal_records() -> None:
     first, second = drive(), drive()
     assert len(set(first)) == TICKS
     assert first == second
+
+
+def traffic(town: str, load: int = 0) -> list[str]:
+    """Digests of 100 vehicles' traffic for 2000 ticks, beside so many processes that only burn CPU time."""
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(load)]
+    try:
+        with standin_process() as server:
+            command = [sys.executable, "-m", "tests.standin.scripts.traffic_record", str(server.rpc_port)]
+            command += [str(free_ports()[0]), town, "100", "2000", "5"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+    digests: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return digests
+
+
+@pytest.mark.system
+def test_the_traffic_manager_s_traffic_is_the_same_under_load() -> None:
+    quiet, loaded = traffic("Town05"), traffic("Town05", load=2)
+    assert len(set(quiet)) == 20
+    assert loaded == quiet
 
 
 def climb(world: carla.World, frames_before: int) -> list[float]:
