@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import threading
 import time
 import uuid
@@ -12,7 +13,6 @@ from types import TracebackType
 
 import msgspec
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from carlad.endpoints import remote
 from carlad.errors import CarladError, GivenUpError, NoDaemonError
@@ -24,6 +24,7 @@ _SUCCESSOR_MAX_S = 4.0  # a daemon that is started again listens within one, on 
 _LOOK_AGAIN_S = 0.05
 _CONNECT_MAX_S = 2.0
 _LOOK_UP_S = 0.25  # whether somebody gave up
+_EVENT = struct.Struct("=hi")  # zmq_socket_monitor(3): the event, and its value; the address follows
 _RESENDS = 3  # within that silence: a restarting daemon loses what was on its way
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -119,7 +120,7 @@ class Link:
     def _check_handshakes(self) -> None:
         """Raises NoDaemonError where the daemon refuses our key, instead of after a silence."""
         while self._handshakes is not None and self._handshakes.poll(0):
-            event = parse_monitor_message(self._handshakes.recv_multipart())["event"]
+            event, _status = _EVENT.unpack(self._handshakes.recv_multipart()[0])
             if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 raise NoDaemonError(
                     f"the daemon at {self.endpoint} does not admit the key {client_key()}: its operator puts "

@@ -11,6 +11,7 @@ from carlad.messages import Applies, Changed
 
 # What a running server is made from: it is replaced. Everything else of its section is not about servers.
 _SERVERS = ("fleet.", "docker.", "gpu.", "resources.")
+_LATER = ("fleet.open",)  # who holds the servers is settled when the daemon starts
 _NOW = (
     "lease.",
     "probe.",
@@ -35,6 +36,8 @@ def changes(old: Config, new: Config) -> tuple[Changed, ...]:
 
 def applies(key: str) -> Applies:
     """When a change of `key` has its effect."""
+    if key in _LATER:
+        return "after carlactl upgrade"
     if key.startswith(_NOW):
         return "now"
     if key.startswith(_SERVERS):

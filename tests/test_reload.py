@@ -46,6 +46,7 @@ def test_changes_are_told_key_by_key_in_toml() -> None:
         ("restart.restarts_max", "now"),
         ("fleet.spares", "now"),
         ("fleet.map", "to each server as it becomes free"),
+        ("fleet.open", "after carlactl upgrade"),
         ("daemon.drain_s", "now"),
         ("daemon.state_dir", "after carlactl upgrade"),
         ("anything.else", "after carlactl upgrade"),

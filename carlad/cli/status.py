@@ -63,8 +63,6 @@ def sessions(arguments: argparse.Namespace) -> None:
 
 
 def status(arguments: argparse.Namespace) -> None:
-    from rich.live import Live
-
     from carlad.cli.output import console, print_json
 
     with daemons(arguments) as clients:
@@ -78,6 +76,8 @@ def status(arguments: argparse.Namespace) -> None:
                     return
                 time.sleep(_PERIOD_S)
         else:
+            from rich.live import Live
+
             with Live(_shown(clients), console=console(), auto_refresh=False) as live:
                 while True:
                     time.sleep(_PERIOD_S)
