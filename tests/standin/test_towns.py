@@ -153,7 +153,7 @@ def test_the_geo_reference_is_read() -> None:
 
 
 def test_spawn_points_stand_over_driving_lanes_outside_junctions(town: Town) -> None:
-    assert 50 <= len(town.spawn_points) <= 300
+    assert 100 <= len(town.spawn_points) <= 400
     for spawn_point in town.spawn_points:
         waypoint = _waypoint(town, spawn_point)
         here = waypoint.transform
@@ -164,6 +164,15 @@ def test_spawn_points_stand_over_driving_lanes_outside_junctions(town: Town) -> 
         assert abs(across) < 0.02
         assert 0.3 <= spawn_point.location.z - here.location.z <= 0.55
         assert abs(_turn(spawn_point.rotation.yaw, here.rotation.yaw)) < 1.0
+
+
+CARLA_SPAWN_POINTS = {
+    "Town01": 255, "Town02": 101, "Town03": 265, "Town04": 372, "Town05": 302, "Town10HD": 155,
+}  # fmt: skip
+
+
+def test_every_spawn_point_that_carlas_own_town_has_can_be_named_by_its_number(town: Town) -> None:
+    assert len(town.spawn_points) >= CARLA_SPAWN_POINTS[town.name.rpartition("/")[2]]
 
 
 def test_spawn_points_are_eight_metres_apart_along_a_lane(town: Town) -> None:

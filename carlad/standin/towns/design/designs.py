@@ -28,10 +28,8 @@ def town01() -> Network:
 
 
 def town02() -> Network:
-    """The same kind of town, smaller."""
-    spec = grid.GridSpec(
-        name="Town02", columns_m=(80.0, 95.0), rows_m=(85.0, 75.0), arterial_rows=frozenset({1})
-    )
+    """The same kind of town, smaller, without a street that is wide enough to change lanes."""
+    spec = grid.GridSpec(name="Town02", columns_m=(95.0, 110.0), rows_m=(100.0, 90.0))
     return replace(grid.network(spec), stop_line_m=1.0, latitude_deg=48.1, longitude_deg=11.6)
 
 
