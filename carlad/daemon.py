@@ -92,7 +92,7 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
         notices = Notices(doors.published, tally.note)
         fleet = Fleet(config, runs, journal, notices.publish, environ)
         broker = Broker(fleet, journal, terms(config), lambda event, **about: tell(event, **about))
-        sessions = Sessions(config, _premises(config, runs, environ), broker, notices.publish)
+        sessions = Sessions(config, _premises(config, runs, environ), broker, journal, notices.publish)
 
         def tell(
             event: str, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
@@ -111,7 +111,8 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
         at_the_end.enter_context(serving(config.metrics.listen, exposition))
         async with trio.open_nursery() as nursery:
             await nursery.start(control.obey_signals)
-            await fleet.adopt()
+            open_sessions = await sessions.records()
+            await fleet.adopt(sessions.folders(open_sessions))
             router = Router(doors.requests, desk, doors.admitted)
             nursery.start_soon(supervise, router.run, _UNIT_POLICY, "router")
             if doors.doorkeeper is not None:
@@ -119,7 +120,7 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
             async with trio.open_nursery() as servers:
                 await servers.start(fleet.run)
                 nursery.start_soon(supervise, broker.run, _UNIT_POLICY, "broker")  # it knows the slots now
-                await servers.start(sessions.run)
+                await servers.start(sessions.run, open_sessions)
                 if config.fleet.open:
                     servers.start_soon(supervise, occupant.run, _UNIT_POLICY, "occupant")
                 servers.start_soon(manager.watch, partial(_ping, broker, fleet), partial(_say, broker, fleet))

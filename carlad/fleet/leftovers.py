@@ -151,6 +151,11 @@ async def end_leftovers(runs: Path, keep: Collection[Path] = ()) -> None:
             nursery.start_soon(_end_or_complain, left)
 
 
+async def end_leftovers_of(folder: Path) -> None:
+    """As `end_leftovers`, of one incarnation."""
+    await _end_or_complain(await trio.to_thread.run_sync(_leftover, folder))
+
+
 async def _end_or_complain(left: Leftover) -> None:
     try:
         await end_leftover(left)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import secrets
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -13,7 +17,8 @@ import trio
 from carlad.config import EnvSection, SessionSection
 from carlad.errors import CarladError, ServerError
 from carlad.fleet import logs
-from carlad.fleet.server import Server, running
+from carlad.fleet.server import Server, adopted, running
+from carlad.fleet.shim_link import ShimLink
 from carlad.hosts.launch import Door, launch
 from carlad.hosts.line import HostError, Line, ReplyT, connect
 from carlad.messages import Granted
@@ -21,6 +26,7 @@ from carlad.session.protocol import Attach, Attached, Construct, Constructed
 
 # A crash closes connections before its shim can report it, and is the better reason.
 CRASH_SPEAKS_FIRST_S = 0.3
+_OURS = re.compile(r"[0-9a-f]{8}\.(steps|view)")
 _LAST_WORDS = 12  # lines of its log: a traceback's end
 
 
@@ -51,7 +57,7 @@ class EnvHost:
         self._log = log
         self._limits = limits
         self._line: Line | None = None
-        self._is_made = False
+        self.is_made = False
         self._hurry = hurry
 
     @property
@@ -61,7 +67,7 @@ class EnvHost:
     async def ended(self) -> str:
         """Waits until it ends by itself; how, with its last lines where it never got to serve."""
         how = f"its env host {await self._process.ended()}"
-        if self._is_made:
+        if self.is_made:
             return how
         lines = await trio.to_thread.run_sync(logs.tail, self._log, _LAST_WORDS)
         return f"{how} while it started; its log ends: {' | '.join(lines[-_LAST_WORDS:])[-1500:]}"
@@ -71,7 +77,7 @@ class EnvHost:
         with _within(self._limits.start_max_s, "start and construct the environment"):
             self._line = await connect(self.door.steps, self.secret)
             made = await self._ask(self._line, Construct(config), Constructed)
-        self._is_made = True
+        self.is_made = True
         return made
 
     async def construct_or_end(self, config: dict[str, object]) -> Constructed:
@@ -138,18 +144,10 @@ async def env_host(
     env: EnvSection, place: Place, premises: Premises, limits: SessionSection
 ) -> AsyncIterator[EnvHost]:
     """A started host; at the end of the block nothing of it is left. Raises ServerError."""
-    hex_name = place.name.rpartition("-")[2]
     folder = premises.runs / place.name
-    secret_file = premises.runs / f"{place.name}.secret"
     secret = secrets.token_hex(16)
-    door = Door(
-        steps=premises.sockets / f"{hex_name}.steps",
-        telemetry=premises.sockets / f"{hex_name}.view" if place.is_shown else None,
-        name=place.name,
-        secret_file=secret_file,
-        uid=place.uid,
-        patience_s=place.patience_s,
-    )
+    door = _door(place, premises)
+    secret_file = door.secret_file
     try:
         _remove_sockets(door)
         place.log.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -169,6 +167,34 @@ async def env_host(
         _remove_sockets(door)
 
 
+@asynccontextmanager
+async def env_host_again(
+    found: ShimLink, secret: str, place: Place, premises: Premises, limits: SessionSection
+) -> AsyncIterator[EnvHost]:
+    """As `env_host`, of one that an earlier daemon started and its client steps."""
+    door, hurry = _door(place, premises), trio.Event()
+    try:
+        async with adopted(found, premises.runs / place.name, hurry) as process:
+            host = EnvHost(process, door, secret, place.log, limits, hurry)
+            host.is_made = True
+            yield host
+    finally:
+        door.secret_file.unlink(missing_ok=True)
+        _remove_sockets(door)
+
+
+def _door(place: Place, premises: Premises) -> Door:
+    hex_name = place.name.rpartition("-")[2]
+    return Door(
+        steps=premises.sockets / f"{hex_name}.steps",
+        telemetry=premises.sockets / f"{hex_name}.view" if place.is_shown else None,
+        name=place.name,
+        secret_file=premises.runs.parent / f"{place.name}.secret",
+        uid=place.uid,
+        patience_s=place.patience_s,
+    )
+
+
 def _remove_sockets(door: Door) -> None:
     door.steps.unlink(missing_ok=True)
     if door.telemetry is not None:
@@ -182,3 +208,16 @@ def _within(seconds: float, what: str) -> Iterator[None]:
         yield
     if scope.cancelled_caught:
         raise HostError(f"its env host did not {what} within {seconds:g} s")
+
+
+def remove_stale_sockets(folder: Path) -> None:
+    """Those of env hosts that died with their daemon: nobody listens there any more."""
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name) and path.is_socket() and not _answers(path):
+            path.unlink(missing_ok=True)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full backlog is an answer, too
+        return probe.connect_ex(os.fspath(path)) != errno.ECONNREFUSED

@@ -19,6 +19,7 @@ class Event(Enum):
     PREPARED = "prepare"
     LEASED = "take a server"
     ATTACHED = "attach"
+    ADOPTED = "take back"  # from an earlier daemon, while its client steps
     LOST = "lose"  # its host or its server: another round
     CLOSED = "close"
 
@@ -27,6 +28,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.PREPARING, Event.PREPARED): State.WAITING,
     (State.WAITING, Event.LEASED): State.ATTACHING,
     (State.ATTACHING, Event.ATTACHED): State.SERVING,
+    (State.PREPARING, Event.ADOPTED): State.SERVING,
     (State.PREPARING, Event.LOST): State.PREPARING,
     (State.WAITING, Event.LOST): State.PREPARING,
     (State.ATTACHING, Event.LOST): State.PREPARING,

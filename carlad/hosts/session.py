@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
 from typing import NamedTuple, Protocol
@@ -14,8 +15,9 @@ from carlad.broker.deaths import death_of
 from carlad.broker.holder import Peer, process_of
 from carlad.config import EnvSection, SessionSection
 from carlad.errors import ServerError
+from carlad.fleet.shim_link import ShimLink
 from carlad.hosts import refusals
-from carlad.hosts.host import CRASH_SPEAKS_FIRST_S, EnvHost, Place, Premises, env_host
+from carlad.hosts.host import CRASH_SPEAKS_FIRST_S, EnvHost, Place, Premises, env_host, env_host_again
 from carlad.hosts.lifecycle import Event, Lifecycle, State
 from carlad.hosts.line import EnvironmentRefusedError
 from carlad.log import get_logger
@@ -48,6 +50,9 @@ class Tell(Protocol):
     def __call__(self, event: str, *, lease_id: str | None = None, reason: str | None = None) -> None: ...
 
 
+KeepRecord = Callable[[SessionOpened, Granted, int], Awaitable[None]]
+
+
 class Order(NamedTuple):
     """What was asked, by whom. `holder` of `asked` is as the kernel says; `uid` may connect."""
 
@@ -70,6 +75,7 @@ class Session:
         limits: SessionSection,
         broker: Broker,
         tell: Tell,
+        keep_record: KeepRecord,
     ) -> None:
         self.gone = trio.Event()  # set by who runs it, when nothing of it is left
         self.key = secrets.token_hex(16)
@@ -80,6 +86,7 @@ class Session:
         self._limits = limits
         self._broker = broker
         self._tell = tell
+        self._keep_record = keep_record
         self._lifecycle = Lifecycle()
         self._restarts = Restarts(_ROUNDS, Random())
         self._life = trio.CancelScope()
@@ -194,13 +201,19 @@ class Session:
 
     # --- its life
 
-    async def run(self) -> None:
-        """Until it is closed, for whatever reason; nothing is left then."""
+    async def run(self, found: ShimLink | None = None) -> None:
+        """Until it is closed, for whatever reason; nothing is left then. `found`: its host, taken back."""
         try:
             with self._life:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watch_holder)
                     nursery.start_soon(self._keep_time)
+                    if found is not None:
+                        await self._go_on(found)
+                        await self._pause()
+                    elif self._granted is not None:
+                        self._lose("its env host ended while the daemon was away")
+                        await self._give_back()
                     while self._end is None:
                         await self._one_round()
                         await self._pause()
@@ -225,6 +238,37 @@ class Session:
             self._pid = self._host = None
             await self._give_back()
 
+    def restore(self, opened: SessionOpened, granted: Granted, losses: int) -> None:
+        """What an earlier daemon knew of it. It has its whole time to live from now on."""
+        self.key, self._number, self._losses = opened.key, opened.host, losses
+        self._opened, self._granted = opened, granted
+        self._expires_at = trio.current_time() + self._order.ttl_s
+
+    async def _go_on(self, found: ShimLink) -> None:
+        """The round that an earlier daemon began, from where it serves."""
+        assert self._opened is not None, "go on without a record"
+        secret, again = self._opened.secret, env_host_again
+        try:
+            with trio.CancelScope() as self._round:
+                async with again(found, secret, self._place, self._premises, self._limits) as host:
+                    self._pid, self._host = host.pid, host
+                    self._served_at = trio.current_time()
+                    self._enter(Event.ADOPTED)
+                    self._tell("session.recovered", lease_id=self.lease_id, reason="taken back")
+                    await self._check_lease()
+                    await self._watch_host(host)
+        except ServerError as error:
+            self._lose(str(error))
+        finally:
+            self._pid = self._host = None
+            await self._give_back()
+
+    async def _check_lease(self) -> None:
+        """What was told of it before this daemon listened."""
+        await self._broker.ping()
+        if self.lease_id not in {lease.lease_id for lease in self._broker.leases()}:
+            self.lose_lease("its lease ended while the daemon was away")
+
     async def _serve(self, host: EnvHost) -> None:
         try:
             spaces = await host.construct(self._order.asked.config)
@@ -240,10 +284,10 @@ class Session:
         except ServerError as error:
             self._lose(str(error))
         else:
-            self._become_serving(host, spaces, granted)
+            await self._become_serving(host, spaces, granted)
             await trio.sleep_forever()
 
-    def _become_serving(self, host: EnvHost, spaces: Constructed, granted: Granted) -> None:
+    async def _become_serving(self, host: EnvHost, spaces: Constructed, granted: Granted) -> None:
         self._opened = SessionOpened(
             session_id=self._order.session_id,
             key=self.key,
@@ -263,6 +307,7 @@ class Session:
         if self._expires_at == float("inf"):
             self._expires_at = self._served_at + self._order.ttl_s
             self._rescheduled.mark()
+        await self._keep_record(self._opened, granted, self._losses)
         self._enter(Event.ATTACHED)
         self._tell("session.recovered" if self._losses else "session.opened", lease_id=granted.lease_id)
 
@@ -345,7 +390,7 @@ class Session:
         self._lost_when = self._lifecycle.state
         if self._lifecycle.state is State.SERVING:
             self._restarts.ran(trio.current_time() - self._served_at)
-            self._lost_server = self._opened.server if self._opened is not None else None
+        self._lost_server = self._opened.server if self._opened is not None else None
         self._cause = cause
         self._losses += 1
         self._enter(Event.LOST)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pwd
 import secrets
+from collections.abc import Iterable, Mapping
 from hmac import compare_digest
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -17,12 +19,18 @@ from carlad.broker.recent import Recent
 from carlad.broker.refusals import bad_ttl
 from carlad.config import Config, SessionSection
 from carlad.errors import ServerError
+from carlad.fleet.leftovers import end_leftovers_of
+from carlad.fleet.shim_link import ShimLink, find
 from carlad.hosts import refusals
-from carlad.hosts.host import Place, Premises, env_host
+from carlad.hosts.host import Place, Premises, env_host, remove_stale_sockets
 from carlad.hosts.line import EnvironmentRefusedError
+from carlad.hosts.record import KIND, SessionRecord
 from carlad.hosts.session import Order, Session
+from carlad.journal import Change, Delete, Journal, JournalError, Put
+from carlad.log import get_logger
 from carlad.messages import (
     CloseSession,
+    Granted,
     OpenSession,
     Queued,
     RecoverSession,
@@ -37,6 +45,8 @@ from carlad.messages import (
     SpacesQuery,
 )
 from carlad.runtime import Changes
+
+log = get_logger(__name__)
 
 _ENDS_KEPT = 1024
 _SPACES_KEPT = 64
@@ -56,7 +66,9 @@ SessionAnswer = SessionOpened | SessionRenewed | SessionClosed | Spaces | Refuse
 class Sessions:
     """Does not outlive its `run`; whatever comes then is refused."""
 
-    def __init__(self, config: Config, premises: Premises, broker: Broker, tell: Notify) -> None:
+    def __init__(
+        self, config: Config, premises: Premises, broker: Broker, journal: Journal, tell: Notify
+    ) -> None:
         """Raises ConfigError for an environment that is not MODULE:CLASS."""
         self._limits: SessionSection = config.session
         self._ttl_s = config.lease.ttl_s
@@ -64,6 +76,7 @@ class Sessions:
         self._environments = config.session.environments()
         self._premises = premises
         self._broker = broker
+        self._journal = journal
         self._tell = tell
         self._sessions: dict[str, Session] = {}
         self._by_request: dict[str, str] = {}
@@ -73,6 +86,7 @@ class Sessions:
         self._askers: dict[str, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
         self._stopping = False
+        self._restored = trio.Event()  # until then nobody is told that there is no such session
         self._ended = Changes()
         self._logs_in_use: dict[str, int] = {}
 
@@ -86,11 +100,40 @@ class Sessions:
                 if session.lease_id == lease_id:
                     session.lose_lease(reason or event)
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled: then all sessions are closed."""
+    async def records(self) -> dict[str, SessionRecord]:
+        """Of the sessions that served when the daemon ended last. Raises JournalError."""
+        return await trio.to_thread.run_sync(self._journal.read, KIND, SessionRecord)
+
+    def folders(self, records: Iterable[str]) -> frozenset[Path]:
+        """Of env hosts that `run` takes back or ends itself."""
+        return frozenset(self._premises.runs / session_id for session_id in records)
+
+    async def run(
+        self,
+        records: Mapping[str, SessionRecord],
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Until cancelled: then all sessions are closed. `records`: those that go on."""
+        remove_stale_sockets(self._premises.sockets)
         async with trio.open_nursery() as self._nursery:
+            for session_id, record in records.items():
+                await self._take_back(session_id, record)
+            self._restored.set()
             task_status.started()
             await trio.sleep_forever()
+
+    async def _take_back(self, session_id: str, record: SessionRecord) -> None:
+        """With its env host where that still serves; else it goes another round."""
+        order = Order(session_id, record.asked, record.env, record.peer, record.uid, record.ttl_s)
+        folder = self._premises.runs / session_id
+        found: ShimLink | None = None
+        try:
+            found = await find(folder)
+        except ServerError as error:
+            log.info("session.host_gone", session_id=session_id, reason=error)
+            await end_leftovers_of(folder)
+        session = self._start(record.request_id, order, record.log, found)
+        session.restore(record.opened, record.granted, record.losses)
 
     async def stop(self) -> None:
         """None is opened from now on. Returns when none is left."""
@@ -125,6 +168,7 @@ class Sessions:
             session.close(Refused(code="withdrawn", reason="the request was withdrawn"))
 
     async def _answer(self, request_id: str, body: SessionRequest, peer: Peer) -> SessionAnswer:
+        await self._restored.wait()
         match body:
             case OpenSession():
                 return await self._open(request_id, body, peer)
@@ -145,7 +189,9 @@ class Sessions:
             order = self._order(asked, peer)
             if isinstance(order, Refused):
                 return order
-            session = self._start(request_id, order)
+            used = set(self._logs_in_use.values())
+            log_number = next(n for n in range(len(used) + 1) if n not in used)
+            session = self._start(request_id, order, log_number, None)
         return await session.opened()
 
     def _order(self, asked: OpenSession, peer: Peer) -> Order | Refused:
@@ -168,10 +214,8 @@ class Sessions:
         asked = msgspec.structs.replace(asked, holder=holder)
         return Order(f"session-{secrets.token_hex(4)}", asked, env, peer, _uid(peer.user), ttl_s)
 
-    def _start(self, request_id: str, order: Order) -> Session:
+    def _start(self, request_id: str, order: Order, number: int, found: ShimLink | None) -> Session:
         assert self._nursery is not None
-        used = set(self._logs_in_use.values())
-        number = next(n for n in range(len(used) + 1) if n not in used)
         place = Place(
             name=order.session_id,
             log=self._premises.logs / f"session-{number}.log",
@@ -183,17 +227,34 @@ class Sessions:
         def tell(event: str, *, lease_id: str | None = None, reason: str | None = None) -> None:
             self._tell(event, lease_id=lease_id, reason=reason, session_id=order.session_id)
 
-        session = Session(order, place, self._premises, self._limits, self._broker, tell)
+        async def keep_record(opened: SessionOpened, granted: Granted, losses: int) -> None:
+            record = SessionRecord(
+                request_id=request_id,
+                asked=order.asked,
+                env=order.env,
+                peer=order.peer,
+                uid=order.uid,
+                ttl_s=order.ttl_s,
+                log=number,
+                losses=losses,
+                opened=opened,
+                granted=granted,
+            )
+            await self._write(Put(KIND, order.session_id, record))
+
+        session = Session(order, place, self._premises, self._limits, self._broker, tell, keep_record)
         self._sessions[order.session_id] = session
         self._by_request[request_id] = order.session_id
         self._logs_in_use[order.session_id] = number
-        self._nursery.start_soon(self._keep, order.session_id, request_id, session)
+        self._nursery.start_soon(self._keep, order.session_id, request_id, session, found)
         return session
 
-    async def _keep(self, session_id: str, request_id: str, session: Session) -> None:
+    async def _keep(self, session_id: str, request_id: str, session: Session, found: ShimLink | None) -> None:
         try:
-            await session.run()
+            await session.run(found)
         finally:
+            with trio.CancelScope(shield=True):
+                await self._write(Delete(KIND, session_id))
             session.gone.set()
             del self._sessions[session_id]
             del self._by_request[request_id]
@@ -201,6 +262,13 @@ class Sessions:
             if session.end is not None:
                 self._ends.put(session_id, session.end)
             self._ended.mark()
+
+    async def _write(self, change: Change) -> None:
+        """A session that is not on disk works none the less: it does not outlive the daemon then."""
+        try:
+            await trio.to_thread.run_sync(self._journal.write, [change])
+        except JournalError as error:
+            log.error("journal.failed", reason=error)  # noqa: TRY400 a traceback would help nobody
 
     async def _renew(self, body: RenewSession) -> SessionAnswer:
         session = self._of_client("renew", body.session_id, body.key)

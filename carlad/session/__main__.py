@@ -34,7 +34,7 @@ def main() -> int:
     stop_fd = _stop_fd()
     try:
         owner_gone = end_with(arguments.owner_pid) if arguments.owner_pid is not None else None
-        secret = Path(arguments.secret_file).read_text().strip() if arguments.secret_file else ""
+        secret = _taken(Path(arguments.secret_file)) if arguments.secret_file else ""
         if not secret and not arguments.endpoint.startswith("ipc://"):
             raise ValueError(f"cannot serve at {arguments.endpoint} without --secret-file")
         make = _environment_class(arguments.env)
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--telemetry", help="ZeroMQ endpoint that viewers subscribe to")
     parser.add_argument("--name", default=f"session-{os.getpid()}", help="what viewers see as the session")
-    parser.add_argument("--secret-file", metavar="FILE", help="what a client must say is in this file")
+    parser.add_argument("--secret-file", metavar="FILE", help="what a client must say; removed once read")
     parser.add_argument(
         "--uid", type=int, action="append", default=[], help="a user who may connect, beside this one"
     )
@@ -95,6 +95,13 @@ def _environment_class(name: str) -> Callable[..., gymnasium.Env[Any, Any]]:
     if not (isinstance(found, type) and issubclass(found, gymnasium.Env)):
         raise ValueError(f"cannot use --env {name}: {module_name} has no environment class {class_name}")  # noqa: TRY004
     return found
+
+
+def _taken(secret_file: Path) -> str:
+    """What is in the file, which is removed: nobody else is to read it."""
+    secret = secret_file.read_text().strip()
+    secret_file.unlink()
+    return secret
 
 
 def _broadcast(endpoint: str, name: str) -> Broadcast:

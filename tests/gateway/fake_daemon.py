@@ -34,7 +34,7 @@ async def serve(state_dir: Path, size: int, ttl_s: float, restart_s: float, door
     servers = FakeServers(size, load_s=0.8, restart_s=restart_s, scrub_s=min(restart_s, 0.02))
     notices = Notices(doors.published)
     broker = Broker(servers, journal, Terms(ttl_s, 3600.0), lambda *a, **k: tell(*a, **k))
-    sessions = Sessions(_config(ttl_s), _premises(state_dir), broker, notices.publish)
+    sessions = Sessions(_config(ttl_s), _premises(state_dir), broker, journal, notices.publish)
 
     def tell(
         event: str, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
@@ -46,8 +46,9 @@ async def serve(state_dir: Path, size: int, ttl_s: float, restart_s: float, door
     desk = Desk(broker, servers, sessions, notices, operator, load_max_s=5.0, remote_operators=("ann",))
     router = Router(doors.requests, desk, doors.admitted)
     async with trio.open_nursery() as nursery:
-        for run in (servers.run, broker.run, router.run, sessions.run):
+        for run in (servers.run, broker.run, router.run):
             nursery.start_soon(run)
+        await nursery.start(sessions.run, await sessions.records())
         if doors.doorkeeper is not None:
             nursery.start_soon(doors.doorkeeper.run)
         print("ready", flush=True)

@@ -248,3 +248,23 @@ def test_an_operator_closes_a_session_and_its_client_is_told(client: Client) -> 
         client.close_session(env.opened.session_id)
         with pytest.raises(RequestError, match="it was closed"):
             env.step(ACTION)
+
+
+def test_a_session_goes_on_under_the_next_daemon_when_its_server_was_lost_with_the_last() -> None:
+    """These servers are the daemon's own fiction, and so end with it."""
+    with fake_daemon(ttl_s=20.0) as daemon:
+        with carlad.session("quiet", {"length": 10_000}, endpoint=daemon.endpoint) as env:
+            env.reset(seed=1)
+            first = env.opened
+            daemon.kill()
+            for _ in range(20):
+                assert env.step(ACTION)[1:4] == (0.5, False, False)
+            daemon.start()
+            lost: dict[str, object] = {}
+            while not lost:
+                lost = env.step(ACTION)[4].get("sim_lost", {})
+            assert "while the daemon was away" in str(lost["cause"]) or "lost" in str(lost["cause"])
+            assert (env.opened.session_id, env.opened.host) == (first.session_id, 2)
+            env.reset(seed=1)
+            env.step(ACTION)
+        assert _hosts(daemon) == []
