@@ -406,7 +406,11 @@ class Slot:
     def _a_block_of_ports(self, found: Found | None) -> Iterator[Ports]:
         """Another one than before, or where a server that was taken back listens."""
         backend, before = self._plan.backend, self._ports
-        place = backend.place(before) if found is None or before is None else backend.place_again(before)
+        place = (
+            backend.place(before, self._number)
+            if found is None or before is None
+            else backend.place_again(before)
+        )
         with place as ports:
             self._ports = ports
             self._change(

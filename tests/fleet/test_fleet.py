@@ -320,8 +320,9 @@ def test_slots_that_wait_for_one_another_start_when_it_could(run_fleet, tmp_path
         return fake(run_fleet.environ, *(() if repaired.exists() else ("--exit=7",)))(ports)
 
     async def scenario(world):
-        waiting = await world.until(lambda now: "waits while slot" in (now.reason or ""), slot=2)
-        assert waiting.state == "BACKOFF"
+        while not (waiting := [now for now in world.fleet.statuses() if "waits while" in (now.reason or "")]):
+            await world.fleet.changes.wait()
+        assert waiting[0].state == "BACKOFF"
         repaired.touch()
         for slot in range(3):
             await world.ready(slot)

@@ -45,8 +45,8 @@ class Containers:
     def policy(self, configured: RestartPolicy) -> RestartPolicy:
         return configured
 
-    def place(self, previous: Ports | None) -> AbstractContextManager[Ports]:
-        return self._local.place(previous)
+    def place(self, previous: Ports | None, slot: int = 0) -> AbstractContextManager[Ports]:
+        return self._local.place(previous, slot)
 
     def place_again(self, ports: Ports) -> AbstractContextManager[Ports]:
         return self._local.place_again(ports)

@@ -58,11 +58,13 @@ class External:
         return msgspec.structs.replace(configured, restarts_max=sys.maxsize)
 
     @contextmanager
-    def place(self, previous: Ports | None) -> Iterator[Ports]:
+    def place(self, previous: Ports | None, slot: int = 0) -> Iterator[Ports]:
+        """The server that is named at the slot's place, unless a reload has left that to another slot."""
         free = [ports for ports in self._servers if not self._registry.is_held(ports)]
         if not free:
             raise ServerError("no further server: fleet.servers names fewer than there are slots")
-        with self.place_again(previous if previous in free else free[0]) as ports:
+        wanted = (previous, *self._servers[slot : slot + 1], free[0])
+        with self.place_again(next(one for one in wanted if one is not None and one in free)) as ports:
             yield ports
 
     @contextmanager

@@ -66,8 +66,8 @@ class Backend(Protocol):
     def policy(self, configured: RestartPolicy) -> RestartPolicy:
         """How failures are followed by new attempts."""
 
-    def place(self, previous: Ports | None) -> AbstractContextManager[Ports]:
-        """Where the next incarnation of a slot is to listen; its own until the end of the block.
+    def place(self, previous: Ports | None, slot: int = 0) -> AbstractContextManager[Ports]:
+        """Where the next incarnation of `slot` is to listen; its own until the end of the block.
 
         Never `previous`, where the incarnation before it was. Raises ServerError where there is no room.
         """

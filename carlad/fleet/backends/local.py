@@ -28,7 +28,7 @@ class Local:
         return configured
 
     @contextmanager
-    def place(self, previous: Ports | None) -> Iterator[Ports]:
+    def place(self, previous: Ports | None, slot: int = 0) -> Iterator[Ports]:
         ports = self._registry.take(previous)
         try:
             yield ports

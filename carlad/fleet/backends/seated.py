@@ -52,8 +52,8 @@ class Seated:
     def policy(self, configured: RestartPolicy) -> RestartPolicy:
         return self._inner.policy(configured)
 
-    def place(self, previous: Ports | None) -> AbstractContextManager[Ports]:
-        return self._inner.place(previous)
+    def place(self, previous: Ports | None, slot: int = 0) -> AbstractContextManager[Ports]:
+        return self._inner.place(previous, slot)
 
     def place_again(self, ports: Ports) -> AbstractContextManager[Ports]:
         return self._inner.place_again(ports)

@@ -143,6 +143,15 @@ def test_a_server_that_hangs_is_withdrawn_and_taken_again_when_it_answers(run):
         run(scenario, port)
 
 
+def test_each_slot_has_the_server_that_is_named_at_its_place():
+    names = servers_of(("sim0:2000", "sim1:2000", "sim2:2000"))
+    external = External(names, PortRegistry(2000, 2999), ProbeSection())
+    with external.place(None, slot=2) as two, external.place(None, slot=0) as zero:
+        assert (two, zero) == (names[2], names[0])
+        with external.place(None, slot=2) as other:  # which a reload has left to another slot
+            assert other == names[1]
+
+
 def test_a_server_that_is_held_is_nobody_elses_after_a_reload_either():
     registry, names = PortRegistry(2000, 2999), servers_of(("sim1:2000", "sim2:2000"))
     before, after = (External(names, registry, ProbeSection()) for _ in range(2))
