@@ -16,7 +16,8 @@ from typing import Any
 from carlad.cli.main import every_command, parser
 from carlad.fleet import lifecycle as slots
 from carlad.hosts import lifecycle as hosts
-from carlad.standin.coverage import COVERAGE, SENSORS, Coverage
+from carlad.standin import blueprints as library
+from carlad.standin.coverage import BLUEPRINTS, COVERAGE, SENSORS, Coverage
 from carlad.standin.faults import KINDS
 from carlad.wire.calls import CALLS
 
@@ -81,6 +82,21 @@ def sensors() -> Iterator[str]:
             yield f"| {state.value} ({len(names)}) | {', '.join(names)} |"
 
 
+def blueprints() -> Iterator[str]:
+    """Every other blueprint, counted by how its id begins, and how far it is what it is in CARLA."""
+    ids = [found.id for found in library.definitions()]
+    yield "| state | blueprints |"
+    yield "| --- | --- |"
+    for state in Coverage:
+        rows = [beginning for beginning, its_state in BLUEPRINTS.items() if its_state is state]
+        counts = [sum(name.startswith(beginning) for name in ids) for beginning in rows]
+        named = [
+            f"`{row}{'*' if row.endswith('.') else ''}` ({n})" for row, n in zip(rows, counts, strict=True)
+        ]
+        if named:
+            yield f"| {state.value} ({sum(counts)}) | {', '.join(named)} |"
+
+
 def faults() -> Iterator[str]:
     """Every fault on demand and what it does."""
     yield "| fault | what the server does |"
@@ -130,6 +146,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "sessions": sessions,
     "coverage": coverage,
     "sensors": sensors,
+    "blueprints": blueprints,
     "faults": faults,
 }
 

@@ -175,3 +175,14 @@ SENSORS: dict[str, Coverage] = {
     "sensor.other.v2x": ACCEPTED,
     "sensor.other.v2x_custom": ACCEPTED,
 }
+
+# All other blueprints, by how their ids begin. What is simplified: vehicles have their own sizes, but one
+# dynamic model and chosen masses; walkers have no animation; props are boxes.
+BLUEPRINTS: dict[str, Coverage] = {
+    "vehicle.": SIMPLIFIED,
+    "walker.pedestrian.": SIMPLIFIED,
+    "controller.ai.walker": TRUE,
+    "static.prop.": SIMPLIFIED,
+    "static.trigger.friction": TRUE,
+    "util.actor.empty": TRUE,
+}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from carlad.standin import blueprints
-from carlad.standin.coverage import COVERAGE, SENSORS, Coverage
+from carlad.standin.coverage import BLUEPRINTS, COVERAGE, SENSORS, Coverage
 from carlad.standin.handlers import CALLER_HANDLERS, HANDLERS, OFF_THE_GAME_THREAD
 from carlad.wire.calls import CALLS
 
@@ -12,6 +12,13 @@ SERVED = (Coverage.TRUE, Coverage.SIMPLIFIED)
 
 def test_every_call_of_the_client_has_a_row() -> None:
     assert set(COVERAGE) == set(CALLS)
+
+
+def test_every_other_blueprint_has_one_row() -> None:
+    others = [found.id for found in blueprints.definitions() if not found.id.startswith("sensor.")]
+    rows = {name: [row for row in BLUEPRINTS if name.startswith(row)] for name in others}
+    assert {name: row for name, row in rows.items() if len(row) != 1} == {}
+    assert {row for found in rows.values() for row in found} == set(BLUEPRINTS)
 
 
 def test_every_sensor_of_the_library_has_a_row() -> None:
