@@ -42,14 +42,14 @@ def test_files_that_the_readme_links_to_exist() -> None:
 def test_commands_of_the_readme_work(tmp_path: Path) -> None:
     _trying, using, *_ = blocks("console")
     training = next(block for block in blocks("console") if "trainer train" in block)
-    (snippet,) = blocks("python")
+    snippets = [f"{sys.executable} -c {shlex.quote(snippet)}" for snippet in blocks("python")]
     environment = _environment(tmp_path)
     activate, start, *commands = using.splitlines()
     train, look, board = training.splitlines()
     assert (activate, start) == ("source .venv/bin/activate", "carlad &")
     with _running("carlad", tmp_path, environment):
         _until(lambda: _call("carlactl status", tmp_path, environment).returncode == 0)
-        for command in (*commands, f"{sys.executable} -c {shlex.quote(snippet)}"):
+        for command in (*commands, *snippets):
             _call(command, tmp_path, environment).check_returncode()
         with _running(train.removesuffix(" &"), tmp_path, environment):
             _call(look, tmp_path, environment).check_returncode()
