@@ -152,7 +152,7 @@ def test_without_its_journal_a_daemon_ends_what_it_finds_and_begins_anew(daemon:
         daemon.start()
         after = until_status(client, all_ready)
         assert {slot.pid for slot in after.slots}.isdisjoint(slot.pid for slot in before.slots)
-        assert len(daemon.descendants()) == 5
+        until(lambda: len(daemon.descendants()) == 5, 5.0)  # itself, two shims, two servers
         (notice,) = (notice for notice in client.events().notices if notice.event == "journal.lost")
         assert "not a database; it is kept as " in str(notice.reason)
         with pytest.raises(RequestError) as refused:

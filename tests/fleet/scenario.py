@@ -22,7 +22,7 @@ from carlad.fleet.fleet import Fleet
 from carlad.fleet.leftovers import state_directory
 from carlad.journal import Journal
 from carlad.messages import SlotStatus
-from tests.fleet.processes import FAKE_SERVER, REPOSITORY, free_ports, is_free, pids_with
+from tests.fleet.processes import FAKE_SERVER, REPOSITORY, eventually, free_ports, is_free, pids_with
 
 # Patient enough for a machine that is busy with other tests.
 PROBE = ProbeSection(period_s=0.1, timeout_s=0.5, failures=3, start_max_s=20.0, load_max_s=10.0)
@@ -109,7 +109,8 @@ class Runner:
         ):
             trio.run(bounded, runs, journal)
             assert list(runs.iterdir()) == []
-        assert pids_with(self.environ["CARLAD_TEST"]) == []
+        # A look at graphics cards that a killed fleet had begun ends by itself, a moment later.
+        eventually(lambda: not pids_with(self.environ["CARLAD_TEST"]))
         assert all(is_free(port) for port in range(*config.fleet.ports))
 
     @asynccontextmanager
