@@ -65,8 +65,8 @@ def test_a_lease_has_what_the_client_needs_and_is_released_at_the_end(shared: Fa
 
 
 def test_a_lease_outlives_its_time_to_live_while_its_holder_does(shared: FakeDaemon) -> None:
-    with carlad.lease(ttl_s=0.6, endpoint=shared.endpoint) as server, Client(shared.endpoint) as client:
-        assert not server.lost.wait(1.5)
+    with carlad.lease(ttl_s=1.2, endpoint=shared.endpoint) as server, Client(shared.endpoint) as client:
+        assert not server.lost.wait(2.0)
         assert [lease.lease_id for lease in client.status().leases] == [server.lease_id]
         server.check()
 
@@ -124,7 +124,7 @@ def test_a_holder_who_wants_it_gets_another_server_without_asking_again(daemon: 
 
 
 def test_a_replaced_lease_is_renewed_and_replaced_again(daemon: FakeDaemon) -> None:
-    with carlad.lease(ttl_s=0.6, endpoint=daemon.endpoint, replace=True) as server:
+    with carlad.lease(ttl_s=1.2, endpoint=daemon.endpoint, replace=True) as server:
         seen = {server.lease_id}
         for _ in range(2):
             daemon.crash(server.slot)
@@ -132,7 +132,7 @@ def test_a_replaced_lease_is_renewed_and_replaced_again(daemon: FakeDaemon) -> N
             server.recover()
             assert server.lease_id not in seen
             seen.add(server.lease_id)
-            assert not server.lost.wait(1.2)
+            assert not server.lost.wait(1.6)
 
 
 def test_a_callback_that_fails_costs_no_lease(daemon: FakeDaemon) -> None:
@@ -333,7 +333,7 @@ def test_a_client_finds_its_daemon_again_after_a_restart(daemon: FakeDaemon) -> 
         with pytest.raises(NoDaemonError):
             client.status()
         daemon.start()
-        assert client.status().leases == ()
+        _until(lambda: client.status().leases == (), 5.0)  # its servers are others
         assert client.acquire().token > before.token
 
 
