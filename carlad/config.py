@@ -158,6 +158,16 @@ class RestartSection(Section, frozen=True):
     period_s: Seconds = 60.0
 
 
+class LogsSection(Section, frozen=True):
+    """Servers' output: at most files_max * file_mib for each slot, however much is written."""
+
+    file_mib: Annotated[float, msgspec.Meta(gt=0)] = 16.0  # then another file is begun
+    files_max: Annotated[int, msgspec.Meta(ge=2)] = 4  # CARLA writes about 1 MiB an hour
+    age_max_s: Limit = 0.0  # then another file is begun, too
+    compress: bool = True  # all but the newest two
+    stamps: bool = True  # each line begins with the time of day at which it came
+
+
 class RecycleSection(Section, frozen=True):
     """When a server is replaced between two leases, because real ones leak. 0: never for that reason."""
 
@@ -185,6 +195,7 @@ class Config(Section, frozen=True):
     session: SessionSection = SessionSection()
     probe: ProbeSection = ProbeSection()
     restart: RestartSection = RestartSection()
+    logs: LogsSection = LogsSection()
     recycle: RecycleSection = RecycleSection()
     metrics: MetricsSection = MetricsSection()
 

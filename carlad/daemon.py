@@ -105,7 +105,7 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
         control = Control(config, load, fleet, broker, doors.reread_keys, notices.publish)
         operator, operators = Operator(fleet, control), config.remote.operators
         desk = Desk(broker, fleet, sessions, notices, operator, config.probe.load_max_s, operators)
-        exposition = Exposition(tally, partial(_snapshot, broker, fleet), carlad.__version__)
+        exposition = Exposition(tally, partial(_snapshot, broker, fleet, sessions), carlad.__version__)
         if lost is not None:
             notices.publish("journal.lost", reason=lost)
         at_the_end.enter_context(serving(config.metrics.listen, exposition))
@@ -179,12 +179,12 @@ def _say(broker: Broker, fleet: Fleet) -> str:
     return summary(fleet.statuses(), broker.waiting)
 
 
-def _snapshot(broker: Broker, fleet: Fleet) -> Snapshot:
+def _snapshot(broker: Broker, fleet: Fleet, sessions: Sessions) -> Snapshot:
     return Snapshot(
         slots=fleet.statuses(),
         vitals=fleet.vitals(),
         leases=len(broker.leases()),
-        sessions=0,
+        sessions=len(sessions.statuses()),
         waiting=broker.waiting,
     )
 

@@ -10,7 +10,7 @@ from carlad.config import Config
 from carlad.messages import Applies, Changed
 
 # What a running server is made from: it is replaced. Everything else of its section is not about servers.
-_SERVERS = ("fleet.", "docker.", "gpu.", "resources.")
+_SERVERS = ("fleet.", "docker.", "gpu.", "resources.", "logs.")
 _LATER = ("fleet.open",)  # who holds the servers is settled when the daemon starts
 _NOW = (
     "lease.",

@@ -13,7 +13,6 @@ import psutil
 from carlad.checkup.asking import output
 from carlad.checkup.finding import Finding, fine, note, warning, wrong
 from carlad.config import Config
-from carlad.fleet.logs import BYTES_MAX, FILES_MAX
 
 _FILES_OF_DAEMON = 256
 _FILES_OF_SLOT = 16  # pidfd, sockets to shim and server, probes
@@ -30,7 +29,7 @@ def disk(config: Config) -> Iterator[Finding]:
                 f"{there} cannot be written",
                 f"give {folder} to carlad's user, or choose another",
             )
-    needed = config.fleet.size * BYTES_MAX * FILES_MAX
+    needed = int(config.fleet.size * config.logs.files_max * config.logs.file_mib * (1 << 20))
     yield room_on_disk(
         config.daemon.log_dir, shutil.disk_usage(_existing(Path(config.daemon.log_dir))).free, needed
     )

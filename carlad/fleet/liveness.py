@@ -30,8 +30,9 @@ REVIVALS_MAX = 3
 
 
 class Listener(Protocol):
-    async def heard(self, settings: EpisodeSettings | None) -> None:
-        """The server has answered; None: it has no episode yet, as while its holder loads a map."""
+    async def heard(self, settings: EpisodeSettings | None, after_s: float) -> None:
+        """The server has answered, `after_s` after the question. None: it has no episode yet, as while its
+        holder loads a map."""
 
     def revived(self) -> None:
         """It hung, until it was put into asynchronous mode for a moment."""
@@ -40,7 +41,7 @@ class Listener(Protocol):
 class Ignored:
     """A listener for who waits for the hang alone."""
 
-    async def heard(self, settings: EpisodeSettings | None) -> None: ...
+    async def heard(self, settings: EpisodeSettings | None, after_s: float) -> None: ...
 
     def revived(self) -> None: ...
 
@@ -147,10 +148,12 @@ class _Watch:
             with trio.fail_after(config.timeout_s) as patience:
                 async with self._reach.rpc() as rpc:
                     while True:
+                        asked_at_s = trio.current_time()
                         settings = await _settings(rpc)
+                        after_s = trio.current_time() - asked_at_s
                         heard, patience.deadline = Heard.ANSWER, float("inf")
                         self._settings = settings or self._settings
-                        await self._listener.heard(settings)
+                        await self._listener.heard(settings, after_s)
                         patience.deadline = trio.current_time() + config.period_s + config.timeout_s
                         await trio.sleep(config.period_s)
         except trio.TooSlowError:

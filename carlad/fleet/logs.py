@@ -6,17 +6,20 @@ an offset. Clients carry it as a word that they do not look into.
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-BYTES_MAX = 16 << 20  # of one file
-FILES_MAX = 4  # 64 MiB a slot: CARLA writes about 1 MiB an hour, and a flood must not fill a disk
+COMPRESSED = ".gz"
 STARTED = "[carlad] starting "  # how a shim begins the log of each server
 _TAIL_BYTES_MAX = 4 << 20
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ")  # with logs.stamps
 _WORDS_MAX = 200  # lines: a crash handler of the engine writes some dozens
 _LINE_BYTES_MAX = 4 << 10  # on average; longer lines mean fewer of them
 _SINCE_BYTES_MAX = 1 << 20
@@ -35,7 +38,7 @@ class Excerpt(NamedTuple):
 
 
 def log_path(log_dir: Path, slot: int) -> Path:
-    """The newest file; older ones have .1, .2 and so on appended. Makes the folder."""
+    """The file that is written; closed ones have a number, the newest the highest. Makes the folder."""
     folder = log_dir / f"slot-{slot}"
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     return folder / "server.log"
@@ -51,7 +54,7 @@ def tail(path: Path, lines: int) -> tuple[str, ...]:
 
 def last_words(path: Path) -> tuple[str, ...]:
     """The newest lines of the newest server: what may tell why it ended."""
-    lines = tail(path, _WORDS_MAX)
+    lines = tuple(_STAMP.sub("", line) for line in tail(path, _WORDS_MAX))
     starts = [k for k, line in enumerate(lines) if line.startswith(STARTED)]
     return lines[starts[-1] + 1 :] if starts else lines
 
@@ -90,71 +93,97 @@ def since(path: Path, place: str, lines: int) -> Excerpt:
         return Excerpt(tuple(map(_text, pieces)), after, is_gap=found is None and place != _NOWHERE)
 
 
+class _File:
+    """One file of a log. A compressed one does not change any more, and is read whole when it is needed."""
+
+    def __init__(self, file: BinaryIO, *, is_compressed: bool) -> None:
+        self._file = file
+        self._is_compressed = is_compressed
+        self.inode = os.fstat(file.fileno()).st_ino
+
+    @property
+    def size(self) -> int:
+        return len(self._plain) if self._is_compressed else os.fstat(self._file.fileno()).st_size
+
+    def read(self, bytes_max: int, offset: int) -> bytes:
+        if self._is_compressed:
+            return self._plain[offset : offset + bytes_max]
+        return os.pread(self._file.fileno(), bytes_max, offset)
+
+    def checksum(self, offset: int) -> int:
+        """Of what stands before `offset`, but of no more than the file's beginning."""
+        return zlib.crc32(self.read(min(offset, _BEGINNING_BYTES), 0))
+
+    @cached_property
+    def _plain(self) -> bytes:
+        try:
+            return gzip.decompress(self._file.read())
+        except (EOFError, OSError, zlib.error):  # damaged: the other files can still be read
+            return b""
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[list[BinaryIO]]:
+def _opened(path: Path) -> Iterator[list[_File]]:
     """The log's files, oldest first. One that is rotated while they are opened is there once."""
     with ExitStack() as stack:
-        files: dict[int, BinaryIO] = {}
-        for name in (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, FILES_MAX))):
+        files: dict[int, _File] = {}
+        for name in (path, *sorted(path.parent.glob(f"{path.name}.[0-9]*"), key=_age)):
             try:
                 file = stack.enter_context(name.open("rb"))
             except FileNotFoundError:
                 continue
-            files.setdefault(os.fstat(file.fileno()).st_ino, file)
+            one = _File(file, is_compressed=name.suffix == COMPRESSED)
+            files.setdefault(one.inode, one)
         yield list(files.values())[::-1]
 
 
-def _before_the_end(files: list[BinaryIO], size: int) -> tuple[int, int]:
+def _age(name: Path) -> int:
+    """Of server.log.2 or server.log.2.gz: the more, the older."""
+    number = name.name.removesuffix(COMPRESSED).rpartition(".")[2]
+    return -int(number) if number.isdigit() else 0
+
+
+def _before_the_end(files: list[_File], size: int) -> tuple[int, int]:
     """Index and offset of what is `size` bytes before the end, or of the beginning."""
     for index in range(len(files) - 1, -1, -1):
-        in_file = _size(files[index])
+        in_file = files[index].size
         if in_file >= size:
             return index, in_file - size
         size -= in_file
     return 0, 0
 
 
-def _read(files: list[BinaryIO], start: tuple[int, int], bytes_max: int) -> bytes:
+def _read(files: list[_File], start: tuple[int, int], bytes_max: int) -> bytes:
     index, offset = start
     data = b""
     for file in files[index:]:
-        data += os.pread(file.fileno(), bytes_max - len(data), offset)
+        data += file.read(bytes_max - len(data), offset)
         offset = 0
     return data
 
 
-def _place(files: list[BinaryIO], start: tuple[int, int], size: int) -> str:
+def _place(files: list[_File], start: tuple[int, int], size: int) -> str:
     """The place `size` bytes behind `start`, which may be in a newer file."""
     if not files:
         return _NOWHERE
     index, offset = start
-    while index < len(files) - 1 and offset + size >= _size(files[index]):
-        size -= _size(files[index]) - offset
+    while index < len(files) - 1 and offset + size >= files[index].size:
+        size -= files[index].size - offset
         index, offset = index + 1, 0
     file, offset = files[index], offset + size
-    return f"{os.fstat(file.fileno()).st_ino:x}.{_checksum(file, offset):x}.{offset:x}"
+    return f"{file.inode:x}.{file.checksum(offset):x}.{offset:x}"
 
 
-def _find(files: list[BinaryIO], place: str) -> tuple[int, int] | None:
+def _find(files: list[_File], place: str) -> tuple[int, int] | None:
     """Index and offset of `place`."""
     try:
         inode, checksum, offset = (int(part, 16) for part in place.split("."))
     except ValueError:
         return None
     for index, file in enumerate(files):
-        is_it = os.fstat(file.fileno()).st_ino == inode and 0 <= offset <= _size(file)
-        if is_it and _checksum(file, offset) == checksum:
+        if file.inode == inode and 0 <= offset <= file.size and file.checksum(offset) == checksum:
             return index, offset
     return None
-
-
-def _checksum(file: BinaryIO, offset: int) -> int:
-    """Of what stands before `offset`, but of no more than the file's beginning."""
-    return zlib.crc32(os.pread(file.fileno(), min(offset, _BEGINNING_BYTES), 0))
-
-
-def _size(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
 
 
 def _text(line: bytes) -> str:

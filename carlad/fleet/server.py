@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from carlad.config import LogsSection
 from carlad.errors import ServerError
 from carlad.fleet import logs
 from carlad.fleet.backends.interface import Launch, Serving
@@ -29,7 +30,9 @@ _SHIM_LOG = "shim.log"  # in the run folder: empty, or the traceback that it die
 
 
 @asynccontextmanager
-async def running(launch: Launch, folder: Path, log_path: Path, hurry: trio.Event) -> AsyncIterator[Server]:
+async def running(
+    launch: Launch, folder: Path, log_path: Path, hurry: trio.Event, limits: LogsSection
+) -> AsyncIterator[Server]:
     """A started server. At the end of the block its whole tree has ended: TERM, then KILL.
 
     `folder` is this incarnation's own and removed with it. `hurry` skips the grace between TERM and KILL.
@@ -39,7 +42,7 @@ async def running(launch: Launch, folder: Path, log_path: Path, hurry: trio.Even
         link, stdin = await _start_shim(folder, incarnation)
         server = Server(link, folder)
         try:
-            await _instruct(stdin, _order(launch, folder, log_path, incarnation.mark))
+            await _instruct(stdin, _order(launch, folder, log_path, limits, incarnation.mark))
             await link.started()
             yield server
         finally:
@@ -125,7 +128,7 @@ class Server:
         return False
 
 
-def _order(launch: Launch, folder: Path, log_path: Path, mark: str) -> bytes:
+def _order(launch: Launch, folder: Path, log_path: Path, limits: LogsSection, mark: str) -> bytes:
     return msgspec.json.encode(
         {
             "argv": launch.argv,
@@ -133,8 +136,11 @@ def _order(launch: Launch, folder: Path, log_path: Path, mark: str) -> bytes:
             "cwd": launch.cwd,
             "run_dir": str(folder),
             "log_path": str(log_path),
-            "log_bytes_max": logs.BYTES_MAX,
-            "log_files_max": logs.FILES_MAX,
+            "log_bytes_max": int(limits.file_mib * (1 << 20)),
+            "log_files_max": limits.files_max,
+            "log_age_max_s": limits.age_max_s,
+            "log_compress": limits.compress,
+            "log_stamps": limits.stamps,
             "stop_grace_s": STOP_GRACE_S,
         }
     )

@@ -23,7 +23,9 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
+import zlib
 from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
@@ -33,6 +35,8 @@ _KILL_AGAIN_S = 0.02  # a process may fork between being listed and being killed
 _PIPE_BYTES = 64 << 10
 # A flood beyond this is dropped and counted: a disk is not filled with one sentence a million times.
 _LOG_BYTES_PER_S = 8 << 20
+
+_PACKED, _PACKING = ".gz", ".packing"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -47,6 +51,9 @@ class Order:
     log_path: str
     log_bytes_max: int  # of one file
     log_files_max: int
+    log_age_max_s: float  # 0: none
+    log_compress: bool
+    log_stamps: bool
     stop_grace_s: float
 
     def __init__(self, fields: dict[str, object]) -> None:
@@ -54,21 +61,37 @@ class Order:
 
 
 class RotatedLog:
-    """`path`, `path.1`, ... of at most `bytes_max` each, `files_max` (2 or more) in all, cut at line ends.
+    """`path`, and what was closed before as `path.N`, the newest with the highest number, of at most
+    `bytes_max` each, `files_max` (2 or more) in all, cut at line ends. A file is closed after `age_max_s`,
+    too (0: never). `stamps`: each line begins with the time of day at which it came.
 
     Never raises: what is over the rate, or cannot be written, is counted. The server must not suffer.
     """
 
-    def __init__(self, path: str, bytes_max: int, files_max: int) -> None:
+    def __init__(
+        self,
+        path: str,
+        bytes_max: int,
+        files_max: int,
+        age_max_s: float = 0.0,
+        compress: bool = False,
+        stamps: bool = False,
+    ) -> None:
         self._path = path
         self._bytes_max = bytes_max
         self._files_max = files_max
+        self._age_max_s = age_max_s
+        self._compress = compress
+        self._stamps = stamps
+        self._is_line_open = False
         self._allowance = float(_LOG_BYTES_PER_S)
         self._allowed_at = time.monotonic()
         self._dropped_since = 0
         self.dropped_bytes = 0
         self._fd: int | None = None
         self._size = 0
+        self._begun_at = time.time()
+        self._packer: threading.Thread | None = None
         with suppress(OSError):
             self._open()
 
@@ -79,6 +102,9 @@ class RotatedLog:
         if self._dropped_since:
             data = b"\n[carlad] %d bytes of output were dropped here\n" % self._dropped_since + data
             self._dropped_since = 0
+        if self._age_max_s and self._size and time.time() - self._begun_at > self._age_max_s:
+            self._rotate()
+        data = self._stamped(data) if self._stamps else data
         while self._size + len(data) > self._bytes_max:
             room = max(0, self._bytes_max - self._size)
             cut = data.rfind(b"\n", 0, room) + 1 or (room if self._size == 0 else 0)
@@ -86,6 +112,16 @@ class RotatedLog:
             data = data[cut:]
             self._rotate()
         self._append(data)
+
+    def _stamped(self, data: bytes) -> bytes:
+        """All lines of a piece came at the same time."""
+        now = time.time()
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+        stamp = f"{seconds}.{int(now % 1 * 1000):03}Z ".encode()
+        begins = b"" if self._is_line_open else stamp
+        self._is_line_open = not data.endswith(b"\n")
+        body = data if self._is_line_open else data[:-1]
+        return begins + body.replace(b"\n", b"\n" + stamp) + (b"" if self._is_line_open else b"\n")
 
     def _allow(self, size: int) -> bool:
         now = time.monotonic()
@@ -111,20 +147,59 @@ class RotatedLog:
         self.dropped_bytes += size
 
     def _rotate(self) -> None:
+        """The one before may still be followed: what is older than that is compressed."""
         if self._fd is not None:
             os.close(self._fd)
         self._fd, self._size = None, 0
-        for number in range(self._files_max - 1, 0, -1):
-            with suppress(OSError):  # there are fewer yet
-                os.replace(self._numbered(number - 1), self._numbered(number))
+        with suppress(OSError):  # no folder any more
+            numbers = self._rotated()
+            os.replace(self._path, f"{self._path}.{numbers[-1] + 1 if numbers else 1}")
+            kept = self._files_max - 1  # with the one that is being written and the one just closed
+            for number in numbers[: max(0, len(numbers) + 1 - kept)]:
+                for name in (f"{self._path}.{number}", f"{self._path}.{number}{_PACKED}"):
+                    with suppress(FileNotFoundError):
+                        os.unlink(name)
+            if self._compress and (self._packer is None or not self._packer.is_alive()):
+                self._packer = threading.Thread(target=_pack, args=(self._path, numbers[-kept:]))
+                self._packer.start()
 
-    def _numbered(self, number: int) -> str:
-        return f"{self._path}.{number}" if number else self._path
+    def _rotated(self) -> list[int]:
+        """The numbers of the files that were closed, the oldest first."""
+        folder, name = os.path.split(self._path)
+        found = [
+            entry[len(name) + 1 :].removesuffix(_PACKED)
+            for entry in os.listdir(folder)
+            if entry.startswith(f"{name}.")
+        ]
+        return sorted({int(number) for number in found if number.isdigit()})
 
     def _open(self) -> int:
         self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-        self._size = os.fstat(self._fd).st_size
+        status = os.fstat(self._fd)
+        self._size = status.st_size
+        self._begun_at = status.st_ctime if status.st_size else time.time()
         return self._fd
+
+
+def _pack(path: str, numbers: list[int]) -> None:
+    """Gzips those of the closed files that are not compressed yet; in a thread, beside the pump."""
+    for number in numbers:
+        plain = f"{path}.{number}"
+        with suppress(OSError):  # it is gone, or the disk is full: it stays as it is
+            packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS + 16)
+            try:
+                with open(plain, "rb") as source, open(f"{path}{_PACKING}", "wb") as packed:
+                    while piece := source.read(_PIPE_BYTES):
+                        packed.write(packer.compress(piece))
+                    packed.write(packer.flush())
+                os.replace(packed.name, f"{plain}{_PACKED}")
+                try:
+                    os.unlink(plain)
+                except FileNotFoundError:  # it was one too many meanwhile
+                    os.unlink(f"{plain}{_PACKED}")
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{path}{_PACKING}")
 
 
 class Shim:
@@ -134,7 +209,14 @@ class Shim:
         self._daemon: socket.socket | None = None
         self._heard = b""
         self._told: list[bytes] = []
-        self._log = RotatedLog(order.log_path, order.log_bytes_max, order.log_files_max)
+        self._log = RotatedLog(
+            order.log_path,
+            order.log_bytes_max,
+            order.log_files_max,
+            order.log_age_max_s,
+            order.log_compress,
+            order.log_stamps,
+        )
         self._signals, signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         for number in (signal.SIGCHLD, *_END_SIGNALS):
             signal.signal(number, lambda _number, _frame: None)

@@ -535,7 +535,8 @@ class Slot:
 
     # --- what the watch over a quiet server hears
 
-    async def heard(self, settings: EpisodeSettings | None) -> None:
+    async def heard(self, settings: EpisodeSettings | None, after_s: float) -> None:
+        self._condition.answered(after_s)
         if self._lifecycle.state is State.READY:
             await self._turn_strangers_away()
         elif (lease_id := self._status.lease_id) is not None:

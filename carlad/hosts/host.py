@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import trio
 
-from carlad.config import EnvSection, SessionSection
+from carlad.config import EnvSection, LogsSection, SessionSection
 from carlad.errors import CarladError, ServerError
 from carlad.fleet import logs
 from carlad.fleet.server import Server, adopted, running
@@ -27,6 +27,7 @@ from carlad.session.protocol import Attach, Attached, Construct, Constructed
 # A crash closes connections before its shim can report it, and is the better reason.
 CRASH_SPEAKS_FIRST_S = 0.3
 _OURS = re.compile(r"[0-9a-f]{8}\.(steps|view)")
+_LOG_LIMITS = LogsSection(file_mib=1.0, files_max=2, stamps=False)  # an environment says little
 _LAST_WORDS = 12  # lines of its log: a traceback's end
 
 
@@ -154,7 +155,8 @@ async def env_host(
         secret_file.touch(mode=0o600)
         secret_file.write_text(secret)
         hurry = trio.Event()
-        async with running(launch(env, door, premises.environ), folder, place.log, hurry) as process:
+        launched = launch(env, door, premises.environ)
+        async with running(launched, folder, place.log, hurry, _LOG_LIMITS) as process:
             host = EnvHost(process, door, secret, place.log, limits, hurry)
             try:
                 yield host

@@ -13,6 +13,7 @@ from carlad.config import (
     DaemonSection,
     DockerSection,
     FleetSection,
+    LogsSection,
     ProbeSection,
     RecycleSection,
     RestartSection,
@@ -83,6 +84,7 @@ class Runner:
         size: int = 1,
         docker: DockerSection = DockerSection(),  # noqa: B008
         recycle: RecycleSection = RecycleSection(),  # noqa: B008
+        logs: LogsSection = LogsSection(stamps=False),  # noqa: B008
         before: Callable[[Config, Path], None] = lambda _config, _state_dir: None,
         **fleet: object,
     ) -> None:
@@ -95,6 +97,7 @@ class Runner:
             probe=probe,
             restart=restart,
             recycle=recycle,
+            logs=logs,
         )
 
         async def bounded(runs: Path, journal: Journal) -> None:

@@ -11,7 +11,7 @@ import pytest
 import trio
 from msgspec import structs
 
-from carlad.config import ProbeSection, RestartSection
+from carlad.config import LogsSection, ProbeSection, RestartSection
 from carlad.fleet.backends.interface import Launch
 from carlad.rpc import connect
 from carlad.wire import types as t
@@ -372,16 +372,14 @@ def test_a_launcher_that_forks_hides_neither_the_server_nor_its_crash(run):
     run(scenario, "--fork", probe=NO_PROBE)
 
 
-def test_a_flood_of_output_disturbs_nobody(run, monkeypatch, tmp_path):
-    monkeypatch.setattr("carlad.fleet.logs.BYTES_MAX", 1 << 20)
-
+def test_a_flood_of_output_disturbs_nobody(run, tmp_path):
     async def scenario(world):
         status = await world.ready()
         await trio.sleep(0.5)  # five probes' time
         assert world.status() == status
         assert sum(file.stat().st_size for file in (tmp_path / "log" / "slot-0").iterdir()) <= 4 << 20
 
-    run(scenario, "--flood")
+    run(scenario, "--flood", logs=LogsSection(file_mib=1.0, stamps=False))
 
 
 def test_a_shim_that_is_killed_costs_its_incarnation_only(run):

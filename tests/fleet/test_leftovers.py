@@ -10,6 +10,7 @@ import pytest
 import trio
 from msgspec import structs
 
+from carlad.config import LogsSection
 from carlad.errors import ConfigError
 from carlad.fleet.backends.interface import Launch
 from carlad.fleet.leftovers import Incarnation, end_leftovers, run_folder, state_directory, write
@@ -22,13 +23,15 @@ from tests.fleet.processes import REPOSITORY, bystander, eventually, is_running,
 DAEMON = """
 import os, signal, sys, trio
 from pathlib import Path
+from carlad.config import LogsSection
 from carlad.fleet.backends.interface import Launch
 from carlad.fleet.server import running
 from carlad.fleet.shim import start_time
 
 async def main(runs):
     launch = Launch(("/bin/sh", "-c", "trap '' TERM; setsid sleep 1000 & wait"), dict(os.environ), "/")
-    async with running(launch, runs / "0-1", runs.parent / "log", trio.Event()) as server:
+    log, hurry = runs.parent / "log", trio.Event()
+    async with running(launch, runs / "0-1", log, hurry, LogsSection(stamps=False)) as server:
         print(server.pid, flush=True)
         await trio.sleep_forever()
 
@@ -124,7 +127,7 @@ def test_marked_processes_are_killed_until_there_is_none(environ):
 def test_a_server_of_a_living_daemon_leaves_no_folder(tmp_path, environ):
     async def scenario(runs):
         launch = Launch(("/bin/sleep", "1000"), environ, "/")
-        async with running(launch, runs / "0-1", tmp_path / "log", trio.Event()):
+        async with running(launch, runs / "0-1", tmp_path / "log", trio.Event(), LogsSection(stamps=False)):
             assert (runs / "0-1" / "incarnation.json").exists()
         assert list(runs.iterdir()) == []
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 import shutil
+import time
 
 import pytest
 
-from carlad.fleet.logs import log_path, newest, since, tail
+from carlad.fleet.logs import last_words, log_path, newest, since, tail
 from carlad.fleet.shim import RotatedLog
 
 
@@ -38,7 +40,8 @@ def test_rotation_cuts_at_line_ends_loses_nothing_and_has_a_bound(tmp_path):
     written = b"".join(b"%04d %s\n" % (n, b"x" * (n % 50)) for n in range(200))
     for start in range(0, len(written), 173):
         log.write(written[start : start + 173])
-    files = [path.with_name("server.log.2"), path.with_name("server.log.1"), path]
+    files = [*sorted(tmp_path.glob("server.log.*"), key=lambda file: int(file.suffix[1:])), path]
+    assert len(files) == 3
     contents = [file.read_bytes() for file in files]
     assert written.endswith(b"".join(contents))
     assert all(len(content) <= 1000 for content in contents)
@@ -90,10 +93,13 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle_to_a_start(tmp_path):
     assert log.dropped_bytes == 5
 
 
+@pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("lines", [1, 7, 500])
-def test_reading_on_loses_nothing_and_repeats_nothing_however_often_the_log_is_rotated(tmp_path, lines):
+def test_reading_on_loses_nothing_and_repeats_nothing_however_often_the_log_is_rotated(
+    tmp_path, lines, compress
+):
     path = tmp_path / "server.log"
-    log = RotatedLog(str(path), bytes_max=200, files_max=4)
+    log = RotatedLog(str(path), bytes_max=200, files_max=4, compress=compress)
     log.write(b"before\n")
     place, seen, written = newest(path, 1).place, [], []
     for number in range(300):
@@ -154,3 +160,82 @@ def test_an_endless_line_is_read_in_pieces(tmp_path):
         place = excerpt.place
         sizes += [len(line) for line in excerpt.lines]
     assert sizes == [1 << 20, 1 << 20, 5, 4]
+
+
+def _packed(log):
+    """Waits for the thread that compresses."""
+    log._packer.join()
+    return log
+
+
+def test_older_files_are_compressed_and_read_like_the_others(tmp_path):
+    path = tmp_path / "server.log"
+    log = RotatedLog(str(path), bytes_max=1000, files_max=5, compress=True)
+    for number in range(500):
+        log.write(b"line %03d\n" % number)
+        if log._packer is not None:
+            _packed(log)
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert [name.endswith(".gz") for name in names] == [False, True, True, True, False]
+    found = tail(path, 10_000)
+    assert found == tuple(f"line {number:03}" for number in range(500))
+
+
+def test_a_flood_leaves_no_more_files_than_it_may_while_they_are_compressed(tmp_path):
+    path = tmp_path / "server.log"
+    log = RotatedLog(str(path), bytes_max=4096, files_max=3, compress=True)
+    for number in range(5000):
+        log.write(b"%06d %s\n" % (number, b"x" * 90))
+    _packed(log)
+    assert len(list(tmp_path.iterdir())) <= 3
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 3 * 4096
+    assert tail(path, 1)[0].startswith("004999 ")
+
+
+def test_what_a_killed_shim_left_half_compressed_is_taken_up_again(tmp_path):
+    path = tmp_path / "server.log"
+    (tmp_path / "server.log.1").write_bytes(b"one\n")
+    (tmp_path / "server.log.2").write_bytes(b"two\n")
+    (tmp_path / "server.log.packing").write_bytes(b"\x1f\x8b half")
+    log = RotatedLog(str(path), bytes_max=10, files_max=4, compress=True)
+    log.write(b"three\n")
+    log.write(b"four\nfive\n")
+    _packed(log)
+    assert tail(path, 9)[-3:] == ("three", "four", "five")
+    assert not (tmp_path / "server.log.packing").exists()
+
+
+def test_a_damaged_file_hides_no_other(tmp_path):
+    path = tmp_path / "server.log"
+    (tmp_path / "server.log.1.gz").write_bytes(b"no gzip")
+    (tmp_path / "server.log.2").write_bytes(b"two\n")
+    path.write_bytes(b"three\n")
+    assert tail(path, 9) == ("two", "three")
+
+
+def test_lines_are_stamped_with_when_they_came_however_they_are_cut(tmp_path):
+    path = tmp_path / "server.log"
+    log = RotatedLog(str(path), bytes_max=10_000, files_max=2, stamps=True)
+    for piece in (b"one\ntw", b"o\n\nthree", b"\n", b"four\n"):
+        log.write(piece)
+    lines = tail(path, 9)
+    assert [line[25:] for line in lines] == ["one", "two", "", "three", "four"]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", line[:25]) for line in lines)
+
+
+def test_an_old_file_is_closed_before_the_next_line(tmp_path, monkeypatch):
+    path = tmp_path / "server.log"
+    log = RotatedLog(str(path), bytes_max=10_000, files_max=3, age_max_s=60.0)
+    log.write(b"old\n")
+    now = time.time()
+    monkeypatch.setattr("carlad.fleet.shim.time.time", lambda: now + 61.0)
+    log.write(b"new\n")
+    assert (tmp_path / "server.log.1").read_bytes() == b"old\n"
+    assert path.read_bytes() == b"new\n"
+
+
+def test_last_words_are_the_newest_server_s_without_stamps(tmp_path):
+    path = tmp_path / "server.log"
+    log = RotatedLog(str(path), bytes_max=10_000, files_max=2, stamps=True)
+    log.write(b"[carlad] starting /x\nof the one before\n[carlad] starting /y\nlast\nwords\n")
+    assert last_words(path) == ("last", "words")

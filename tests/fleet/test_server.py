@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from carlad.config import LogsSection
 from carlad.errors import ServerError
 from carlad.fleet import logs
 from carlad.fleet.backends.interface import Launch
@@ -21,7 +22,9 @@ from tests.fleet.processes import is_running, parent_of
 async def started(tmp_path: Path, environ: dict[str, str], script: str, hurry: trio.Event | None = None):
     launch = Launch(("/bin/sh", "-c", script), environ, "/")
     hurry = trio.Event() if hurry is None else hurry
-    async with running(launch, tmp_path / "run", tmp_path / "server.log", hurry) as server:
+    async with running(
+        launch, tmp_path / "run", tmp_path / "server.log", hurry, LogsSection(stamps=False)
+    ) as server:
         yield server
 
 
@@ -117,7 +120,9 @@ def test_what_cannot_be_executed_is_the_reason(tmp_path, environ):
     async def scenario():
         launch = Launch(("/no/such/server",), environ, "/")
         with pytest.raises(ServerError, match=r"cannot execute /no/such/server: .*No such file"):
-            async with running(launch, tmp_path / "run", tmp_path / "log", trio.Event()):
+            async with running(
+                launch, tmp_path / "run", tmp_path / "log", trio.Event(), LogsSection(stamps=False)
+            ):
                 pass
 
     run(scenario)

@@ -39,6 +39,9 @@ class ShimProcess:
             "log_path": str(self.log),
             "log_bytes_max": 64 << 10,
             "log_files_max": 3,
+            "log_age_max_s": 0.0,
+            "log_compress": True,
+            "log_stamps": False,
             "stop_grace_s": 0.2,
         } | limits
         with socket.socket(socket.AF_UNIX) as listener:

@@ -47,19 +47,21 @@ def choose(
     fleet, for_them = config.fleet, for_servers(environ)
     seats = partial(_on_cards, cards=cards or Cards(for_them), gpu=config.gpu)
     if launch is not None:
-        return Local(launch, registry)
+        return Local(launch, registry, config.logs)
     if fleet.backend == "external":
         return External(servers_of(fleet.servers), registry, config.probe)
     if fleet.backend == "docker":
         docker = container_conditions(config.docker, config.resources)
         launch = docker_launcher(fleet, docker, owner, for_them)
-        containers = partial(Containers, registry=registry, owner=owner, environ=for_them)
+        containers = partial(Containers, registry=registry, limits=config.logs, owner=owner, environ=for_them)
         return seats(containers, launch, docker_aim, docker_chooses(config.docker))
     if fleet.backend == "binary":
         launch = under_conditions(binary_launcher(fleet, for_them), config.resources)
-        aim, processes = near_the_card(binary_aim, config.resources), partial(Local, registry=registry)
+        aim = near_the_card(binary_aim, config.resources)
+        processes = partial(Local, registry=registry, limits=config.logs)
         return seats(processes, launch, aim, binary_chooses(fleet))
-    return Local(under_conditions(standin_launcher(fleet, for_them), config.resources), registry)
+    launch = under_conditions(standin_launcher(fleet, for_them), config.resources)
+    return Local(launch, registry, config.logs)
 
 
 def _on_cards(

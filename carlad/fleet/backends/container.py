@@ -16,6 +16,7 @@ from pathlib import Path
 
 import trio
 
+from carlad.config import LogsSection
 from carlad.errors import ServerError
 from carlad.fleet.backends.docker import LABEL, container_name
 from carlad.fleet.backends.interface import Found, Launcher, Server, Serving
@@ -37,8 +38,15 @@ class Containers:
 
     shares_fate = True
 
-    def __init__(self, launch: Launcher, registry: PortRegistry, owner: str, environ: dict[str, str]) -> None:
-        self._local = Local(launch, registry)
+    def __init__(
+        self,
+        launch: Launcher,
+        registry: PortRegistry,
+        limits: LogsSection,
+        owner: str,
+        environ: dict[str, str],
+    ) -> None:
+        self._local = Local(launch, registry, limits)
         self._engine = Engine(environ)
         self._owner = owner
 

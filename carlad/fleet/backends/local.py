@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from carlad.config import LogsSection
 from carlad.fleet.backends.interface import Found, Launcher
 from carlad.fleet.ports import PortRegistry, Ports
 from carlad.fleet.server import Server, adopted, running
@@ -20,8 +21,9 @@ class Local:
 
     shares_fate = True
 
-    def __init__(self, launch: Launcher, registry: PortRegistry) -> None:
+    def __init__(self, launch: Launcher, registry: PortRegistry, limits: LogsSection) -> None:
         self._launch = launch
+        self._limits = limits
         self._registry = registry
 
     def policy(self, configured: RestartPolicy) -> RestartPolicy:
@@ -49,7 +51,7 @@ class Local:
     def running(
         self, ports: Ports, folder: Path, log_path: Path, hurry: trio.Event
     ) -> AbstractAsyncContextManager[Server]:
-        return running(self._launch(ports), folder, log_path, hurry)
+        return running(self._launch(ports), folder, log_path, hurry, self._limits)
 
     async def find(self, ports: Ports, folder: Path) -> ShimLink:
         return await find(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from carlad.config import FleetSection
+from carlad.config import FleetSection, LogsSection
 from carlad.errors import ConfigError
 from carlad.fleet.backends.account import Account, account
 from carlad.fleet.backends.binary import binary, binary_advice, binary_launcher
@@ -179,7 +179,9 @@ def test_another_users_server_dies_with_its_shim(tmp_path, environ, home):
 
     async def scenario():
         with trio.fail_after(20):
-            async with running(launch, tmp_path / "run", tmp_path / "log", trio.Event()) as server:
+            async with running(
+                launch, tmp_path / "run", tmp_path / "log", trio.Event(), LogsSection()
+            ) as server:
                 while not command_line(server.pid).startswith("/bin/sleep"):  # noqa: ASYNC110
                     await trio.sleep(0.01)
                 assert os.stat(f"/proc/{server.pid}").st_uid == pwd.getpwnam("nobody").pw_uid

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from carlad.config import DockerSection, ResourcesSection
+from carlad.config import DockerSection, LogsSection, ResourcesSection
 from carlad.errors import ConfigError
 from carlad.fleet.backends import conditions
 from carlad.fleet.backends.aim import Ticket, binary_aim
@@ -39,7 +39,9 @@ def test_a_server_runs_under_its_conditions_and_is_the_process_that_was_started(
 
     async def scenario():
         with trio.fail_after(20):
-            async with running(started, tmp_path / "run", tmp_path / "log", trio.Event()) as server:
+            async with running(
+                started, tmp_path / "run", tmp_path / "log", trio.Event(), LogsSection()
+            ) as server:
                 while not command_line(server.pid).startswith("/bin/sleep"):  # noqa: ASYNC110
                     await trio.sleep(0.01)
                 assert os.getpriority(os.PRIO_PROCESS, server.pid) == 5

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from carlad.config import GpuSection, RecycleSection
+from carlad.config import GpuSection, LogsSection, RecycleSection
 from carlad.errors import ServerError
 from carlad.fleet import probe
 from carlad.fleet.backends.aim import binary_aim
@@ -123,7 +123,9 @@ def arguments(pid: int) -> list[str]:
 def seated(cards: Cards, environ, first: int, memory_mib: int = 3500) -> Seated:
     registry = PortRegistry(first, first + 11)
     gpu = GpuSection(memory_mib=memory_mib)
-    return Seated(partial(Local, registry=registry), fake(environ), binary_aim, cards, gpu)
+    return Seated(
+        partial(Local, registry=registry, limits=LogsSection()), fake(environ), binary_aim, cards, gpu
+    )
 
 
 async def ready(backend: Seated, server, ports) -> None:
