@@ -56,7 +56,7 @@ async def check_start(
                 maps = await _check_identity(rpc)
                 name = await _with_map(rpc, wanted_map, config.load_max_s)
             missing = "a tick of its world"
-            await _check_ticks(reach)
+            await check_ticks(reach)
     except trio.TooSlowError:
         raise ServerError(
             f"not ready {config.start_max_s:g} s after its start: {missing} is missing"
@@ -68,7 +68,7 @@ async def load_map(reach: Reach, name: str, load_max_s: float) -> str:
     """Loads a map and returns its short name once the world ticks in it. Raises ServerError."""
     async with reach.rpc() as rpc:
         loaded = await load(rpc, name, load_max_s)
-    await _check_ticks(reach)
+    await check_ticks(reach)
     return loaded
 
 
@@ -147,7 +147,8 @@ async def _other_episode(rpc: RpcClient, before: int) -> int | None:
     return None if now == before else now
 
 
-async def _check_ticks(reach: Reach) -> None:
+async def check_ticks(reach: Reach) -> None:
+    """Returns when a tick was seen. Raises ServerError."""
     async with reach.world() as world:
         first = (await world.snapshot()).frame
         while (await world.snapshot()).frame == first:

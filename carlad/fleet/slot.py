@@ -29,6 +29,7 @@ from carlad.fleet.liveness import stay_alive
 from carlad.fleet.outbreak import Outbreak
 from carlad.fleet.parking import Parking
 from carlad.fleet.ports import LOOPBACK, Ports
+from carlad.fleet.progress import Progress
 from carlad.fleet.reach import Reach
 from carlad.fleet.records import SLOT, SlotRecord, ring, run_name
 from carlad.fleet.resources import Usage, watch_usage
@@ -321,6 +322,7 @@ class Slot:
         if expected not in (None, (self._status.incarnation, self._status.map)):
             return False
         self._condition.wear.was_leased()
+        self._progress.stop()
         self._enter(Event.LEASE, lease_id=lease_id)
         self._tenancies.see(lease_id, None, is_used=True)
         self._tell("slot.leased", lease_id=lease_id)
@@ -481,6 +483,7 @@ class Slot:
         try:
             reach = self._reach = Reach(ports)
             self._parking = Parking(reach)
+            self._progress = Progress(reach)
             self._visitors = Visitors(reach, server.tree)
             if self._lifecycle.state is State.STARTING:  # and not held by somebody all the while
                 await self._check(reach, server)
@@ -539,12 +542,18 @@ class Slot:
         self._condition.answered(after_s)
         if self._lifecycle.state is State.READY:
             await self._turn_strangers_away()
+            await self._look_for_progress()
         elif (lease_id := self._status.lease_id) is not None:
             came = await self._visitors.came()
             can_see = self._reach is not None and self._reach.ports.host == LOOPBACK
             self._tenancies.see(lease_id, settings, is_used=bool(came) or not can_see)
         if settings is not None and self._lifecycle.state is State.READY:
             await self._park_if_idle(settings)
+
+    async def _look_for_progress(self) -> None:
+        missing = await self._progress.is_missing(self._plan.probe.timeout_s)
+        if missing and self._lifecycle.state is State.READY:
+            self._end("it answers, but its world does not tick", failed=True)
 
     async def _park_if_idle(self, settings: EpisodeSettings) -> None:
         park_after_s = self._plan.park_after_s

@@ -130,9 +130,10 @@ async def serve_stream(world: World, reader: asyncio.StreamReader, writer: async
 
 async def tick(world: World) -> None:
     """The clock of asynchronous mode."""
+    until = asyncio.get_running_loop().time() + world.options.freezes_after
     while True:
         await asyncio.sleep(TICK_S)
-        if not world.settings.synchronous_mode:
+        if asyncio.get_running_loop().time() < until and not world.settings.synchronous_mode:
             world.tick()
 
 
@@ -194,6 +195,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         parser.add_argument(f"--{flag}", action="store_true")
     for call in ("refuse", "hang-at", "die-at"):
         parser.add_argument(f"--{call}", default=None)
+    parser.add_argument("--freezes-after", type=float, default=float("inf"))
     parser.add_argument("--exit", type=int, default=None)
     parser.add_argument("--hold-port", action="store_true")
     return parser.parse_known_args(argv)[0]  # the rest concerns Unreal

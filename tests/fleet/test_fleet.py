@@ -252,6 +252,28 @@ def test_a_server_that_never_listens_is_given_up(run):
     run(scenario, "--never-ready", probe=ProbeSection(start_max_s=0.5))
 
 
+def test_a_world_that_stops_ticking_while_nobody_holds_it_is_given_up(run, monkeypatch):
+    monkeypatch.setattr("carlad.fleet.progress.PERIOD_S", 0.2)
+
+    async def scenario(world):
+        await world.ready()
+        assert (await world.lost()).reason == "it answers, but its world does not tick"
+
+    run(scenario, "--freezes-after=2")
+
+
+def test_a_world_that_stands_still_while_somebody_holds_it_is_his_affair(run, monkeypatch):
+    monkeypatch.setattr("carlad.fleet.progress.PERIOD_S", 0.2)
+
+    async def scenario(world):
+        await world.ready()
+        assert await world.fleet.lease(0, "L1")
+        await trio.sleep(2.0)
+        assert world.status().state == "LEASED"
+
+    run(scenario, "--freezes-after=1")
+
+
 def test_a_world_that_does_not_tick_is_given_up(run):
     async def scenario(world):
         status = await world.lost()
