@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -35,7 +36,7 @@ class Cards:
 
     def __init__(self, environ: Mapping[str, str], look: tuple[str, ...] | None = None) -> None:
         self._environ = dict(environ)
-        self._look = look or _LOOK
+        self._look = (*_dying_with_us(), *(look or _LOOK))
         self._stuck: trio.Process | None = None
         self._order: list[PciBus | None] | None = None  # by Vulkan's number
         self._seats: list[tuple[Seat, Pids]] = []
@@ -117,6 +118,12 @@ class Cards:
         if process.returncode != 0:
             raise NoCardsError(complaint.decode(errors="replace").strip() or f"status {process.returncode}")
         return said
+
+
+def _dying_with_us() -> tuple[str, ...]:
+    """What stands before a command that is not to outlive a daemon that is killed."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig=KILL", "--") if setpriv else ()
 
 
 async def _end(process: trio.Process) -> trio.Process | None:
