@@ -141,7 +141,7 @@ async def serve(options: argparse.Namespace) -> None:
     world = World(options)
     await asyncio.start_server(lambda r, w: serve_rpc(world, r, w), options.host, world.rpc_port)
     await asyncio.start_server(lambda r, w: serve_stream(world, r, w), options.host, world.streaming_port)
-    print("ready", world.rpc_port, world.streaming_port, flush=True)
+    os.write(1, f"ready {world.rpc_port} {world.streaming_port}\n".encode())  # in one piece
     await tick(world)
 
 
