@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import carla
 import psutil
 import pytest
 
-from tests.standin.process import READY_S, eventually, free_ports
+from tests.standin.process import READY_S, eventually, free_ports, listens
 
 BINARY = "CarlaUE4-Linux-Shipping"
 
@@ -102,15 +101,10 @@ def test_it_is_written_again_over_itself_but_over_nothing_else(root: Path, tmp_p
 
 
 def _connected(port: int) -> carla.World:
-    eventually(lambda: _listens(port), READY_S)
+    eventually(lambda: listens(port), READY_S)
     client = carla.Client("127.0.0.1", port)
     client.set_timeout(10.0)
     return client.get_world()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _members(leader: subprocess.Popen[bytes]) -> list[psutil.Process]:

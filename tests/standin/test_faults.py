@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import psutil
 import pytest
 
 from carlad.wire.types import EpisodeSettings
-from tests.standin.process import eventually, free_ports, standin_process
+from tests.standin.process import eventually, free_ports, listens, standin_process
 from tests.standin.raw import RawClient, RawSubscriber, raw_client, raw_subscriber
 
 
@@ -61,7 +60,7 @@ def test_never_ready_opens_no_port() -> None:
         process = psutil.Process(server.process.pid)
         eventually(lambda: process.status() == psutil.STATUS_SLEEPING and process.cpu_times().user > 0)
         assert "ready" not in server.stderr()
-        assert not _listens(server.rpc_port)
+        assert not listens(server.rpc_port)
 
 
 def test_slow_start_is_ready_later() -> None:
@@ -101,7 +100,7 @@ def test_fork_leaves_the_server_behind_when_its_parent_is_terminated() -> None:
         with raw_client(server.rpc_port) as client:
             assert client.call("version") == "0.9.16"
         child.terminate()
-        eventually(lambda: not _listens(server.rpc_port))
+        eventually(lambda: not listens(server.rpc_port))
 
 
 def test_fork_passes_on_how_its_child_ended() -> None:
@@ -271,8 +270,3 @@ def _answers(client: RawClient, call: str) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
