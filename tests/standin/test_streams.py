@@ -178,7 +178,7 @@ def test_a_tick_is_answered_only_when_its_readers_have_read(server: StandIn, syn
             synchronous.sock.settimeout(0.05)
             with pytest.raises(TimeoutError):
                 synchronous.receive()
-            synchronous.sock.settimeout(5.0)
+            synchronous.sock.settimeout(20.0)
             observer.payload()
             assert synchronous.receive().msgid == tick
 
