@@ -173,7 +173,7 @@ class SessionEnv(gymnasium.Env[Any, Any]):
             return self._lost(session, str(error))
         except EnvironmentFailedError as error:
             self._in_episode = False
-            session.recover(str(error))
+            self._recover(session, str(error))
             raise
         self._last = result[0]
         self._in_episode = not (result[2] or result[3])
@@ -195,13 +195,21 @@ class SessionEnv(gymnasium.Env[Any, Any]):
         try:
             return session.steps.reset(seed, self._reply_within_s, options)
         except SessionLostError as error:
-            session.recover(str(error))
+            self._recover(session, str(error))
             return None
+
+    def _recover(self, session: Session, cause: str) -> SessionOpened:
+        """A session that is over is given up: the next reset opens another."""
+        try:
+            return session.recover(cause)
+        except CarladError:
+            self.close()
+            raise
 
     def _lost(self, session: Session, cause: str) -> StepResult:
         self._in_episode = False
         lost_at_s, server = time.monotonic(), session.opened.server
-        opened = session.recover(cause)
+        opened = self._recover(session, cause)
         lost = SimLost(opened.cause or cause, server, time.monotonic() - lost_at_s)
         return self._last, 0.0, False, True, {"sim_lost": msgspec.to_builtins(lost)}
 

@@ -246,8 +246,11 @@ def test_an_operator_closes_a_session_and_its_client_is_told(client: Client) -> 
     with carlad.session("quiet") as env:
         env.reset()
         client.close_session(env.opened.session_id)
+        first = env.opened.session_id
         with pytest.raises(RequestError, match="it was closed"):
             env.step(ACTION)
+        env.reset()
+        assert env.opened.session_id != first
 
 
 def test_a_session_goes_on_under_the_next_daemon_when_its_server_was_lost_with_the_last() -> None:
