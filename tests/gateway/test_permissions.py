@@ -58,7 +58,7 @@ def reached(endpoint: str, group: int, *groups: int) -> str:
     """`yes` where nobody with those groups gets a connection, else what the client is told."""
     script = """
 try:
-    check_listening(sys.argv[1])
+    check_listening(sys.argv[1], 1.0)
     print("yes")
 except CarladError as error:
     print(error)
