@@ -107,7 +107,7 @@ def test_a_reload_tells_what_changed_and_applies_it(daemon: DaemonProcess, clien
     assert [(c.key, c.old, c.new, c.applies) for c in client.reload()] == [
         ("lease.ttl_s", "30.0", "7.0", "now")
     ]
-    (told,) = [notice for notice in client.events().notices if notice.event == "config.changed"]
+    *_, told = (notice for notice in client.events().notices if notice.event == "config.changed")
     assert told.reason == "lease.ttl_s is 7.0 instead of 30.0, now"
     lease = client.acquire()
     assert lease.ttl_s == 7.0
