@@ -15,6 +15,7 @@ from carlad.broker.terms import Quota, Terms
 from carlad.config import Config, check
 from carlad.errors import CarladError, ConfigError
 from carlad.fleet.fleet import Fleet
+from carlad.hosts.sessions import Sessions
 from carlad.log import get_logger
 from carlad.messages import Changed, Reloaded
 from carlad.runtime import Changes
@@ -31,6 +32,7 @@ class Control:
         load: Callable[[], Config],
         fleet: Fleet,
         broker: Broker,
+        sessions: Sessions,
         reread_keys: Callable[[], Awaitable[None]],
         notify: Notify,
     ) -> None:
@@ -38,6 +40,7 @@ class Control:
         self._load = load
         self._fleet = fleet
         self._broker = broker
+        self._sessions = sessions
         self._reread_keys = reread_keys
         self._notify = notify
         self._told = Changes()
@@ -110,6 +113,7 @@ class Control:
 
     async def _use(self, config: Config, changes: tuple[Changed, ...]) -> None:
         self._fleet.use(config, replace=reload.replaces_servers(changes))
+        self._sessions.use(config)
         self._config = config
         await self._broker.use(terms(config))
         for change in changes:

@@ -102,7 +102,7 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
             occupant.hear(event, lease_id)
 
         occupant = Occupant(broker, config.fleet.size)
-        control = Control(config, load, fleet, broker, doors.reread_keys, notices.publish)
+        control = Control(config, load, fleet, broker, sessions, doors.reread_keys, notices.publish)
         operator, operators = Operator(fleet, control), config.remote.operators
         desk = Desk(broker, fleet, sessions, notices, operator, config.probe.load_max_s, operators)
         exposition = Exposition(tally, partial(_snapshot, broker, fleet, sessions), carlad.__version__)

@@ -143,7 +143,8 @@ class RecoverSession(Message, frozen=True, tag=True):
 
 
 class CloseSession(Message, frozen=True, tag=True):
-    """Answered with `SessionClosed` or `Refused`. `key` None: an operator's word."""
+    """Answered with `SessionClosed` or `Refused`. `key` None: the word of an
+    operator, or of its owner."""
 
     session_id: Name
     key: Key | None = None

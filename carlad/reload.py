@@ -14,6 +14,7 @@ _SERVERS = ("fleet.", "docker.", "gpu.", "resources.", "logs.")
 _LATER = ("fleet.open",)  # who holds the servers is settled when the daemon starts
 _NOW = (
     "lease.",
+    "session.",
     "probe.",
     "restart.",
     "recycle.",

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -25,6 +26,8 @@ from carlad.messages import (
     Undrain,
 )
 from tests.daemon_process import DaemonProcess, all_ready, daemon_process, until, until_status
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +124,22 @@ def test_a_reload_tells_what_changed_and_applies_it(daemon: DaemonProcess, clien
     client.release(lease.lease_id)
     after = until_status(client, lambda status: all_ready(status) and status.slots[0].pid != before.pid)
     assert after.slots[0].map == "Town02"
+
+
+def test_a_reload_allows_another_environment_to_sessions(daemon: DaemonProcess, client: Client) -> None:
+    with pytest.raises(RequestError, match="did you mean") as refused:
+        carlad.session("routes", endpoint=client.endpoint)
+    assert refused.value.code == "unknown-environment"
+    quiet = f'{{ env = "tests.session.environments:Quiet", path = ["{ROOT}"] }}'
+    daemon.edit("[fleet]", f"[session]\nenvs = {{ routes = {quiet} }}\n[fleet]")
+    assert [(c.key, c.applies) for c in client.reload()] == [("session.envs", "now")]
+    with carlad.session("routes", endpoint=client.endpoint) as env:
+        env.reset(seed=1)
+        daemon.edit("environments:Quiet", "environments:Camera")
+        assert [(c.key, c.applies) for c in client.reload()] == [("session.envs", "now")]
+        env.step(env.action_space.sample())  # it goes on as what it was
+        assert client.spaces("routes").observation_space != env.opened.observation_space
+    until_status(client, all_ready)
 
 
 def test_a_bad_file_changes_nothing_and_says_where(daemon: DaemonProcess, client: Client) -> None:

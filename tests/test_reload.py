@@ -48,6 +48,7 @@ def test_changes_are_told_key_by_key_in_toml() -> None:
         ("fleet.map", "to each server as it becomes free"),
         ("fleet.open", "after carlactl upgrade"),
         ("daemon.drain_s", "now"),
+        ("session.envs", "now"),
         ("daemon.state_dir", "after carlactl upgrade"),
         ("anything.else", "after carlactl upgrade"),
     ],

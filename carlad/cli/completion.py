@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
         commands,
         "completion",
         completion,
-        "Print what makes a shell complete commands, options, slots, leases and maps.",
+        "Print what makes a shell complete commands, options, slots, leases, sessions and maps.",
         """\
   eval "$(carlactl completion bash)"       in ~/.bashrc
   eval "$(carlactl completion zsh)"        in ~/.zshrc, behind compinit
@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("shell", choices=("bash", "zsh"))
     words = commands.add_parser("words")  # without help: for the completion alone
     words.set_defaults(run=_words)
-    words.add_argument("of", choices=("slots", "leases", "maps"))
+    words.add_argument("of", choices=("slots", "leases", "sessions", "maps"))
 
 
 def completion(arguments: argparse.Namespace) -> None:
@@ -49,6 +49,7 @@ def _words(arguments: argparse.Namespace) -> None:
     words: dict[str, Iterable[object]] = {
         "slots": (slot.slot for slot in shown.slots),
         "leases": (lease.lease_id for lease in shown.leases),
+        "sessions": (session.session_id for session in shown.sessions),
         "maps": sorted({slot.map for slot in shown.slots if slot.map}),
     }
     print(*words[arguments.of], sep="\n")

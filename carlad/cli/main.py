@@ -21,6 +21,7 @@ from carlad.cli import (
     operator,
     reap,
     server,
+    sessions,
     status,
     top,
 )
@@ -29,6 +30,7 @@ from carlad.errors import CarladError, ConfigError, NoDaemonError, WaitedInVainE
 
 _FAMILIES = (
     status,
+    sessions,
     top,
     leases,
     logs,
@@ -111,12 +113,12 @@ def parser() -> argparse.ArgumentParser:
 
 def every_command(whole: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     """The parsers of commands that do something, but for those that completion alone uses."""
-    families = [action for action in whole._actions if isinstance(action, argparse._SubParsersAction)]
-    for family in families:
-        for command in family.choices.values():
-            yield from every_command(command)
-    if not families and whole.description:
+    if whole.description and whole.get_default("run") is not None:
         yield whole
+    for action in whole._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from every_command(command)
 
 
 @contextmanager

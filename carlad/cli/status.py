@@ -1,4 +1,4 @@
-"""`carlactl status` and `sessions`."""
+"""`carlactl status`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from carlad.cli.command import add_command, add_json, daemon, daemons
+from carlad.cli.command import add_command, add_json, daemons
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,34 +32,6 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("-w", "--watch", action="store_true", help="again each second, until Ctrl-C")
     add_json(parser)
-
-    listed = add_command(
-        commands,
-        "sessions",
-        sessions,
-        "List env sessions.",
-        """\
-  carlactl sessions
-  carlactl sessions --json | jq '.[].session_id'
-""",
-    )
-    add_json(listed)
-
-
-def sessions(arguments: argparse.Namespace) -> None:
-    import json
-
-    import msgspec
-
-    from carlad.cli import tables
-    from carlad.cli.output import console
-
-    with daemon(arguments) as client:
-        shown = client.status()
-    if arguments.json:
-        print(json.dumps(msgspec.to_builtins(shown.sessions)))
-    else:
-        console().print(tables.sessions(shown) if shown.sessions else "there are no sessions")
 
 
 def status(arguments: argparse.Namespace) -> None:

@@ -88,8 +88,7 @@ class Desk:
 
         None: the request was sent again meanwhile, and who sent it last is answered.
         """
-        refused = rights.refusal(request.body, peer, self._broker.leases(), self._remote_operators)
-        if refused is not None:
+        if (refused := self._refusal(request.body, peer)) is not None:
             return refused
         limit_s = self._limit_s(request.body)
         try:
@@ -99,6 +98,10 @@ class Desk:
             return Refused(code="overloaded", reason=f"no answer within {limit_s:g} s")
         except NoAnswerError:
             return Refused(code="unavailable", reason="a part of the daemon had to be restarted: ask again")
+
+    def _refusal(self, body: RequestBody, peer: Peer) -> Refused | None:
+        leases, sessions = self._broker.leases(), self._sessions.statuses()
+        return rights.refusal(body, peer, leases, sessions, self._remote_operators)
 
     def _limit_s(self, body: RequestBody) -> float:
         match body:

@@ -18,6 +18,7 @@ from carlad.messages import (
     RequestBody,
     Restart,
     Scale,
+    SessionStatus,
     Shutdown,
     Undrain,
     Upgrade,
@@ -27,18 +28,33 @@ _COMMANDS = (Drain, Undrain, Restart, Quarantine, Scale, Shutdown, Reload, Upgra
 
 
 def refusal(
-    body: RequestBody, peer: Peer, leases: Iterable[LeaseStatus], operators: Collection[str]
+    body: RequestBody,
+    peer: Peer,
+    leases: Iterable[LeaseStatus],
+    sessions: Iterable[SessionStatus],
+    operators: Collection[str],
 ) -> Refused | None:
     """None: it may be asked. `operators`: the users who may do everything from other machines."""
     if not peer.is_remote or peer.user in operators:
         return None
-    if isinstance(body, _COMMANDS) or (isinstance(body, CloseSession) and body.key is None):
+    if isinstance(body, _COMMANDS):
         return _forbidden(f"{peer.user} may lease from another machine and no more")
     if isinstance(body, Renew | Release | ReplacementQuery):
-        holder = next((lease.holder for lease in leases if lease.lease_id == body.lease_id), None)
-        if holder is not None and holder.partition("@")[0] != peer.user:
-            return _forbidden(f"{body.lease_id} is not {peer.user}'s")
+        return _refusal_of_other(
+            body.lease_id, [lease.holder for lease in leases if lease.lease_id == body.lease_id], peer
+        )
+    if isinstance(body, CloseSession) and body.key is None:
+        return _refusal_of_other(
+            body.session_id, [one.holder for one in sessions if one.session_id == body.session_id], peer
+        )
     return None
+
+
+def _refusal_of_other(what: str, holders: Iterable[str], peer: Peer) -> Refused | None:
+    """`holders`: one, or none where there is no such thing, which others will say."""
+    if all(holder.partition("@")[0] == peer.user for holder in holders):
+        return None
+    return _forbidden(f"{what} is not {peer.user}'s")
 
 
 def _forbidden(why: str) -> Refused:

@@ -26,10 +26,13 @@ def failed(session_id: str, why: str) -> Refused:
     return Refused(code="session-failed", reason=f"cannot keep {session_id}: {why}")
 
 
-def no_such_session(verb: str, session_id: str, ended: str | None) -> Refused:
-    return Refused(
-        code="no-such-session", reason=f"cannot {verb} {session_id}: {ended or 'there is no such session'}"
-    )
+def no_such_session(verb: str, session_id: str, why: str = "there is no such session") -> Refused:
+    return Refused(code="no-such-session", reason=f"cannot {verb} {session_id}: {why}")
+
+
+def ended(verb: str, session_id: str, end: Refused) -> Refused:
+    """`end`: what its client was told then: that something cannot be done, and why."""
+    return no_such_session(verb, session_id, end.reason.partition(": ")[2] or end.reason)
 
 
 def wrong_key(verb: str, session_id: str) -> Refused:

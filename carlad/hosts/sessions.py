@@ -70,10 +70,7 @@ class Sessions:
         self, config: Config, premises: Premises, broker: Broker, journal: Journal, tell: Notify
     ) -> None:
         """Raises ConfigError for an environment that is not MODULE:CLASS."""
-        self._limits: SessionSection = config.session
-        self._ttl_s = config.lease.ttl_s
-        self._ttl_max_s = config.lease.ttl_max_s
-        self._environments = config.session.environments()
+        self.use(config)
         self._premises = premises
         self._broker = broker
         self._journal = journal
@@ -81,7 +78,6 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._by_request: dict[str, str] = {}
         self._ends: Recent[Refused] = Recent(_ENDS_KEPT)
-        self._spaces: Recent[Spaces] = Recent(_SPACES_KEPT)
         self._looks = trio.CapacityLimiter(_LOOKS_AT_ONCE)
         self._askers: dict[str, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
@@ -89,6 +85,14 @@ class Sessions:
         self._restored = trio.Event()  # until then nobody is told that there is no such session
         self._ended = Changes()
         self._logs_in_use: dict[str, int] = {}
+
+    def use(self, config: Config) -> None:
+        """For every session that is opened from now on. Raises ConfigError as the constructor does."""
+        self._environments = config.session.environments()
+        self._limits: SessionSection = config.session
+        self._ttl_s = config.lease.ttl_s
+        self._ttl_max_s = config.lease.ttl_max_s
+        self._spaces: Recent[Spaces] = Recent(_SPACES_KEPT)  # a name may be another environment's now
 
     def statuses(self) -> tuple[SessionStatus, ...]:
         return tuple(session.status() for session in self._sessions.values())
@@ -179,7 +183,7 @@ class Sessions:
             case RecoverSession():
                 return await self._recover(body)
             case CloseSession():
-                return await self._close(body, peer)
+                return await self._close(body)
 
     # --- one request each
 
@@ -284,9 +288,9 @@ class Sessions:
         await session.give_up_host(body.host, body.cause)
         return await session.opened(after=body.host)
 
-    async def _close(self, body: CloseSession, peer: Peer) -> SessionAnswer:
-        key = "" if body.key is None and peer.is_remote else body.key
-        session = self._of_client("close", body.session_id, key)
+    async def _close(self, body: CloseSession) -> SessionAnswer:
+        """Without its key: who asks has the right to, see `gateway.rights`."""
+        session = self._of_client("close", body.session_id, body.key)
         if isinstance(session, Refused):
             return session
         session.close(refusals.no_such_session("use", body.session_id, "it was closed"))
@@ -296,8 +300,9 @@ class Sessions:
     def _of_client(self, verb: str, session_id: str, key: str | None) -> Session | Refused:
         session = self._sessions.get(session_id)
         if session is None:
-            ended = self._ends.get(session_id)
-            return refusals.no_such_session(verb, session_id, ended.reason if ended is not None else None)
+            if (end := self._ends.get(session_id)) is not None:
+                return refusals.ended(verb, session_id, end)
+            return refusals.no_such_session(verb, session_id)
         if key is not None and not compare_digest(key.encode(), session.key.encode()):
             return refusals.wrong_key(verb, session_id)
         return session
@@ -317,6 +322,7 @@ class Sessions:
             patience_s=self._limits.start_max_s,
             is_shown=False,
         )
+        remembered = self._spaces
         try:
             async with self._looks, env_host(env, place, self._premises, self._limits) as host:
                 spaces = await host.construct_or_end(query.config)
@@ -325,7 +331,7 @@ class Sessions:
         except ServerError as error:
             return refusals.failed("a look at its spaces", str(error))
         found = Spaces(observation_space=spaces.observation_space, action_space=spaces.action_space)
-        self._spaces.put(known_as, found)
+        remembered.put(known_as, found)
         return found
 
 

@@ -30,6 +30,7 @@ COMPLETIONS = [
     ("carlactl lease --m", {"--map"}),
     ("carlactl logs ", {"0", "1"}),
     ("carlactl config ", {"check", "show"}),
+    ("carlactl sessions ", {"close"}),
     ("carlactl lease --map T", {"Town01"}),
 ]
 
