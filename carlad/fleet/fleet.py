@@ -19,9 +19,12 @@ from carlad.fleet.ledger import Ledger
 from carlad.fleet.leftovers import end_leftovers
 from carlad.fleet.logs import Excerpt
 from carlad.fleet.outbreak import Outbreak
+from carlad.fleet.plan import Plan
 from carlad.fleet.ports import PortRegistry
 from carlad.fleet.records import RING, SLOT, Ring, SlotRecord, made_from
-from carlad.fleet.slot import End, Lease, Load, Notify, Ping, Plan, Release, Slot, SlotRequest
+from carlad.fleet.requests import End, Lease, Load, Ping, Release, SlotRequest
+from carlad.fleet.situation import Notify
+from carlad.fleet.slot import Slot
 from carlad.fleet.tenancy import Tenancy
 from carlad.journal import Delete, Journal, JournalError
 from carlad.log import get_logger
