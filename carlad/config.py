@@ -95,7 +95,8 @@ class ResourcesSection(Section, frozen=True):
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0  # 19: whatever others leave
     oom_score_adj: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 300  # a server is replaced, a learner not
     cpus: str = ""  # as taskset takes it, such as "0-15"; "gpu": those near the server's card; empty: all
-    memory_max_mb: Annotated[int, msgspec.Meta(ge=0)] = 0  # of a container; 0: no limit
+    memory_max_mb: Annotated[int, msgspec.Meta(ge=0)] = 0  # of a server; 0: no limit
+    files_max: Annotated[int, msgspec.Meta(ge=0)] = 0  # open at once; 0: as carlad's own limit
 
 
 class LeaseSection(Section, frozen=True):

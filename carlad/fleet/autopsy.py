@@ -59,7 +59,7 @@ _SEGFAULT = r"Signal 11 caught|SIGSEGV"
 _REMEDIES = {
     Cause.GPU_MEMORY: "fewer servers on that GPU, or a lower fleet.quality or fleet.resolution",
     Cause.NO_GPU_DRIVER: "see `carlactl doctor`: the NVIDIA driver and its Vulkan file are needed",
-    Cause.MEMORY: "fewer servers, or more memory; a limit may be in force",
+    Cause.MEMORY: "fewer servers, or more memory; a limit such as resources.memory_max_mb may be in force",
     Cause.AS_ROOT: "set fleet.user",
     Cause.DISK_FULL: "free some space where the server writes",
     Cause.LIBRARY_MISSING: "install what it names",
@@ -106,7 +106,8 @@ def _first(pattern: str, lines: Sequence[str]) -> str | None:
     return None
 
 
-def kernel_kills(vmstat: Path = Path("/proc/vmstat")) -> int:
-    """How many processes the kernel has killed for lack of memory since the boot."""
-    found = re.search(r"^oom_kill (\d+)$", vmstat.read_text(), re.MULTILINE)
+def kernel_kills(counters: Path = Path("/proc/vmstat")) -> int:
+    """How many processes the kernel has killed for lack of memory since the boot, or in a cgroup whose
+    `memory.events` are given."""
+    found = re.search(r"^oom_kill (\d+)$", counters.read_text(), re.MULTILINE)
     return int(found[1]) if found else 0

@@ -21,6 +21,8 @@ import msgspec
 import trio
 
 from carlad.errors import ConfigError, ServerError
+from carlad.fleet import cgroup
+from carlad.fleet.cgroup import MemoryLimit
 from carlad.fleet.marks import Known, boot_id, end_marked, marked
 from carlad.fleet.shim import start_time
 from carlad.log import get_logger
@@ -33,12 +35,14 @@ _SHIM_ENDS_MAX_S = 3.0  # its own grace for the server, and some time to see all
 
 
 class Incarnation(msgspec.Struct, frozen=True):
-    """`incarnation.json` of a run folder. `start_time`: clock ticks since the boot, of the shim."""
+    """`incarnation.json` of a run folder. `start_time`: clock ticks since the boot, of the shim.
+    `cgroup`: its own, empty where it has none."""
 
     mark: str
     boot_id: str
     shim_pid: int | None = None
     start_time: int | None = None
+    cgroup: str = ""
 
 
 def is_used(path: Path) -> bool:
@@ -89,22 +93,34 @@ def _lives(pid: str) -> bool:
 
 
 @contextmanager
-def run_folder(folder: Path) -> Iterator[Incarnation]:
-    """Makes an incarnation's own folder, with its mark in it, and removes it at the end of the block.
+def run_folder(folder: Path, memory: MemoryLimit | None = None) -> Iterator[Incarnation]:
+    """Makes an incarnation's own folder, with its mark in it, and its cgroup; both are removed at the end of
+    the block.
 
-    Raises ServerError where it cannot be written.
+    Raises ServerError where they cannot be written.
     """
-    incarnation = Incarnation(mark=secrets.token_hex(8), boot_id=boot_id())
+    mark = secrets.token_hex(8)
+    limited = memory.place(mark) if memory is not None else None
+    incarnation = Incarnation(mark=mark, boot_id=boot_id(), cgroup="" if limited is None else str(limited))
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-        write(folder, incarnation)
-    except OSError as error:
-        raise ServerError(f"cannot start a server: {error}") from error
-    try:
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+            write(folder, incarnation)
+            if memory is not None and limited is not None:
+                memory.make(limited)
+        except OSError as error:
+            raise ServerError(f"cannot start a server: {error}") from error
         yield incarnation
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        discard(folder, incarnation)
+
+
+def discard(folder: Path, incarnation: Incarnation | None) -> None:
+    """What an incarnation leaves when nothing of it runs any more."""
+    if incarnation is not None and incarnation.cgroup:
+        cgroup.remove(Path(incarnation.cgroup))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def write(folder: Path, incarnation: Incarnation) -> None:
@@ -169,7 +185,7 @@ async def end_leftover(left: Leftover) -> None:
         log.info("leftover.found", folder=left.folder.name, pids=left.pids)
         await _ask_to_end(left.incarnation)
         await end_marked(left.incarnation.mark)
-    shutil.rmtree(left.folder, ignore_errors=True)
+    discard(left.folder, left.incarnation)
 
 
 async def _ask_to_end(left: Incarnation) -> None:

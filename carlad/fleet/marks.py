@@ -77,5 +77,10 @@ def has_mark(pid: int, mark: str) -> bool:
     return f"{MARK}={mark}".encode() in _environ(str(pid))
 
 
+def is_marked(pid: int) -> bool:
+    """Whether it belongs to any incarnation."""
+    return any(entry.startswith(f"{MARK}=".encode()) for entry in _environ(str(pid)))
+
+
 def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

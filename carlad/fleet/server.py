@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,8 +16,10 @@ import trio
 from carlad.config import LogsSection
 from carlad.errors import ServerError
 from carlad.fleet import logs
+from carlad.fleet.autopsy import kernel_kills
 from carlad.fleet.backends.interface import Launch, Serving
-from carlad.fleet.leftovers import Incarnation, run_folder, write
+from carlad.fleet.cgroup import MemoryLimit
+from carlad.fleet.leftovers import Incarnation, discard, read, run_folder, write
 from carlad.fleet.marks import MARK, end_marked
 from carlad.fleet.ports import Ports, listener_among
 from carlad.fleet.shim import descendants, start_time
@@ -31,18 +33,23 @@ _SHIM_LOG = "shim.log"  # in the run folder: empty, or the traceback that it die
 
 @asynccontextmanager
 async def running(
-    launch: Launch, folder: Path, log_path: Path, hurry: trio.Event, limits: LogsSection
+    launch: Launch,
+    folder: Path,
+    log_path: Path,
+    hurry: trio.Event,
+    limits: LogsSection,
+    memory: MemoryLimit | None = None,
 ) -> AsyncIterator[Server]:
     """A started server. At the end of the block its whole tree has ended: TERM, then KILL.
 
     `folder` is this incarnation's own and removed with it. `hurry` skips the grace between TERM and KILL.
     Raises ServerError where it cannot be started, or where something of it does not die.
     """
-    with run_folder(folder) as incarnation:
+    with run_folder(folder, memory) as incarnation:
         link, stdin = await _start_shim(folder, incarnation)
-        server = Server(link, folder)
+        server = Server(link, folder, incarnation.cgroup)
         try:
-            await _instruct(stdin, _order(launch, folder, log_path, limits, incarnation.mark))
+            await _instruct(stdin, _order(launch, folder, log_path, limits, incarnation))
             await link.started()
             yield server
         finally:
@@ -53,21 +60,25 @@ async def running(
 @asynccontextmanager
 async def adopted(link: ShimLink, folder: Path, hurry: trio.Event) -> AsyncIterator[Server]:
     """As `running`, of a server that an earlier daemon started; `link` is from `find`."""
-    server = Server(link, folder)
+    incarnation = read(folder)
+    server = Server(link, folder, incarnation.cgroup if incarnation is not None else "")
     try:
         yield server
     finally:
         with trio.CancelScope(shield=True):
             await server._end(hurry)
-        shutil.rmtree(folder, ignore_errors=True)
+        discard(folder, incarnation)
 
 
 class Server:
     """`pid`: the process that the shim started; a launcher's, where one forks the real server."""
 
-    def __init__(self, link: ShimLink, folder: Path) -> None:
+    def __init__(self, link: ShimLink, folder: Path, cgroup: str = "") -> None:
+        """In a `cgroup` of its own the kernel counts what it kills there; else on the whole machine."""
         self._link = link
         self._shim_log = folder / _SHIM_LOG
+        self._kills = partial(kernel_kills, Path(cgroup, "memory.events")) if cgroup else kernel_kills
+        self._kills_before = 0 if cgroup else self._kills()
 
     @property
     def pid(self) -> int:
@@ -85,6 +96,12 @@ class Server:
     def tree(self) -> tuple[int, ...]:
         """The pids of the server and everything below it."""
         return tuple(descendants(self._link.shim.pid))
+
+    def ran_out_of_memory(self) -> bool:
+        """As backends/interface.py has it."""
+        with suppress(FileNotFoundError):  # somebody has removed the cgroup
+            return self._kills() > self._kills_before
+        return False
 
     def listener(self, ports: Ports) -> Serving | None:
         """As backends/interface.py has it."""
@@ -128,11 +145,13 @@ class Server:
         return False
 
 
-def _order(launch: Launch, folder: Path, log_path: Path, limits: LogsSection, mark: str) -> bytes:
+def _order(
+    launch: Launch, folder: Path, log_path: Path, limits: LogsSection, incarnation: Incarnation
+) -> bytes:
     return msgspec.json.encode(
         {
             "argv": launch.argv,
-            "environ": launch.environ | {MARK: mark},
+            "environ": launch.environ | {MARK: incarnation.mark},
             "cwd": launch.cwd,
             "run_dir": str(folder),
             "log_path": str(log_path),
@@ -142,6 +161,7 @@ def _order(launch: Launch, folder: Path, log_path: Path, limits: LogsSection, ma
             "log_compress": limits.compress,
             "log_stamps": limits.stamps,
             "stop_grace_s": STOP_GRACE_S,
+            "cgroup": incarnation.cgroup,
         }
     )
 

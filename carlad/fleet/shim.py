@@ -55,6 +55,7 @@ class Order:
     log_compress: bool
     log_stamps: bool
     stop_grace_s: float
+    cgroup: str = ""  # which the server enters; empty: it stays where the daemon is
 
     def __init__(self, fields: dict[str, object]) -> None:
         self.__dict__.update(fields)
@@ -387,6 +388,9 @@ def _become_server(order: Order, shim: int, output: int, fails: int) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # CARLA's dumps take minutes and gigabytes
+        if order.cgroup:
+            with open(os.path.join(order.cgroup, "cgroup.procs"), "w") as members:
+                members.write(str(os.getpid()))
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)

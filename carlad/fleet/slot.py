@@ -16,7 +16,7 @@ import trio
 
 from carlad.errors import ServerError
 from carlad.fleet import logs, probe
-from carlad.fleet.autopsy import Cause, Verdict, autopsy, kernel_kills
+from carlad.fleet.autopsy import Cause, Verdict, autopsy
 from carlad.fleet.backends.interface import Found, Server
 from carlad.fleet.baseline import Baseline
 from carlad.fleet.condition import Condition
@@ -368,10 +368,9 @@ class Slot:
             self._end("the slot stops", failed=False)
 
     async def _watch_process(self, server: Server, ports: Ports) -> None:
-        kills = kernel_kills()
         how = await server.ended()
         words = await trio.to_thread.run_sync(logs.last_words, self.log_path)
-        verdict = autopsy(how, words, out_of_memory=kernel_kills() > kills)
+        verdict = autopsy(how, words, out_of_memory=server.ran_out_of_memory())
         if self._situation.state is State.STARTING:
             how = f"{how} while it started"
             verdict = await self._stranger(server, ports) or verdict

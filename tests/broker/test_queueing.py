@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from carlad.broker.effects import Load
 from carlad.broker.terms import Quota
 from carlad.messages import PRIORITY_MAX, Granted, Release
 from tests.broker.slots import status
@@ -71,6 +72,16 @@ def test_a_request_for_a_map_that_a_free_server_has_does_not_wait_behind_one_for
     fleet.ask(Release(lease_id=held.lease_id))
     fleet.show(1, state="READY", lease_id=None)
     assert isinstance(fleet.answers["first"], Granted)
+
+
+def test_a_map_is_loaded_before_its_request_has_its_turn_where_no_earlier_one_can_use_the_server() -> None:
+    fleet = Fleet(status(0), status(1, map="Town02"), status(2), spares=1)
+    fleet.maps = {0: frozenset({"Town01", "Town03"}), 1: frozenset({"Town02"}), 2: frozenset({"Town01"})}
+    fleet.look()
+    fleet.granted("holder", map="Town02")
+    for name, wanted in (("first", "Town02"), ("second", "Town03"), ("third", "Town01")):
+        assert fleet.acquire(name, map=wanted, wait_s=100.0) is None
+    assert fleet.ordered == [Load(0, "Town03")]  # the third finds the spare alone
 
 
 def test_a_user_at_the_quota_waits_without_standing_in_anybody_s_way() -> None:

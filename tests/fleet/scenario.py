@@ -16,6 +16,7 @@ from carlad.config import (
     LogsSection,
     ProbeSection,
     RecycleSection,
+    ResourcesSection,
     RestartSection,
 )
 from carlad.fleet.backends.interface import Launch, Launcher
@@ -84,6 +85,7 @@ class Runner:
         size: int = 1,
         docker: DockerSection = DockerSection(),  # noqa: B008
         recycle: RecycleSection = RecycleSection(),  # noqa: B008
+        resources: ResourcesSection = ResourcesSection(),  # noqa: B008
         logs: LogsSection = LogsSection(stamps=False),  # noqa: B008
         before: Callable[[Config, Path], None] = lambda _config, _state_dir: None,
         **fleet: object,
@@ -97,6 +99,7 @@ class Runner:
             probe=probe,
             restart=restart,
             recycle=recycle,
+            resources=resources,
             logs=logs,
         )
 

@@ -17,6 +17,7 @@ from carlad.fleet.backends.interface import Backend, Launcher
 from carlad.fleet.backends.local import Local
 from carlad.fleet.backends.seated import Seated
 from carlad.fleet.backends.standin import standin_launcher
+from carlad.fleet.cgroup import memory_limit
 from carlad.fleet.gpu.cards import Cards
 from carlad.fleet.ports import PortRegistry, ephemeral_advice
 
@@ -46,8 +47,11 @@ def choose(
     """
     fleet, for_them = config.fleet, for_servers(environ)
     seats = partial(_on_cards, cards=cards or Cards(for_them), gpu=config.gpu)
+    local = partial(
+        Local, registry=registry, limits=config.logs, memory=memory_limit(config.resources.memory_max_mb)
+    )
     if launch is not None:
-        return Local(launch, registry, config.logs)
+        return local(launch)
     if fleet.backend == "external":
         return External(servers_of(fleet.servers), registry, config.probe)
     if fleet.backend == "docker":
@@ -58,10 +62,9 @@ def choose(
     if fleet.backend == "binary":
         launch = under_conditions(binary_launcher(fleet, for_them), config.resources)
         aim = near_the_card(binary_aim, config.resources)
-        processes = partial(Local, registry=registry, limits=config.logs)
-        return seats(processes, launch, aim, binary_chooses(fleet))
+        return seats(local, launch, aim, binary_chooses(fleet))
     launch = under_conditions(standin_launcher(fleet, for_them), config.resources)
-    return Local(launch, registry, config.logs)
+    return local(launch)
 
 
 def _on_cards(

@@ -1,4 +1,5 @@
-"""Under which conditions servers run beside learners: priority, processors, memory. Pure but for `which`.
+"""Under which conditions servers run beside learners: priority, processors, open files. Pure but for looking
+what the machine offers. (A limit of memory is a cgroup's: see fleet/cgroup.py.)
 
 Each is a well-known command that sets one thing and replaces itself by what follows, so that a server's
 process is the one that was started.
@@ -6,8 +7,11 @@ process is the one that was started.
 
 from __future__ import annotations
 
+import os
 import shutil
 from functools import partial
+from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 
 import msgspec
 
@@ -18,6 +22,7 @@ from carlad.fleet.backends.interface import Launch, Launcher
 from carlad.fleet.ports import Ports
 
 NEAR_THE_CARD = "gpu"
+_FILES_MAX = Path("/proc/sys/fs/nr_open")
 
 
 def under_conditions(launch: Launcher, resources: ResourcesSection) -> Launcher:
@@ -40,6 +45,7 @@ def container_conditions(docker: DockerSection, resources: ResourcesSection) -> 
     arguments = (
         f"--oom-score-adj={resources.oom_score_adj}",
         *((f"--cpuset-cpus={resources.cpus}",) if resources.cpus else ()),
+        *((f"--ulimit=nofile={resources.files_max}",) if resources.files_max else ()),
         *((f"--memory={resources.memory_max_mb}m",) if resources.memory_max_mb else ()),
     )
     nice = ("nice", "-n", str(resources.nice)) if resources.nice else ()
@@ -49,11 +55,6 @@ def container_conditions(docker: DockerSection, resources: ResourcesSection) -> 
 
 
 def _prefix(resources: ResourcesSection) -> tuple[str, ...]:
-    if resources.memory_max_mb:
-        raise ConfigError(
-            "resources.memory_max_mb: only containers are limited; for processes see recycle.rss_max_mb, "
-            "or limit the whole daemon by its service's MemoryMax"
-        )
     prefix: tuple[str, ...] = ()
     if resources.oom_score_adj:
         choom = _command("choom", "resources.oom_score_adj")
@@ -62,7 +63,20 @@ def _prefix(resources: ResourcesSection) -> tuple[str, ...]:
         prefix += (_command("taskset", "resources.cpus"), "-c", resources.cpus)
     if resources.nice:
         prefix += (_command("nice", "resources.nice"), "-n", str(resources.nice))
+    if resources.files_max:
+        _check_files(resources.files_max)
+        prefix += (_command("prlimit", "resources.files_max"), f"--nofile={resources.files_max}")
     return prefix
+
+
+def _check_files(wanted: int) -> None:
+    """Raises ConfigError where the kernel would refuse it: at each start, and only in the server's log."""
+    if os.geteuid() == 0:
+        ceiling, whose = int(_FILES_MAX.read_text()), f"{_FILES_MAX}; raise it with sysctl fs.nr_open"
+    else:
+        ceiling, whose = getrlimit(RLIMIT_NOFILE)[1], "carlad's own limit; raise that with LimitNOFILE="
+    if ceiling not in (RLIM_INFINITY, -1) and wanted > ceiling:
+        raise ConfigError(f"resources.files_max: {wanted} exceeds {ceiling}, {whose}")
 
 
 def _launch_with(launch: Launcher, prefix: tuple[str, ...], ports: Ports) -> Launch:

@@ -117,6 +117,9 @@ class Container:
     def tree(self) -> tuple[int, ...]:
         return (self._init, *descendants(self._init)) if self._init else ()
 
+    def ran_out_of_memory(self) -> bool:
+        return self._command.ran_out_of_memory()
+
     def listener(self, ports: Ports) -> Serving | None:
         """Inside the container: the engine accepts connections to a published port before the server does.
 

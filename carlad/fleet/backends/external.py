@@ -138,6 +138,9 @@ class Visited:
         pid = listening_pid(self._ports.rpc) if self._ports.host == LOOPBACK else None
         return (pid, *descendants(pid)) if pid and name_of(pid) != _PROXY else ()
 
+    def ran_out_of_memory(self) -> bool:
+        return False
+
     def listener(self, ports: Ports) -> Serving | None:
         """Both ports were used to make its world as new."""
         return Serving(next(iter(self.tree()), None))

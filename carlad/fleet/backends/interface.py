@@ -44,6 +44,10 @@ class Server(Protocol):
     def tree(self) -> tuple[int, ...]:
         """The pids of the server and everything below it; empty where they cannot be known."""
 
+    def ran_out_of_memory(self) -> bool:
+        """Whether the kernel has killed for lack of memory while it ran: something of its own, where that can
+        be told, else anything."""
+
     def listener(self, ports: Ports) -> Serving | None:
         """Who serves, once calls and streams are served; to be called in a thread.
 

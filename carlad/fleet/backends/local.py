@@ -10,6 +10,7 @@ import trio
 
 from carlad.config import LogsSection
 from carlad.fleet.backends.interface import Found, Launcher
+from carlad.fleet.cgroup import MemoryLimit
 from carlad.fleet.ports import PortRegistry, Ports
 from carlad.fleet.server import Server, adopted, running
 from carlad.fleet.shim_link import ShimLink, find
@@ -21,9 +22,16 @@ class Local:
 
     shares_fate = True
 
-    def __init__(self, launch: Launcher, registry: PortRegistry, limits: LogsSection) -> None:
+    def __init__(
+        self,
+        launch: Launcher,
+        registry: PortRegistry,
+        limits: LogsSection,
+        memory: MemoryLimit | None = None,
+    ) -> None:
         self._launch = launch
         self._limits = limits
+        self._memory = memory
         self._registry = registry
 
     def policy(self, configured: RestartPolicy) -> RestartPolicy:
@@ -51,7 +59,7 @@ class Local:
     def running(
         self, ports: Ports, folder: Path, log_path: Path, hurry: trio.Event
     ) -> AbstractAsyncContextManager[Server]:
-        return running(self._launch(ports), folder, log_path, hurry, self._limits)
+        return running(self._launch(ports), folder, log_path, hurry, self._limits, self._memory)
 
     async def find(self, ports: Ports, folder: Path) -> ShimLink:
         return await find(folder)

@@ -121,6 +121,9 @@ class Watched:
     def tree(self) -> tuple[int, ...]:
         return self._server.tree()
 
+    def ran_out_of_memory(self) -> bool:
+        return self._server.ran_out_of_memory()
+
     def listener(self, ports: Ports) -> Serving | None:
         serving = self._server.listener(ports)
         self._listens = serving is not None

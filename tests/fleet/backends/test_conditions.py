@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_without_conditions_a_command_line_stays_as_it_is():
 
 def test_a_server_runs_under_its_conditions_and_is_the_process_that_was_started(tmp_path):
     cpu = min(os.sched_getaffinity(0))
-    resources = ResourcesSection(nice=5, oom_score_adj=321, cpus=str(cpu))
+    resources = ResourcesSection(nice=5, oom_score_adj=321, cpus=str(cpu), files_max=123)
     started = under_conditions(launch, resources)(Ports(2000))
 
     async def scenario():
@@ -47,6 +48,7 @@ def test_a_server_runs_under_its_conditions_and_is_the_process_that_was_started(
                 assert os.getpriority(os.PRIO_PROCESS, server.pid) == 5
                 assert os.sched_getaffinity(server.pid) == {cpu}
                 assert oom_score_adj(server.pid) == 321
+                assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (123, 123)
 
     trio.run(scenario)
 
@@ -60,17 +62,18 @@ def test_a_server_may_stay_near_its_card():
 
 
 def test_containers_get_them_from_the_engine():
-    resources = ResourcesSection(nice=5, cpus="0-3", memory_max_mb=4096)
+    resources = ResourcesSection(nice=5, cpus="0-3", memory_max_mb=4096, files_max=9000)
     docker = container_conditions(DockerSection(run_args=("--privileged",)), resources)
-    assert docker.run_args == ("--oom-score-adj=300", "--cpuset-cpus=0-3", "--memory=4096m", "--privileged")
+    given = ("--oom-score-adj=300", "--cpuset-cpus=0-3", "--ulimit=nofile=9000", "--memory=4096m")
+    assert docker.run_args == (*given, "--privileged")
     assert docker.command == ("nice", "-n", "5", "bash", "CarlaUE4.sh")
     with pytest.raises(ConfigError, match=r'resources\.cpus: "gpu" is for processes'):
         container_conditions(DockerSection(), ResourcesSection(cpus="gpu"))
 
 
 def test_what_cannot_be_kept_is_said_before_anything_is_started(monkeypatch):
-    with pytest.raises(ConfigError, match=r"resources\.memory_max_mb: only containers"):
-        under_conditions(launch, ResourcesSection(memory_max_mb=1000))
+    with pytest.raises(ConfigError, match=r"resources\.files_max: 2000000000 exceeds [0-9]+, .*; raise"):
+        under_conditions(launch, ResourcesSection(files_max=2_000_000_000))
     monkeypatch.setattr(conditions.shutil, "which", lambda _name: None)
     with pytest.raises(ConfigError, match=r"resources\.cpus: needs the command taskset, which is missing"):
         under_conditions(launch, ResourcesSection(oom_score_adj=0, cpus="0-3"))
