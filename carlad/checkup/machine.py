@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ import psutil
 from carlad.checkup.asking import output
 from carlad.checkup.finding import Finding, fine, note, warning, wrong
 from carlad.config import Config
+from carlad.fleet.cgroup import NotDelegatedError, own_cgroup
 
 _FILES_OF_DAEMON = 256
 _FILES_OF_SLOT = 16  # pidfd, sockets to shim and server, probes
@@ -116,9 +118,8 @@ def service(_config: Config) -> Iterator[Finding]:
 
 def _cgroup() -> Path:
     """Of this process, version 2."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        if line.startswith("0::"):
-            return Path("/sys/fs/cgroup") / line[3:].lstrip("/")
+    with suppress(NotDelegatedError):
+        return own_cgroup()
     return Path("/sys/fs/cgroup")
 
 

@@ -137,6 +137,8 @@ class MemoryLimit:
         cgroup.mkdir()
         (cgroup / "memory.max").write_text(str(self._max_bytes))
         (cgroup / "memory.oom.group").write_text("1")
+        with suppress(OSError):  # a kernel without swap has none to keep it from
+            (cgroup / "memory.swap.max").write_text("0")
 
 
 def memory_limit(max_mb: int) -> MemoryLimit | None:

@@ -99,6 +99,7 @@ def test_a_server_enters_its_cgroup_before_it_is_executed(tmp_path, monkeypatch,
             assert own.parent == ours
             assert (own / "memory.max").read_text() == str(64 << 20)
             assert (own / "memory.oom.group").read_text() == "1"
+            assert (own / "memory.swap.max").read_text() == "0"
             assert members(own) == {server.pid}
         assert (ours / "cgroup.subtree_control").read_text() == "+memory"
 
