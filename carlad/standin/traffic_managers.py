@@ -19,15 +19,17 @@ thread wait for an answer meanwhile.
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgpack
 import msgspec
 
 from carlad.wire.msgpackrpc import Request
+
+log = logging.getLogger("carlad.standin")
 
 GUARD_S = 0.01  # a thread that has not asked by then will not
 GRACE_S = 0.0003  # from its question to its sleep; longer ones were measured to help no further
@@ -127,16 +129,28 @@ class LoadGuard:
 
 
 class TrafficManagers:
-    """Who has registered a Traffic Manager, by its port. `owner` is the connection's identity."""
+    """Who has registered a Traffic Manager, by its port. `owner` is the connection's identity.
+
+    A client advertises an address that it finds by a route to 1.0.0.127 (it means 127.0.0.1, and forgets
+    htonl). Where there is no such route, in a container without a network or on a machine that is offline,
+    it registers ("", 0). Its port is then the one that it has just asked about, as it always does before.
+    """
 
     def __init__(self) -> None:
         self._managers: dict[int, tuple[str, int]] = {}  # port: advertised host, owner
+        self._asked: dict[int, int] = {}  # by owner: the port that it asked about last
 
     def __bool__(self) -> bool:
         return bool(self._managers)
 
+    def is_running(self, port: int, owner: int) -> bool:
+        """Whether somebody has this port; `owner` asks, and may be about to register it."""
+        self._asked[owner] = port
+        return port in self._managers
+
     def add(self, port: int, host: str, owner: int) -> bool:
-        """False where the port is taken already."""
+        """False where the port is taken already. Port 0 stands for the one that was asked about."""
+        port = port or self._asked.get(owner, 0)
         if port in self._managers:
             return False
         self._managers[port] = (host, owner)
@@ -151,6 +165,7 @@ class TrafficManagers:
 
     def remove_owner(self, owner: int) -> None:
         """A connection has gone, and its Traffic Managers with it."""
+        self._asked.pop(owner, None)
         for port in self.ports_of(owner):
             self.remove(port)
 
@@ -170,11 +185,17 @@ def heal(host: str, ports: list[int]) -> None:
 
 def _heal(host: str, ports: list[int]) -> None:
     for port in ports:
-        with suppress(OSError):  # gone, or not reachable from here: then nobody waits for this one
-            _wake(host, port)
+        _wake(host, port)
 
 
 def _wake(host: str, port: int) -> None:
+    try:
+        _leave_and_enter_synchronous_mode(host, port)
+    except OSError as error:
+        log.warning("the Traffic Manager at %s:%d cannot be reached: %s", host, port, error)
+
+
+def _leave_and_enter_synchronous_mode(host: str, port: int) -> None:
     with socket.create_connection((host, port), _HEAL_TIMEOUT_S) as sock:
         calls = [(0, msgid, "set_synchronous_mode", (msgid == 1,)) for msgid in (0, 1)]
         sock.sendall(b"".join(map(msgspec.msgpack.encode, calls)))

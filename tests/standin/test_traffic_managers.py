@@ -22,7 +22,7 @@ from carlad.standin.traffic_managers import (
 )
 from carlad.wire import types as t
 from carlad.wire.msgpackrpc import Request
-from tests.standin.process import StandIn, standin_process
+from tests.standin.process import StandIn, eventually, standin_process
 from tests.standin.raw import raw_client
 
 
@@ -113,6 +113,15 @@ def test_ports_belong_to_the_connection_that_registered_them() -> None:
     assert not managers
 
 
+def test_a_client_without_a_route_registers_the_port_that_it_asked_about() -> None:
+    managers = TrafficManagers()
+    assert not managers.is_running(8000, owner=1)
+    assert not managers.is_running(8100, owner=2)
+    assert managers.add(0, "127.0.0.1", owner=1)
+    assert managers.ports_of(1) == [8000]
+    assert managers.is_running(8000, owner=2)
+
+
 def test_heal_wakes_by_leaving_and_entering_synchronous_mode() -> None:
     with socket.create_server(("127.0.0.1", 0)) as manager:
         manager.settimeout(5.0)
@@ -131,12 +140,20 @@ def test_heal_of_a_port_that_is_gone_does_no_harm() -> None:
         assert len(calls_received(manager)) == 2
 
 
-def test_server_wakes_a_traffic_manager_that_misses_its_step() -> None:
+def test_a_traffic_manager_that_cannot_be_reached_is_told_about(caplog: pytest.LogCaptureFixture) -> None:
+    heal("127.0.0.1", [1])
+    eventually(lambda: "the Traffic Manager at 127.0.0.1:1 cannot be reached" in caplog.text)
+
+
+@pytest.mark.parametrize("has_route", [True, False])
+def test_server_wakes_a_traffic_manager_that_misses_its_step(has_route: bool) -> None:
     with standin_process() as server, socket.create_server(("127.0.0.1", 0)) as manager:
         manager.settimeout(5.0)
         with raw_client(server.rpc_port) as client:
             client.call("set_episode_settings", t.EpisodeSettings(synchronous_mode=True))
-            client.call("add_traffic_manager_running", ("192.0.2.1", manager.getsockname()[1]))
+            port = manager.getsockname()[1]
+            client.call("is_traffic_manager_running", port)
+            client.call("add_traffic_manager_running", ("192.0.2.1", port) if has_route else ("", 0))
             for _ in range(STEPS_MIN + 1):
                 client.call("tick_cue")
                 client.call("apply_batch", [], False)

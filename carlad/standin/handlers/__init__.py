@@ -140,7 +140,6 @@ HANDLERS: dict[str, Handler] = _named(
     lights.reset_all_traffic_lights,
     lights.get_group_traffic_lights,
     lights.get_light_boxes,
-    traffic.is_traffic_manager_running,
     traffic.get_traffic_manager_running,
     traffic.destroy_traffic_manager,
     batch.apply_batch,
@@ -150,6 +149,7 @@ CALLER_HANDLERS: dict[str, Handler] = _named(
     episode.load_new_episode,
     street_lights.query_lights_state,
     street_lights.update_lights_state,
+    traffic.is_traffic_manager_running,
     traffic.add_traffic_manager_running,
 )
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from carlad.standin.caller import Caller
 
 
-def is_traffic_manager_running(sim: Simulation, port: int) -> bool:
-    return sim.traffic_managers.host(port) is not None
+def is_traffic_manager_running(sim: Simulation, caller: Caller, port: int) -> bool:
+    return sim.traffic_managers.is_running(port, caller.identity)
 
 
 def get_traffic_manager_running(sim: Simulation, port: int) -> tuple[str, int]:
@@ -21,7 +21,7 @@ def get_traffic_manager_running(sim: Simulation, port: int) -> tuple[str, int]:
 
 def add_traffic_manager_running(sim: Simulation, caller: Caller, address: tuple[str, int]) -> bool:
     host, port = address
-    return sim.traffic_managers.add(port, host, caller.identity)
+    return sim.traffic_managers.add(port, host or caller.peer_host, caller.identity)
 
 
 def destroy_traffic_manager(sim: Simulation, port: int) -> None:
