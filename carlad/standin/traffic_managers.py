@@ -11,6 +11,10 @@ and its sleep is lost, and `world.tick()` hangs for ever. A server as fast as th
   then, and is a step ahead from there on; so only who says nothing at all for long is healed, and a tick
   waits for the step of the one before.
 
+The end of a step is signalled in the same careless way. There the main thread would have to be suspended
+between its check and its sleep for a whole step of the other; from here it would look as if the program did
+not want to tick, and nothing is done about it.
+
 In asynchronous mode the thread runs freely and begins each step with `get_episode_settings`. A client that
 loads a map drops its episode and makes the new one only when `get_episode_info` has told it about that; its
 Traffic Manager reads the episode without looking, and the process ends by SIGSEGV. A `LoadGuard` has the

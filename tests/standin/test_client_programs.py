@@ -26,6 +26,7 @@ def test_traffic_manager_keeps_to_the_lanes_and_to_the_lights(server: StandIn) -
     assert min(result["metres"]) > 50.0
     assert max(result["roads"]) >= 3
     assert result["waited_at_red"] > 0
+    assert result["registered"] == [True, False]  # also where there is no route
 
 
 def test_traffic_manager_survives_actors_that_come_and_go(server: StandIn) -> None:

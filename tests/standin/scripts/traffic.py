@@ -10,6 +10,8 @@ import sys
 
 import carla
 
+from tests.standin.raw import raw_client
+
 
 def main(port: int, traffic_port: int, count: int, ticks: int) -> dict[str, object]:
     client = carla.Client("127.0.0.1", port)
@@ -20,6 +22,7 @@ def main(port: int, traffic_port: int, count: int, ticks: int) -> dict[str, obje
     world.apply_settings(settings)
     town = world.get_map()
     manager = client.get_trafficmanager(traffic_port)
+    registered = [is_registered(port, traffic_port)]
     manager.set_synchronous_mode(True)
     manager.set_random_device_seed(7)
     vehicles = spawn(client, world, town.get_spawn_points(), count, traffic_port)
@@ -44,13 +47,20 @@ def main(port: int, traffic_port: int, count: int, ticks: int) -> dict[str, obje
             waited += waits and vehicle.get_traffic_light_state() == carla.TrafficLightState.Red
     client.apply_batch_sync([carla.command.DestroyActor(vehicle) for vehicle in vehicles], True)
     manager.shut_down()
+    registered.append(is_registered(port, traffic_port))
     world.apply_settings(carla.WorldSettings())
     return {
         "metres": list(metres.values()),
         "roads": [len(seen) for seen in roads.values()],
         "offset_max_m": max(offsets),
         "waited_at_red": waited,
+        "registered": registered,
     }
+
+
+def is_registered(port: int, traffic_port: int) -> object:
+    with raw_client(port) as watcher:
+        return watcher.call("is_traffic_manager_running", traffic_port)
 
 
 def spawn(
