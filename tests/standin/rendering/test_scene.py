@@ -52,15 +52,17 @@ def test_pavements_lie_beside_the_road_a_kerb_higher(scene: Scene) -> None:
     )
 
 
-def test_a_line_divides_the_lanes(scene: Scene) -> None:
-    """The wide street's centre line is a double one: paint lies 0.12 m beside the middle."""
-    waypoint = scene.town.map.get_waypoint_xodr(0, -1, 20.0)
-    middle = waypoint.transform.location - waypoint.transform.get_right_vector() * (
-        waypoint.lane_width / 2 - 0.12
-    )
-    tags, heights = _straight_down(scene.frame(Objects.none()), [(middle.x, middle.y, 0.0)])
-    assert tags == [Tag.ROAD_LINES]
-    assert heights == pytest.approx([0.012], abs=0.001)
+def test_a_broken_line_divides_the_lanes(scene: Scene) -> None:
+    """In the middle of the street, where the lane ends on its left: paint, and road between the dashes."""
+    waypoints = [scene.town.map.get_waypoint_xodr(0, -1, 12.0 + 0.25 * k) for k in range(48)]
+    middles = [
+        waypoint.transform.location - waypoint.transform.get_right_vector() * (waypoint.lane_width / 2)
+        for waypoint in waypoints
+    ]
+    tags, heights = _straight_down(scene.frame(Objects.none()), [(p.x, p.y, 0.0) for p in middles])
+    painted = [height for tag, height in zip(tags, heights, strict=True) if tag == Tag.ROAD_LINES]
+    assert set(tags) == {Tag.ROADS, Tag.ROAD_LINES}
+    assert painted == pytest.approx([0.012] * len(painted), abs=0.001)
 
 
 def test_the_country_has_houses_trees_posts_and_ground(scene: Scene) -> None:
