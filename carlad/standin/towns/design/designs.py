@@ -40,13 +40,15 @@ def town03() -> Network:
     hillside = replace(_COLLECTOR, speed_kmh=40)
     crossings = (
         *(Crossing(x, y) for x, y in ((32, 0), (0, 32), (-32, 0), (0, -32))),
-        *(Crossing(x, y) for x, y in ((180, 0), (0, 170), (-180, 0), (0, -170))),
-        *(Crossing(x, y) for x, y in ((180, 170), (180, -170), (-180, 170), (-180, -170))),
-        Crossing(330, 0),
+        *(Crossing(x, y) for x, y in ((239, 0), (0, 170), (-180, 0), (0, -170))),
+        *(Crossing(x, y) for x, y in ((239, 170), (239, -170), (-180, 170), (-180, -170))),
+        Crossing(380, 0),
         Crossing(-340, 0, z=9.0),
+        *(Crossing(81.25, y) for y in (0, 202.5)),
     )
     east, north, west, south = 4, 5, 6, 7
     north_east, south_east, north_west, south_west, far_east, hill = 8, 9, 10, 11, 12, 13
+    side, top = 14, 15
     return Network(
         name="Town03",
         crossings=crossings,
@@ -55,34 +57,37 @@ def town03() -> Network:
                 Link(k, (k + 1) % 4, circle, via=(corner,), radius_m=32.0)
                 for k, corner in enumerate(((32, 32), (-32, 32), (-32, -32), (32, -32)))
             ),
-            *(Link(k, k + 4, _AVENUE) for k in range(4)),
+            *(Link(k, k + 4, _AVENUE) for k in range(1, 4)),
+            *(Link(a, b, _AVENUE) for a, b in ((0, side), (side, east))),
+            Link(side, top, _COLLECTOR),
             Link(east, north_east, boulevard),
             Link(south_east, east, boulevard),
             Link(east, far_east, _AVENUE),
-            Link(north, north_east, _RESIDENTIAL, via=((45, 195), (130, 145)), radius_m=45.0),
+            Link(north, top, _AVENUE, via=((30, 202.5),), radius_m=60.0),
+            Link(top, north_east, _AVENUE, via=((170, 202.5),), radius_m=60.0),
             Link(north, north_west, _RESIDENTIAL, via=((-70, 150), (-120, 185)), radius_m=50.0),
             Link(south, south_east, _RESIDENTIAL, via=((60, -150), (120, -195)), radius_m=50.0),
             Link(south, south_west, _RESIDENTIAL, via=((-90, -205),), radius_m=90.0),
             Link(west, north_west, _COLLECTOR),
             Link(west, south_west, _COLLECTOR),
             Link(west, hill, hillside, via=((-250, 25),), radius_m=120.0),
-            Link(north_east, far_east, _COLLECTOR, via=((330, 170),), radius_m=60.0),
-            Link(south_east, far_east, _COLLECTOR, via=((290, -170), (330, -110)), radius_m=60.0),
+            Link(north_east, far_east, _COLLECTOR, via=((380, 170),), radius_m=60.0),
+            Link(south_east, far_east, _COLLECTOR, via=((340, -170), (380, -110)), radius_m=60.0),
             Link(north_west, hill, hillside, via=((-340, 170),), radius_m=70.0, heights=((0.5, 6.0),)),
             Link(south_west, hill, hillside, via=((-290, -170), (-340, -100)), radius_m=60.0),
             Link(
                 north_east,
                 north_west,
                 _COUNTRY_ROAD,
-                via=((180, 290), (-180, 290)),
-                radius_m=90.0,
-                heights=((0.5, 5.0),),
+                via=((239, 254.5), (-180, 254.5)),
+                radius_m=80.0,
+                heights=((0.56, 0.0), (0.76, 5.0)),
             ),
             Link(
                 south_east,
                 south_west,
                 _COUNTRY_ROAD,
-                via=((180, -270), (0, -320), (-180, -270)),
+                via=((239, -270), (0, -320), (-180, -270)),
                 radius_m=90.0,
             ),
         ),
@@ -166,9 +171,10 @@ def town05() -> Network:
         arterial=Street(3, 3, speed_kmh=60, median_m=3.0, sidewalk_m=3.0),
         ring=Street(2, 2, speed_kmh=70, median_m=2.0, shoulder_m=1.5),
         corner_radius_m=80.0,
+        south_west=(-218.0, -281.0),  # a wide street along x = 32, the ring along y = 204
     )
     drawn = grid.network(spec)
-    ends = drawn.crossings.index(Crossing(360.0, 240.0)), drawn.crossings.index(Crossing(500.0, 240.0))
+    ends = drawn.crossings.index(Crossing(142.0, -41.0)), drawn.crossings.index(Crossing(282.0, -41.0))
     links = tuple(
         replace(link, heights=((0.5, 2.5),)) if (link.start, link.end) == ends else link
         for link in drawn.links

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
+from carlad.standin.towns.design.curves import Point
 from carlad.standin.towns.design.network import Crossing, Link, Network, Street
 
 Node = tuple[int, int]  # column and row of a crossing, from the south-west
@@ -24,7 +25,8 @@ class GridSpec:
     """Block lengths from west to east and from south to north, at least two of each.
 
     `arterial_columns` and `arterial_rows` name the inner streets that are wide (0 is the ring's).
-    `corner_radius_m` is that of the ring's centre line at the town's corners.
+    `corner_radius_m` is that of the ring's centre line at the town's corners, `south_west` the corner where
+    its streets would meet.
     """
 
     name: str
@@ -36,6 +38,7 @@ class GridSpec:
     arterial: Street = ARTERIAL
     ring: Street = RING
     corner_radius_m: float = 18.0
+    south_west: Point = (0.0, 0.0)
 
     def column(self, i: int) -> Street:
         """The street that runs north at crossing column `i`."""
@@ -55,7 +58,8 @@ def network(spec: GridSpec) -> Network:
     """Raises ValueError where there are too few blocks."""
     if min(len(spec.columns_m), len(spec.rows_m)) < 2:
         raise ValueError(f"cannot plan {spec.name}: a grid town has at least 2 by 2 blocks")
-    xs, ys = list(accumulate(spec.columns_m, initial=0.0)), list(accumulate(spec.rows_m, initial=0.0))
+    west, south = spec.south_west
+    xs, ys = list(accumulate(spec.columns_m, initial=west)), list(accumulate(spec.rows_m, initial=south))
     corners = {(i, j) for i in (0, len(xs) - 1) for j in (0, len(ys) - 1)}
     nodes = [(i, j) for i in range(len(xs)) for j in range(len(ys)) if (i, j) not in corners]
     index = {node: number for number, node in enumerate(nodes)}
