@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.control import strip_control_codes
 from rich.table import Table
 from rich.text import Text
 
@@ -156,8 +157,12 @@ def _is_unwell(slot: SlotStatus) -> bool:
 
 
 def _remark(slot: SlotStatus) -> Text:
+    """Why it is not what it should be, and below it what its server wrote last."""
     words = ("draining" if slot.draining else "", (slot.reason or "") if _is_unwell(slot) else "")
-    return Text.assemble((f"slot {slot.slot}: ", _STYLES[slot.state]), "; ".join(filter(None, words)))
+    remark = Text.assemble((f"slot {slot.slot}: ", _STYLES[slot.state]), "; ".join(filter(None, words)))
+    for line in slot.last_words if _is_unwell(slot) else ():
+        remark.append(f"\n  | {strip_control_codes(line)}", "dim")
+    return remark
 
 
 def _table(*columns: str, narrow: str = "") -> Table:

@@ -20,6 +20,7 @@ COMPRESSED = ".gz"
 STARTED = "[carlad] starting "  # how a shim begins the log of each server
 _TAIL_BYTES_MAX = 4 << 20
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ")  # with logs.stamps
+_WORD_CHARS_MAX = 300
 _WORDS_MAX = 200  # lines: a crash handler of the engine writes some dozens
 _LINE_BYTES_MAX = 4 << 10  # on average; longer lines mean fewer of them
 _SINCE_BYTES_MAX = 1 << 20
@@ -53,8 +54,8 @@ def tail(path: Path, lines: int) -> tuple[str, ...]:
 
 
 def last_words(path: Path) -> tuple[str, ...]:
-    """The newest lines of the newest server: what may tell why it ended."""
-    lines = tuple(_STAMP.sub("", line) for line in tail(path, _WORDS_MAX))
+    """The newest lines of the newest server, each cut: what may tell why it ended."""
+    lines = tuple(_STAMP.sub("", line)[:_WORD_CHARS_MAX] for line in tail(path, _WORDS_MAX))
     starts = [k for k, line in enumerate(lines) if line.startswith(STARTED)]
     return lines[starts[-1] + 1 :] if starts else lines
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from carlad.cli import tables
 from carlad.cli.tables import duration
+from carlad.messages import DaemonStatus, SlotStatus, Status
 from tests.cli.calling import carlactl
 from tests.gateway.daemons import FakeDaemon
 
@@ -29,6 +33,33 @@ def test_status_is_json_for_programs_and_a_table_for_people(daemon: FakeDaemon) 
     assert "LEASED" in table
     assert lease_id in table
     carlactl(daemon.endpoint, "release", lease_id)
+
+
+def test_below_the_reason_of_a_lost_server_stand_its_last_words() -> None:
+    lost = SlotStatus(
+        slot=3,
+        state="QUARANTINED",
+        incarnation=6,
+        pid=None,
+        host="127.0.0.1",
+        rpc_port=None,
+        streaming_port=None,
+        traffic_manager_port=None,
+        map=None,
+        lease_id=None,
+        restarts=5,
+        reason="failed too often, lastly: GPU lost",
+        cause="GPU lost",
+        last_words=("[bold]no markup[/bold]", "Signal 11 caught.\x07"),
+    )
+    console = Console(width=80, file=io.StringIO())
+    console.print(
+        tables.status(Status(daemon=DaemonStatus(pid=1, version="1", uptime_s=1.0), slots=(lost,), leases=()))
+    )
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    at = lines.index("slot 3: failed too often, lastly: GPU lost")
+    assert lines[at + 1 : at + 3] == ["  | [bold]no markup[/bold]", "  | Signal 11 caught."]
 
 
 @pytest.mark.parametrize(
