@@ -19,9 +19,9 @@ from carlad.fleet.ledger import Ledger
 from carlad.fleet.leftovers import end_leftovers
 from carlad.fleet.logs import Excerpt
 from carlad.fleet.outbreak import Outbreak
-from carlad.fleet.plan import Plan
+from carlad.fleet.plan import Plan, plan_of
 from carlad.fleet.ports import PortRegistry
-from carlad.fleet.records import RING, SLOT, Ring, SlotRecord, made_from
+from carlad.fleet.records import RING, SLOT, Ring, SlotRecord
 from carlad.fleet.requests import End, Lease, Load, Ping, Release, SlotRequest
 from carlad.fleet.situation import Notify
 from carlad.fleet.slot import Slot
@@ -297,33 +297,14 @@ class Fleet:
 
     def _plan_of(self, config: Config, registry: PortRegistry) -> Plan:
         backend = choose(config, self._environ, registry, str(self._runs), self._launch, self._cards)
-        return Plan(
-            backend=backend,
-            outbreak=self._outbreak,
-            host=config.fleet.advertise_host,
-            maps=config.fleet.maps or (config.fleet.map,),
-            probe=config.probe,
-            park_after_s=config.fleet.park_after_s,
-            restart=backend.policy(
-                RestartPolicy(
-                    backoff_s=config.restart.backoff_s,
-                    backoff_max_s=config.restart.backoff_max_s,
-                    restarts_max=config.restart.restarts_max,
-                    period_s=config.restart.period_s,
-                )
-            ),
-            recycle=config.recycle,
-            runs=self._runs,
-            log_dir=Path(config.daemon.log_dir),
-            made_from=made_from(config),
-        )
+        return plan_of(config, backend, self._outbreak, self._hurry, self._runs)
 
     def _advise(self) -> None:
         for sentence in () if self._launch else advice(self._config.fleet, self._environ):
             log.warning("config.advice", reason=sentence)
 
     def _add(self, number: int) -> None:
-        slot = Slot(number, self._plan, self._notify, self.changes, self._hurry, self._ledger)
+        slot = Slot(number, self._plan, self._notify, self.changes, self._ledger)
         self._slots = dict(sorted([*self._slots.items(), (number, slot)]))
         self.changes.mark()
         if self._nursery is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import trio
 
-from carlad.config import ProbeSection, RecycleSection
+from carlad.config import Config, ProbeSection, RecycleSection
 from carlad.fleet.backends.interface import Backend
 from carlad.fleet.outbreak import Outbreak
+from carlad.fleet.records import made_from
 from carlad.runtime import RestartPolicy
 
 
@@ -23,6 +25,7 @@ class Plan(msgspec.Struct, frozen=True):
     park_after_s: float  # 0: never
     restart: RestartPolicy
     recycle: RecycleSection
+    hurry: trio.Event  # when it is set, servers are killed without a grace after TERM
     runs: Path
     log_dir: Path
     made_from: str  # tells configurations apart from which other servers would come
@@ -30,3 +33,26 @@ class Plan(msgspec.Struct, frozen=True):
     def map_of(self, slot: int) -> str:
         """Empty: the one that the server starts with."""
         return self.maps[slot % len(self.maps)] if self.maps else ""
+
+
+def plan_of(config: Config, backend: Backend, outbreak: Outbreak, hurry: trio.Event, runs: Path) -> Plan:
+    configured = RestartPolicy(
+        backoff_s=config.restart.backoff_s,
+        backoff_max_s=config.restart.backoff_max_s,
+        restarts_max=config.restart.restarts_max,
+        period_s=config.restart.period_s,
+    )
+    return Plan(
+        backend=backend,
+        outbreak=outbreak,
+        host=config.fleet.advertise_host,
+        maps=config.fleet.maps or (config.fleet.map,),
+        probe=config.probe,
+        park_after_s=config.fleet.park_after_s,
+        restart=backend.policy(configured),
+        recycle=config.recycle,
+        hurry=hurry,
+        runs=runs,
+        log_dir=Path(config.daemon.log_dir),
+        made_from=made_from(config),
+    )

@@ -17,7 +17,7 @@ class Rest:
         self._standing = situation.standing
         self._outbreak = outbreak
         self._wished = Changes()
-        outbreak.watch(situation.number, self._look_again)
+        outbreak.watch(situation.number, self.look_again)
 
     async def until_due(self, *, failed: bool, may_be_shared: bool) -> bool:
         """Until the next start is due, at once if nothing speaks against it. False: none ever is.
@@ -38,17 +38,9 @@ class Rest:
             await self._wished.wait()
         return True
 
-    def follow_wish(self) -> None:
-        """What is wanted of the slot may be another thing than before."""
-        if self._standing.wish is not Wish.UP:
-            self._outbreak.forget(self._situation.number)
-        self._situation.show_draining()
+    def look_again(self) -> None:
+        """What is waited for may be so by now."""
         self._wished.mark()
-
-    def begin_anew(self) -> None:
-        """Whatever was wanted, or failed, before."""
-        self._standing.wants_up()
-        self._outbreak.forget(self._situation.number)
 
     def halt(self) -> None:
         if self._situation.state is not State.STOPPED:
@@ -82,9 +74,6 @@ class Rest:
                 return
             self._situation.change(reason=f"waits while slot {scout}, which fails alike, tries: {reason}")
             await self._wished.wait()
-
-    def _look_again(self) -> None:
-        self._wished.mark()
 
     def _lie_in_quarantine(self) -> None:
         if self._situation.state is not State.QUARANTINED:

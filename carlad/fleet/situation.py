@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from carlad.fleet import logs
 from carlad.fleet.autopsy import Cause
 from carlad.fleet.baseline import Baseline
 from carlad.fleet.ledger import Ledger
@@ -13,7 +14,7 @@ from carlad.fleet.lifecycle import Event, Lifecycle, State
 from carlad.fleet.plan import Plan
 from carlad.fleet.ports import Ports
 from carlad.fleet.records import SLOT, SlotRecord, ring
-from carlad.fleet.standing import Standing
+from carlad.fleet.standing import Standing, Wish
 from carlad.journal import JournalError, Put
 from carlad.log import get_logger
 from carlad.messages import SlotStatus
@@ -44,6 +45,7 @@ class Situation:
     def __init__(self, number: int, plan: Plan, notify: Notify, changes: Changes, ledger: Ledger) -> None:
         self.number = number
         self.plan = plan
+        self.log_path = logs.log_path(plan.log_dir, number)  # its servers'
         self.standing = Standing(plan.restart, seed=number)
         self.ports: Ports | None = None  # of this incarnation, or of the one before
         self.baseline: Baseline | None = None  # of its server
@@ -97,8 +99,10 @@ class Situation:
         named = cause and cause.value
         self._notify(event, slot=self.number, lease_id=lease_id, reason=reason, cause=named)
 
-    def show_draining(self) -> None:
-        """As it is wished by now."""
+    def follow_wish(self) -> None:
+        """What is wanted of the slot may be another thing than before."""
+        if self.standing.wish is not Wish.UP:
+            self.plan.outbreak.forget(self.number)
         if self._status.draining != self.standing.is_draining:
             self.change(draining=self.standing.is_draining)
             self.tell("slot.draining" if self._status.draining else "slot.undrained")

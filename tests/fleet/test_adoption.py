@@ -150,6 +150,15 @@ def test_a_held_server_is_held_from_the_first_moment(succeed):
     succeed(UNTIL_LEASED, scenario)
 
 
+def test_a_held_server_that_is_given_back_at_the_first_moment_is_scrubbed(succeed):
+    async def scenario(world, before):
+        await world.fleet.release(0, "L1", "given back")
+        assert world.status().state == "SCRUBBING"
+        assert (await world.ready()).pid == before[0].pid
+
+    succeed(UNTIL_LEASED, scenario)
+
+
 def test_a_held_server_keeps_the_map_that_was_loaded(succeed):
     async def scenario(world, before):
         assert (await world.ready()).map == "Town02"

@@ -69,6 +69,19 @@ def test_a_server_that_has_grown_too_large_is_recycled_while_nobody_holds_it(run
     run(scenario, recycle=RecycleSection(rss_max_mb=1, period_s=QUICK))
 
 
+def test_a_server_that_is_worn_by_loading_a_map_is_ready_once_more_and_then_recycled(run):
+    async def scenario(world):
+        first = await world.ready()
+        assert await world.fleet.load(0, "Town02")
+        await world.ready(incarnation=first.incarnation + 1)
+        events = [event for event, _lease, _reason in world.notices]
+        begun = events.index("slot.loading")
+        assert events[begun : begun + 4] == ["slot.loading", "slot.ready", "slot.stopping", "slot.starting"]
+        assert world.reasons("slot.stopping") == ["it is recycled: 1 maps loaded; recycle.map_loads_max is 1"]
+
+    run(scenario, recycle=RecycleSection(map_loads_max=1, period_s=600.0))
+
+
 def test_a_crash_is_told_with_its_cause_and_last_words(run):
     async def scenario(world):
         status = await world.ready()

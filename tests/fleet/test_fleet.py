@@ -420,7 +420,7 @@ def test_a_slot_that_fails_itself_is_restarted_and_keeps_no_server(run_fleet, mo
     async def scenario(world):
         before = await world.ready()
         await world.fleet.lease(0, "L1")
-        monkeypatch.setattr("carlad.fleet.slot.stay_alive", None)  # a fault of carlad's own
+        monkeypatch.setattr("carlad.fleet.upkeep.stay_alive", None)  # a fault of carlad's own
         await world.fleet.end(0, "L1", "released")
         await world.until(lambda now: now.state == "STOPPED")
         assert not await world.fleet.lease(0, "L2")
