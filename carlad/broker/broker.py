@@ -95,6 +95,11 @@ class Broker:
         """Returns when the broker has taken a turn."""
         await self._turns.take(lambda: None)
 
+    async def settled(self) -> None:
+        """Returns when what was decided by now is on disk, and told."""
+        await self.ping()
+        await self._writer.settled()
+
     def leases(self) -> tuple[LeaseStatus, ...]:
         """As the notices told up to now: what was decided a moment ago may still be on its way to disk."""
         now_s, live = self._clock.now_s(), self._table.live()

@@ -212,6 +212,7 @@ class Session:
                         await self._go_on(found)
                         await self._pause()
                     elif self._granted is not None:
+                        await self._check_lease()
                         self._lose("its env host ended while the daemon was away")
                         await self._give_back()
                     while self._end is None:
@@ -265,8 +266,9 @@ class Session:
 
     async def _check_lease(self) -> None:
         """What was told of it before this daemon listened."""
-        await self._broker.ping()
-        if self.lease_id not in {lease.lease_id for lease in self._broker.leases()}:
+        await self._broker.settled()
+        live = {lease.lease_id for lease in self._broker.leases()}
+        if self._granted is not None and self._granted.lease_id not in live:  # and nobody said so meanwhile
             self.lose_lease("its lease ended while the daemon was away")
 
     async def _serve(self, host: EnvHost) -> None:
