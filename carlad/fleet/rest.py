@@ -23,10 +23,11 @@ class Rest:
         """Until the next start is due, at once if nothing speaks against it. False: none ever is.
 
         `failed`: whether the last incarnation ended against our will; `may_be_shared`: of a cause that may
-        keep other slots from starting, too.
+        keep other slots from starting, too. A slot that failed itself is STOPPED by now, and whoever
+        restarted it has waited.
         """
         self._wished = Changes()
-        if failed and self._standing.wish is Wish.UP:
+        if failed and self._standing.wish is Wish.UP and self._situation.state is State.STOPPING:
             await self._back_off(may_be_shared)
         while self._standing.wish is not Wish.UP:
             if self._standing.wish is Wish.QUARANTINED:

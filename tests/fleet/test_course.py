@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-
-import pytest
 import trio
 
-from carlad.config import Config, DaemonSection
-from carlad.fleet.backends.choice import choose
 from carlad.fleet.course import Course
-from carlad.fleet.ledger import Ledger
 from carlad.fleet.lifecycle import Event, State
-from carlad.fleet.outbreak import Outbreak
-from carlad.fleet.plan import plan_of
-from carlad.fleet.ports import PortRegistry
 from carlad.fleet.situation import Situation
-from carlad.journal import Journal
-from carlad.runtime import Changes
-
-
-@pytest.fixture
-def situation(tmp_path: Path) -> Iterator[Situation]:
-    config = Config(daemon=DaemonSection(log_dir=str(tmp_path)))
-    backend = choose(config, {}, PortRegistry(2000, 2100), "test")
-    plan = plan_of(config, backend, Outbreak(), trio.Event(), tmp_path)
-    with closing(Journal(tmp_path / "journal.sqlite")) as journal:
-        yield Situation(0, plan, lambda *_, **__: None, Changes(), Ledger(journal))
 
 
 def starting(situation: Situation) -> Course:
