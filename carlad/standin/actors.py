@@ -35,6 +35,7 @@ class Actor:
         self.parent_from_actor: t.Transform | None = None
         self._arm: SpringArm | None = None
         self.collides = True
+        self.ignored: frozenset[int] = frozenset()  # vehicles that a Cosmos camera does not show, by id
         self.values = attributes.read(description.attributes)
         self._pose = pose
         self._velocity = t.Vector3D()

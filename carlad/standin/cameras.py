@@ -9,7 +9,7 @@ from carlad.standin.actors import Actor
 from carlad.standin.rendering.cameras import CameraModel, Image, render_depth, render_rgb, render_semantic
 from carlad.standin.rendering.events import EventCamera, EventModel
 from carlad.standin.rendering.flow import FlowCamera
-from carlad.standin.rendering.labels import render_instance, render_normals
+from carlad.standin.rendering.labels import render_cosmos, render_instance, render_normals
 from carlad.standin.rendering.strokes import draw
 from carlad.standin.vision import Eyes
 from carlad.wire import types as t
@@ -32,6 +32,20 @@ class Camera:
 
     def measure(self, sensor: Actor, delta_s: float) -> tuple[Any, ...]:
         image = self._render(self._eyes, self._model, sensor.pose)
+        return self._head, image.reshape(-1)
+
+
+class Cosmos:
+    """Draws one camera's control picture, without the ego vehicle and those that its sensor ignores."""
+
+    def __init__(self, actor: Actor, eyes: Eyes) -> None:
+        self._model = _model(actor)
+        self._head = image_header(self._model.width, self._model.height, self._model.fov_deg)
+        self._eyes = eyes
+
+    def measure(self, sensor: Actor, delta_s: float) -> tuple[Any, ...]:
+        unseen = sensor.ignored | self._eyes.egos()
+        image = render_cosmos(self._eyes.frame(), self._model, sensor.pose, unseen)
         return self._head, image.reshape(-1)
 
 
@@ -92,12 +106,13 @@ def _normals(eyes: Eyes, model: CameraModel, pose: t.Transform) -> Image:
     return render_normals(eyes.frame(), model, pose)
 
 
-CAMERAS: dict[str, Callable[[Actor, Eyes], Camera | OpticalFlow | Dvs]] = {
+CAMERAS: dict[str, Callable[[Actor, Eyes], Camera | Cosmos | OpticalFlow | Dvs]] = {
     "sensor.camera.rgb": lambda actor, eyes: Camera(actor, eyes, _rgb),
     "sensor.camera.depth": lambda actor, eyes: Camera(actor, eyes, _depth),
     "sensor.camera.semantic_segmentation": lambda actor, eyes: Camera(actor, eyes, _semantic),
     "sensor.camera.instance_segmentation": lambda actor, eyes: Camera(actor, eyes, _instance),
     "sensor.camera.normals": lambda actor, eyes: Camera(actor, eyes, _normals),
+    "sensor.camera.cosmos_visualization": Cosmos,
     "sensor.camera.optical_flow": OpticalFlow,
     "sensor.camera.dvs": Dvs,
 }

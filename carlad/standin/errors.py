@@ -13,6 +13,7 @@ from carlad.wire.errors import CallError
 NOT_FOUND = "Actor could not be found in the registry"
 NOT_A_VEHICLE = "Actor is not a Vehicle"
 NOT_A_WALKER = "Actor is not a Walker"
+WRONG_KIND = "Actor does not match the expected type"
 NOT_A_LIGHT = "Actor is not a traffic light"
 
 INVALID_DESCRIPTION = "Spawn failed because of invalid actor description"

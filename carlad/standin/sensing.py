@@ -38,9 +38,7 @@ _TYPES: dict[str, SensorType] = {  # those with a stream: all but lane invasion 
     "sensor.other.v2x_custom": SensorType.V2X_CUSTOM,
 }
 _CAMERAS = "sensor.camera."
-_SILENT = frozenset(  # accepted only: they never send anything
-    {"sensor.camera.cosmos_visualization", "sensor.other.v2x", "sensor.other.v2x_custom"}
-)
+_SILENT = frozenset({"sensor.other.v2x", "sensor.other.v2x_custom"})  # accepted only: they send nothing
 _DUE_EPSILON_S = 1e-6  # simulated time is a sum of floats
 
 

@@ -64,6 +64,7 @@ class Vehicle(Actor):
         self.wheel_pitches: dict[int, float] = {}
         self.control = t.VehicleControl()
         self.ackermann = AckermannController()
+        self.autopilot = False
         self.sticky = self.values.get("sticky_control", "true") == "true"
         self.told = False  # how to drive, since the last tick
         self.simulated = True  # whether physics move it
@@ -184,6 +185,14 @@ class Vehicle(Actor):
         self.told = True
         self._table.set_control(self, control)
 
+    def release(self, autopilot: bool) -> None:
+        """Let go of wheel and pedals. With `autopilot` on even a control that does not stick stays."""
+        self.autopilot = autopilot
+        now = self.control
+        self._table.set_control(
+            self, t.VehicleControl(manual_gear_shift=now.manual_gear_shift, gear=now.gear)
+        )
+
     def hold_velocity(self, velocity: t.Vector3D | None) -> None:
         """Keep a velocity (m/s, the vehicle's frame) whatever the controls say; None ends it."""
         self.state[_HELD] = (0.0, 0.0, 0.0) if velocity is None else (1.0, velocity.x, velocity.y)
@@ -275,7 +284,7 @@ class Vehicles:
         for vehicle in self.all:
             if vehicle.ackermann.active:
                 self._drive(vehicle, delta_s)
-            elif not vehicle.sticky:
+            elif not vehicle.sticky and not vehicle.autopilot:
                 self._relax(vehicle)
         kernels().advance(self.state, self.car, len(self), delta_s, substeps)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SCENES_MAX = 3  # towns whose triangles are kept, about 20 MB each
 _scenes: OrderedDict[str, Scene] = OrderedDict()  # by OpenDRIVE text, the latest last
+_EGO_ROLES = ("hero", "ego_vehicle")
 _PLAIN = (150, 140, 130)  # colour of walkers and props, whose blueprints state none
 
 
@@ -59,6 +60,14 @@ class Eyes:
     def actor(self, actor_id: int) -> Actor | None:
         """Whom a surface belongs to; None for one that is gone since."""
         return self._simulation.world.actors.get(actor_id)
+
+    def egos(self) -> frozenset[int]:
+        """Ids of the vehicles that somebody drives for himself, by CARLA's names of their role."""
+        return frozenset(
+            actor.id
+            for actor in self._simulation.world.vehicles.all
+            if any(role in actor.values.get("role_name", "") for role in _EGO_ROLES)
+        )
 
     def described(self, actor: Actor) -> t.Actor:
         """An actor as it travels."""

@@ -180,8 +180,36 @@ def test_a_sensor_that_cannot_be_is_refused(
         world.spawn_actor(blueprint(world, name, **{attribute: value}), carla.Transform())
 
 
+def test_a_cosmos_camera_shows_cars_in_red_but_the_ego_and_those_it_is_told_to_ignore(
+    world: carla.World,
+) -> None:
+    def red() -> int:
+        world.tick()
+        seen = pixels(images.get(timeout=5.0))
+        return int((seen == (0, 0, 255, 255)).all(axis=-1).sum())
+
+    with (
+        two_cars(world) as (rear, front),
+        listening(world, "sensor.camera.cosmos_visualization", rear, **SIZE) as images,
+    ):
+        both = red()
+        (sensor,) = world.get_actors().filter("sensor.camera.cosmos_visualization")
+        sensor.set_ignored_vehicles([rear.id])
+        assert both >= red() > 0
+        sensor.set_ignored_vehicles([rear.id, front.id])
+        assert red() == 0
+        sensor.set_ignored_vehicles([])
+        assert red() == both
+        with pytest.raises(RuntimeError, match="does not match the expected type"):
+            sensor.set_ignored_vehicles([world.get_spectator().id])
+        hero = blueprint(world, "vehicle.audi.a2", role_name="hero")
+        ego = world.spawn_actor(hero, ahead(rear.get_transform(), 8.0))
+        assert red() < both  # it hides the front car, and is not shown itself
+        ego.destroy()
+
+
 @pytest.mark.parametrize("name", ["sensor.other.v2x", "sensor.other.v2x_custom", "sensor.other.rss"])
-def test_what_is_accepted_only_can_be_had_and_stays_silent(world: carla.World, name: str) -> None:
+def test_v2x_and_rss_sensors_can_be_had_and_send_nothing(world: carla.World, name: str) -> None:
     sensor = world.spawn_actor(blueprint(world, name), carla.Transform(), attach_to=car(world))
     ticks(world, 2)
     assert sensor.type_id == name

@@ -57,12 +57,44 @@ def test_a_vehicles_wheels_are_bones(world: carla.World) -> None:
 
 def test_components_are_named_and_placed(world: carla.World) -> None:
     vehicle = car(world)
-    (name,) = vehicle.get_component_names()
-    place = vehicle.get_component_world_transform(name).location
+    mesh, *_ = vehicle.get_component_names()
+    place = vehicle.get_component_world_transform(mesh).location
     assert place.distance(vehicle.get_location()) < 0.01
-    assert vehicle.get_component_relative_transform(name).location.length() == 0.0
+    assert vehicle.get_component_relative_transform(mesh).location.length() == 0.0
     with pytest.raises(RuntimeError, match="Component Name could not be found"):
         vehicle.get_component_world_transform("nothing")
+
+
+def test_a_cars_lamps_are_components_at_its_ends(world: carla.World) -> None:
+    vehicle = car(world)
+    box, lamps = vehicle.bounding_box, vehicle.get_component_names()[1:]
+    assert {f"front-blinker-{side}-1" for side in "lr"} | {"back-brake-l-1", "back-reverse-r-1"} <= set(lamps)
+    for name in lamps:
+        pose = vehicle.get_component_relative_transform(name)
+        assert all(abs(v) <= limit + 1e-3 for v, limit in zip(xyz(pose, box), extents(box), strict=True))
+        if name.startswith("front"):
+            assert xyz(pose, box)[0] == pytest.approx(box.extent.x, abs=1e-3)
+        if name.endswith("-r-1"):
+            assert xyz(pose, box)[1] > 0.3
+    seen = vehicle.get_component_world_transform("front-blinker-r-1").location
+    there = vehicle.get_component_relative_transform("front-blinker-r-1").location
+    assert seen.distance(vehicle.get_transform().transform(there)) < 0.01
+
+
+def xyz(pose: carla.Transform, box: carla.BoundingBox) -> tuple[float, float, float]:
+    """From the box's middle."""
+    place = pose.location - box.location
+    return place.x, place.y, place.z
+
+
+def extents(box: carla.BoundingBox) -> tuple[float, float, float]:
+    return box.extent.x, box.extent.y, box.extent.z
+
+
+def test_what_has_two_wheels_has_no_lamps(world: carla.World) -> None:
+    pose = world.get_map().get_spawn_points()[5]
+    bike = world.spawn_actor(blueprint(world, "vehicle.bh.crossbike"), pose)
+    assert bike.get_component_names() == ["VehicleMesh"]
 
 
 def test_textures_gbuffers_and_ros_are_accepted(world: carla.World) -> None:

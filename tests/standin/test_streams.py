@@ -99,6 +99,7 @@ def test_fire_and_forget_calls_are_answered_too(server: StandIn) -> None:
         ("get_sensor_token", (4242,), "unable to find a stream with id 4242"),
         ("set_actor_location", (1, t.Vector3D(float("nan"))), "must be finite"),
         ("get_telemetry_data", (1,), "Actor is not a Vehicle.  Actor Id: 1"),
+        ("set_ignored_vehicles", (1, []), "Actor does not match the expected type.  Actor Id: 1"),
         (
             "get_traffic_light_state",
             (),

@@ -8,6 +8,9 @@ from collections.abc import Callable
 import carla
 import pytest
 
+from tests.standin.process import StandIn
+from tests.standin.raw import raw_client
+
 DELTA_S = 0.05
 WHEELBASE_M, MASS_KG = 2.871, 1696.0  # of the Lincoln
 FULL = carla.VehicleControl(throttle=1.0)
@@ -266,6 +269,26 @@ def test_ackermann_settings_come_back(world: carla.World) -> None:
 
 
 # --- what a vehicle tells ----------------------------------------------------------------------------
+
+
+def test_the_servers_own_autopilot_lets_go_of_the_pedals_and_keeps_what_it_is_told_then(
+    server: StandIn, world: carla.World
+) -> None:
+    loose = world.get_blueprint_library().find("vehicle.lincoln.mkz_2017")
+    loose.set_attribute("sticky_control", "false")
+    vehicle = world.spawn_actor(loose, world.get_map().get_spawn_points()[0])
+    with raw_client(server.rpc_port) as raw:
+
+        def throttle_after_two_ticks(autopilot: bool) -> float:
+            raw.call("set_actor_autopilot", vehicle.id, autopilot)
+            ticks(world, 1)
+            assert vehicle.get_control().throttle == 0.0
+            vehicle.apply_control(FULL)
+            ticks(world, 2)
+            return vehicle.get_control().throttle
+
+        assert throttle_after_two_ticks(autopilot=True) == 1.0
+        assert throttle_after_two_ticks(autopilot=False) == 0.0
 
 
 def test_telemetry_fits_the_motion(world: carla.World) -> None:

@@ -98,7 +98,6 @@ _RUN: dict[type, Callable[[Simulation, Any], object]] = {
     c.ApplyAngularImpulse: lambda sim, it: actors.add_actor_angular_impulse(sim, it.actor, it.vector),
     c.ApplyTorque: lambda sim, it: actors.add_actor_torque(sim, it.actor, it.vector),
     c.SetEnableGravity: lambda sim, it: actors.set_actor_enable_gravity(sim, it.actor, it.enabled),
-    # Nothing to do: autopilot is the client's, and there is no telemetry to show.
-    c.SetAutopilot: lambda sim, it: sim.world.actor(it.actor),
-    c.ShowDebugTelemetry: lambda sim, it: sim.world.actor(it.actor),
+    c.SetAutopilot: lambda sim, it: vehicles.set_actor_autopilot(sim, it.actor, it.enabled),
+    c.ShowDebugTelemetry: lambda sim, it: vehicles.show_vehicle_debug_telemetry(sim, it.actor, it.enabled),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from carlad.standin.errors import WRONG_KIND, ActorError
 from carlad.standin.simulation import Simulation
 from carlad.standin.vehicles import Vehicle
 from carlad.standin.walkers import Walker
@@ -25,6 +26,17 @@ def is_sensor_enabled_for_ros(sim: Simulation, stream_id: int) -> bool:
 
 def set_annotations_traverse_translucency(sim: Simulation, enabled: bool) -> None:
     """Nothing here is translucent, so nothing changes."""
+
+
+def set_ignored_vehicles(sim: Simulation, actor_id: int, vehicle_ids: list[int]) -> None:
+    """Vehicles that this sensor does not show; only a Cosmos camera takes notice."""
+    sensor = sim.world.actor(actor_id)
+    if not sensor.type_id.startswith("sensor."):
+        raise ActorError(WRONG_KIND, actor_id)
+    for vehicle_id in vehicle_ids:
+        if not isinstance(sim.world.actor(vehicle_id), Vehicle):
+            raise ActorError(WRONG_KIND, vehicle_id)
+    sensor.ignored = frozenset(vehicle_ids)
 
 
 def set_actor_dead(sim: Simulation, actor_id: int) -> None:

@@ -1,8 +1,9 @@
-"""Bones, sockets and components. There is one component, the body's mesh; sockets are the bones."""
+"""Bones, sockets and components. Walkers and things have one component; sockets are the bones."""
 
 from __future__ import annotations
 
 from carlad.standin.actors import Actor
+from carlad.standin.components import MESH, lamps
 from carlad.standin.errors import ActorError, require_finite
 from carlad.standin.geometry import compose, matrix, unrotate
 from carlad.standin.handlers.actors import check_pose
@@ -19,18 +20,17 @@ _CM = 100.0
 
 
 def get_actor_component_names(sim: Simulation, actor_id: int) -> list[str]:
-    return [_component_of(sim.world.actor(actor_id))]
+    return list(_components(sim.world.actor(actor_id)))
 
 
 def get_actor_component_world_transform(sim: Simulation, actor_id: int, name: str) -> t.Transform:
     actor = sim.world.actor(actor_id)
-    _check_component(actor, name)
-    return actor.pose
+    return compose(actor.pose, _component(actor, name))
 
 
 def get_actor_component_relative_transform(sim: Simulation, actor_id: int, name: str) -> t.Transform:
-    _check_component(sim.world.actor(actor_id), name)
-    return t.Transform(t.Vector3D(), t.Rotation())
+    """actor_from_component."""
+    return _component(sim.world.actor(actor_id), name)
 
 
 def get_actor_bone_names(sim: Simulation, actor_id: int) -> list[str]:
@@ -133,12 +133,18 @@ def _ground(actor: Actor) -> t.Transform:
     return compose(actor.pose, t.Transform(t.Vector3D(0.0, 0.0, -MIDDLE_M), t.Rotation()))
 
 
-def _component_of(actor: Actor) -> str:
-    if isinstance(actor, Vehicle):
-        return "VehicleMesh"
-    return "CharacterMesh0" if isinstance(actor, Walker) else "RootComponent"
+def _components(actor: Actor) -> dict[str, t.Transform]:
+    """actor_from_component by name."""
+    root = t.Transform(t.Vector3D(), t.Rotation())
+    if not isinstance(actor, Vehicle):
+        return {"CharacterMesh0" if isinstance(actor, Walker) else "RootComponent": root}
+    if actor.values.get("number_of_wheels") != "4":
+        return {MESH: root}
+    return {MESH: root} | lamps(actor.bounding_box, actor.values.get("special_type") == "emergency")
 
 
-def _check_component(actor: Actor, name: str) -> None:
-    if name != _component_of(actor):
+def _component(actor: Actor, name: str) -> t.Transform:
+    found = _components(actor).get(name)
+    if found is None:
         raise ActorError(NO_COMPONENT, actor.id)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from carlad.standin.errors import NOT_A_VEHICLE, NOT_A_WALKER, ActorError, require_finite
+from carlad.standin.errors import NOT_A_VEHICLE, NOT_A_WALKER, WRONG_KIND, ActorError, require_finite
 from carlad.standin.motion.telemetry import telemetry
 from carlad.standin.simulation import Simulation
 from carlad.standin.vehicles import Vehicle
@@ -16,12 +16,22 @@ _ALL_DOORS = 6  # of carla.VehicleDoor: all at once
 _WHEELS = 4
 
 
-def vehicle_of(sim: Simulation, actor_id: int) -> Vehicle:
+def vehicle_of(sim: Simulation, actor_id: int, otherwise: str = NOT_A_VEHICLE) -> Vehicle:
     """Raises ActorError where the actor is no vehicle, or is not there."""
     actor = sim.world.actor(actor_id)
     if not isinstance(actor, Vehicle):
-        raise ActorError(NOT_A_VEHICLE, actor_id)
+        raise ActorError(otherwise, actor_id)
     return actor
+
+
+def set_actor_autopilot(sim: Simulation, actor_id: int, enabled: bool) -> None:
+    """Lets go of all pedals, as CARLA's own controller does; to drive is the Traffic Manager's business."""
+    vehicle_of(sim, actor_id, WRONG_KIND).release(enabled)
+
+
+def show_vehicle_debug_telemetry(sim: Simulation, actor_id: int, enabled: bool) -> None:
+    """The real server shows it in its own window, and nowhere else."""
+    vehicle_of(sim, actor_id, WRONG_KIND)
 
 
 def walker_of(sim: Simulation, actor_id: int) -> Walker:
