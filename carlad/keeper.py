@@ -25,9 +25,8 @@ from carlad.messages import (
     ReplacementQuery,
     notices_endpoint,
 )
+from carlad.ttl import RENEWALS_IN_TTL, TimeToLive, over
 
-_RENEWALS_IN_TTL = 3  # two may be missed
-_RETRIES_IN_TTL = 10  # while no daemon answers
 _REPLACEMENT_SILENCE_MAX_S = 1.5  # `stop` waits for a third of it at most
 _REPLACEMENT_RETRY_S = 0.3
 _ENDS = frozenset({"lease.lost", "lease.expired", "lease.released"})
@@ -64,10 +63,9 @@ class Keeper:
         self._replace = replace
         self._on_lost = on_lost
         self._on_replaced = on_replaced
-        self._ttl_s = granted.ttl_s
-        self._ends_at_s = time.monotonic() + granted.ttl_s
+        self._ttl = TimeToLive(granted.ttl_s, time.monotonic())
         self._pid = os.getpid()
-        self._link = Link(endpoint, silence_max_s=min(SILENCE_MAX_S, granted.ttl_s / _RENEWALS_IN_TTL))
+        self._link = Link(endpoint, silence_max_s=min(SILENCE_MAX_S, granted.ttl_s / RENEWALS_IN_TTL))
         self._wake, self._woken = os.pipe()
         self._thread = threading.Thread(target=self._keep, name=f"keeper of {granted.lease_id}", daemon=True)
         self._thread.start()
@@ -95,7 +93,7 @@ class Keeper:
 
     def _keep_one(self, notices: zmq.Socket[bytes]) -> bool:
         """Until it is lost; False: it is not wanted any more."""
-        pause_s = self._ttl_s / _RENEWALS_IN_TTL
+        pause_s = self._ttl.renew_in_s
         while not self.lost.is_set():
             if not self._wait(notices, pause_s):
                 return False
@@ -129,7 +127,7 @@ class Keeper:
 
     def _take(self, replacement: Granted, asked_at_s: float) -> bool:
         self.granted = replacement
-        self._ttl_s, self._ends_at_s = replacement.ttl_s, asked_at_s + replacement.ttl_s
+        self._ttl.renewed(replacement.ttl_s, asked_at_s)
         self.lost_reason = None
         self.lost.clear()
         self.settled.set()
@@ -175,9 +173,8 @@ class Keeper:
         except CarladError as error:
             return self._retry(str(error))
         if isinstance(answer, Renewed):
-            self._ttl_s = answer.ttl_s
-            self._ends_at_s = asked_at_s + answer.ttl_s  # the daemon counts from a later moment
-            return self._ttl_s / _RENEWALS_IN_TTL
+            self._ttl.renewed(answer.ttl_s, asked_at_s)
+            return self._ttl.renew_in_s
         reason = answer.reason if isinstance(answer, Refused) else f"the daemon answered {answer}"
         if isinstance(answer, Refused) and answer.code not in _FINAL:
             return self._retry(reason)
@@ -185,11 +182,10 @@ class Keeper:
         return 0.0
 
     def _retry(self, trouble: str) -> float:
-        left_s = self._ends_at_s - time.monotonic()
-        if left_s <= 0:
-            self._lose(f"it could not be renewed within its time to live: {trouble}")
-            return 0.0
-        return min(left_s, self._ttl_s / _RETRIES_IN_TTL)
+        pause_s = self._ttl.retry_in_s(time.monotonic())
+        if not pause_s:
+            self._lose(over(trouble))
+        return pause_s
 
     def _lose(self, reason: str) -> None:
         self.lost_reason = reason

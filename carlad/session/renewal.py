@@ -8,9 +8,8 @@ import time
 
 from carlad.client import Client
 from carlad.errors import CarladError, RequestError
+from carlad.ttl import TimeToLive, over
 
-_RENEWALS_IN_TTL = 3  # two may be missed
-_RETRIES_IN_TTL = 10  # while no daemon answers
 _FINAL = frozenset({"no-such-session", "session-failed", "environment-refused", "stale-token", "bad-request"})
 
 
@@ -23,8 +22,8 @@ class Renewal:
     def __init__(self, endpoint: str, session_id: str, key: str, ttl_s: float) -> None:
         self.lost = threading.Event()
         self.lost_reason: str | None = None
-        self._session_id, self._key, self._ttl_s = session_id, key, ttl_s
-        self._ends_at_s = time.monotonic() + ttl_s
+        self._session_id, self._key = session_id, key
+        self._ttl = TimeToLive(ttl_s, time.monotonic())
         self._pid = os.getpid()
         self._stopped = threading.Event()
         self._client = Client(endpoint)
@@ -38,7 +37,7 @@ class Renewal:
             self._thread.join()
 
     def _keep(self) -> None:
-        pause_s = self._ttl_s / _RENEWALS_IN_TTL
+        pause_s = self._ttl.renew_in_s
         while not self._stopped.wait(pause_s) and not self.lost.is_set():
             pause_s = self._renew()
         self._client.close()
@@ -51,14 +50,12 @@ class Renewal:
         except CarladError as error:
             is_final = isinstance(error, RequestError) and error.code in _FINAL
             return self._lose(str(error)) if is_final else self._retry(str(error))
-        self._ends_at_s = asked_at_s + renewed.ttl_s  # the daemon counts from a later moment
-        return renewed.ttl_s / _RENEWALS_IN_TTL
+        self._ttl.renewed(renewed.ttl_s, asked_at_s)
+        return self._ttl.renew_in_s
 
     def _retry(self, trouble: str) -> float:
-        left_s = self._ends_at_s - time.monotonic()
-        if left_s <= 0:
-            return self._lose(f"it could not be renewed within its time to live: {trouble}")
-        return min(left_s, self._ttl_s / _RETRIES_IN_TTL)
+        pause_s = self._ttl.retry_in_s(time.monotonic())
+        return pause_s or self._lose(over(trouble))
 
     def _lose(self, reason: str) -> float:
         self.lost_reason = reason
