@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from carlad.standin.actors import Actor
@@ -149,7 +150,7 @@ class _Sensor:
         self.instrument = instrument  # None: a collision sensor, which only reports what happened
         self.looks = not isinstance(instrument, (Gnss, Imu, _Silent, type(None)))
         self._period_s = float(actor.values.get("sensor_tick") or 0)
-        self._due_s = 0.0
+        self._due_s = -inf  # at once, and by its own period from then on
 
     def is_due(self, time_s: float) -> bool:
         if time_s < self._due_s - _DUE_EPSILON_S:
