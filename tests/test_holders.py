@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import cast
 
 import msgspec
@@ -176,7 +177,8 @@ def test_whichever_of_holder_server_and_daemon_is_killed_first_the_others_make_i
                     holder.kill()
                     holder.communicate()
                 elif victim == "server" and (pid := client.status().slots[slot].pid) is not None:
-                    os.kill(pid, signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # the daemon was quicker: its holder is dead
+                        os.kill(pid, signal.SIGKILL)
                 elif victim == "daemon":
                     daemon.kill()
                     daemon.start()
