@@ -9,7 +9,7 @@ and its sleep is lost, and `world.tick()` hangs for ever. A server as fast as th
 * `heal` is the cure for what slips through: the Traffic Manager's own port takes calls, and
   `set_synchronous_mode` notifies the sleeping thread. A thread that only was slow takes one step too many
   then, and is a step ahead from there on; so only who says nothing at all for long is healed, and a tick
-  waits for the step of the one before.
+  waits for the step of the one before. In asynchronous mode it is never silent.
 
 The end of a step is signalled in the same careless way. There the main thread would have to be suspended
 between its check and its sleep for a whole step of the other; from here it would look as if the program did
@@ -38,7 +38,7 @@ log = logging.getLogger("carlad.standin")
 GUARD_S = 0.01  # a thread that has not asked by then will not
 GRACE_S = 0.0003  # from its question to its sleep; longer ones were measured to help no further
 OVERDUE_S = 1.0  # a step follows its tick within milliseconds, but on a loaded machine
-STEPS_MIN = 20  # heal only who has been seen to follow ticks with steps
+STEPS_MIN = 20  # a tick waits only for who has been seen to follow ticks with steps
 FREE_S = 0.05  # who asked for the settings so shortly ago may run freely
 CATCH_S = 0.5  # a free thread asks within one step
 LOAD_S = 5.0  # a client has its new episode by then, or will not
@@ -64,13 +64,13 @@ class Step:
         elif call == "get_episode_settings":
             self._pending = False
             self._asked_s = now_s
-        if self._owed:
-            self._overdue_s = now_s + OVERDUE_S  # it is at work
+        if self._overdue_s < float("inf"):
+            self._overdue_s = now_s + OVERDUE_S  # it is at work, or runs freely
 
     def ticked(self, now_s: float) -> None:
         """A tick was answered: the step has to follow."""
         self._owed = self.steps >= STEPS_MIN
-        self._overdue_s = now_s + OVERDUE_S if self._owed else float("inf")
+        self._overdue_s = now_s + OVERDUE_S
 
     def settled(self, now_s: float, asked_s: float) -> bool:
         """Whether the tick that was asked for at `asked_s` may be carried out."""

@@ -94,10 +94,18 @@ def test_a_step_in_time_is_not_missing() -> None:
     assert not step.hangs(6.0)
 
 
-def test_who_never_followed_ticks_is_not_missed() -> None:
-    step = stepped(STEPS_MIN - 1)
+def test_the_first_step_is_missed_too() -> None:
+    step = Step()
     step.ticked(5.0)
-    assert not step.hangs(9.0)
+    assert step.settled(5.1, asked_s=5.1)
+    assert step.hangs(5.0 + OVERDUE_S * 1.1)
+
+
+def test_who_runs_freely_is_not_missed_though_no_step_comes() -> None:
+    step = Step()
+    step.ticked(5.0)
+    step.saw("get_episode_settings", 5.0 + OVERDUE_S * 0.9)
+    assert not step.hangs(5.0 + OVERDUE_S * 1.1)
 
 
 def test_ports_belong_to_the_connection_that_registered_them() -> None:
