@@ -27,6 +27,7 @@ from carlad.messages import (
 )
 from carlad.ttl import RENEWALS_IN_TTL, TimeToLive, over
 
+_SUBSCRIBED_WITHIN_S = 1.0  # a loss that was told before the subscription arrived is asked for
 _REPLACEMENT_SILENCE_MAX_S = 1.5  # `stop` waits for a third of it at most
 _REPLACEMENT_RETRY_S = 0.3
 _ENDS = frozenset({"lease.lost", "lease.expired", "lease.released"})
@@ -93,7 +94,7 @@ class Keeper:
 
     def _keep_one(self, notices: zmq.Socket[bytes]) -> bool:
         """Until it is lost; False: it is not wanted any more."""
-        pause_s = self._ttl.renew_in_s
+        pause_s = min(self._ttl.renew_in_s, _SUBSCRIBED_WITHIN_S)
         while not self.lost.is_set():
             if not self._wait(notices, pause_s):
                 return False
