@@ -18,7 +18,7 @@ class Condition:
         self._incarnation = incarnation
         self._started_at_s = now_s
         self._usage = _NOTHING
-        self._sampled_at_s = now_s
+        self._sampled_at_s: float | None = None
         self._cores = 0.0
         self._answer_s: float | None = None
         self._gpu_memory_bytes: int | None = None
@@ -26,9 +26,9 @@ class Condition:
 
     def uses(self, usage: Usage, now_s: float) -> None:
         """A sample of its resources."""
-        elapsed_s = now_s - self._sampled_at_s
-        if elapsed_s > 0:
-            self._cores = max(0.0, usage.cpu_s - self._usage.cpu_s) / elapsed_s
+        before_s = self._sampled_at_s  # of a server that was taken back much was used before the first one
+        if before_s is not None and now_s > before_s:
+            self._cores = max(0.0, usage.cpu_s - self._usage.cpu_s) / (now_s - before_s)
         self._usage, self._sampled_at_s = usage, now_s
         self.wear.weighs(now_s, usage.rss_bytes, self._gpu_memory_bytes)
 

@@ -9,6 +9,8 @@ import pytest
 import trio
 
 from carlad.config import RecycleSection
+from carlad.fleet.condition import Condition
+from carlad.fleet.resources import Usage
 from tests.fleet.scenario import fake
 
 QUICK = 0.05
@@ -101,3 +103,12 @@ def test_a_crash_at_the_start_is_told_with_what_the_server_said(run):
         assert status.last_words[-1] in status.reason
 
     run(scenario, "--exit=3")
+
+
+def test_cores_are_counted_between_two_samples_alone():
+    """A server that was taken back has used hours before the first one."""
+    condition = Condition(0, 3, now_s=100.0)
+    condition.uses(Usage(processes=1, rss_bytes=1, cpu_s=7200.0, fds=1, threads=1), 100.2)
+    assert condition.vitals(100.3, 0).cores == 0.0
+    condition.uses(Usage(processes=1, rss_bytes=1, cpu_s=7201.0, fds=1, threads=1), 102.2)
+    assert condition.vitals(102.3, 0).cores == pytest.approx(0.5)
