@@ -12,6 +12,7 @@ import msgspec
 
 from carlad import toml
 from carlad.errors import ConfigError
+from trainer.curriculum import CurriculumConfig, episode_options
 from trainer.env.config import RouteConfig
 
 _PACKAGED = Path(__file__).parent / "configs"
@@ -72,6 +73,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     train: TrainConfig = TrainConfig()
     servers: ServersConfig = ServersConfig()
     env: RouteConfig = RouteConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
     policy: PolicyConfig = PolicyConfig()
     ppo: PPOConfig = PPOConfig()
 
@@ -141,6 +143,7 @@ def _apply(table: dict[str, Any], assignment: str) -> None:
 
 
 def _check(config: Config) -> None:
+    episode_options(config.curriculum.stages, config.env)
     addresses, sessions = config.servers.addresses, config.servers.sessions
     if addresses and len(addresses) != sessions:
         raise ConfigError(f"servers.addresses: {len(addresses)} given, but servers.sessions is {sessions}")

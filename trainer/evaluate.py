@@ -24,19 +24,18 @@ class Evaluation(msgspec.Struct, frozen=True):
     episodes: int
 
 
-def evaluation_seeds(run_seed: int, episodes: int) -> list[int]:
-    """The same seeds for the same arguments; apart from those of the training's episodes."""
-    return [int(seed) for seed in np.random.SeedSequence([run_seed, 1]).generate_state(episodes)]
-
-
 def evaluate(
-    vector: Members, policy: GaussianPolicy, seeds: Sequence[int], stop: Callable[[], bool]
+    vector: Members,
+    policy: GaussianPolicy,
+    seeds: Sequence[int],
+    stop: Callable[[], bool],
+    options: dict[str, Any] | None = None,
 ) -> Evaluation | None:
     """Drive one episode for each seed, in all environments at once; None if `stop` said so first.
 
-    Episodes that are under way are given up.
+    Episodes that are under way are given up. `options` go to each reset.
     """
-    drive = _Drive(vector, policy, seeds)
+    drive = _Drive(vector, policy, seeds, options)
     while len(drive.finished) < len(seeds):
         if stop():
             return None
@@ -53,9 +52,15 @@ def evaluate(
 class _Drive:
     """Which member drives which seed; a seed whose simulator is lost is driven again."""
 
-    def __init__(self, vector: Members, policy: GaussianPolicy, seeds: Sequence[int]) -> None:
+    def __init__(
+        self,
+        vector: Members,
+        policy: GaussianPolicy,
+        seeds: Sequence[int],
+        options: dict[str, Any] | None,
+    ) -> None:
         self.finished: list[dict[str, Any]] = []  # the last infos
-        self._vector, self._policy = vector, policy
+        self._vector, self._policy, self._options = vector, policy, options
         self._todo = deque(seeds)
         self._driving: dict[int, int] = {}
 
@@ -68,7 +73,7 @@ class _Drive:
                 if again:
                     self._driving[member] = self._todo.popleft()
             if again:
-                self._vector.reset(member, self._driving[member])
+                self._vector.reset(member, self._driving[member], self._options)
 
     def note(self, event: Began | Moved) -> None:
         if event.member not in self._driving:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from carlad.session.arrays import Array
 from carlad.session.members import Began, Members, Moved, Phase
 from trainer import gae
 from trainer.config import PPOConfig
+from trainer.episodes import Episodes
 from trainer.policy import GaussianPolicy
 from trainer.ppo import Batch
 
@@ -47,21 +48,22 @@ class _Track:
     transitions: list[_Transition] = field(default_factory=list)
     episodic_return: float = 0.0
     length: int = 0
+    stage: int = 0  # of the curriculum, when the episode began
 
 
 class Collector:
-    """Plays the policy in all environments of `vector`; `seeds` gives the seed of each next episode."""
+    """Plays the policy in all environments of `vector`; `episodes` says which episode is next."""
 
     def __init__(
         self,
         vector: Members,
         count: int,
         policy: GaussianPolicy,
-        seeds: Iterator[int],
+        episodes: Episodes,
         generator: torch.Generator,
     ) -> None:
         self.episodes: list[Episode] = []  # finished since `collect` began, lost ones left out
-        self._vector, self._policy, self._seeds, self._generator = vector, policy, seeds, generator
+        self._vector, self._policy, self._episodes, self._generator = vector, policy, episodes, generator
         self._tracks = [_Track() for _ in range(count)]
 
     def collect(self, config: PPOConfig, stop: Callable[[], bool]) -> Batch | None:
@@ -87,7 +89,8 @@ class Collector:
         """An episode for each environment that has none."""
         for i, phase in enumerate(self._vector.phases()):
             if phase is Phase.IDLE:
-                self._vector.reset(i, next(self._seeds))
+                seed, options, self._tracks[i].stage = self._episodes.next(i)
+                self._vector.reset(i, seed, options)
 
     def _act(self) -> None:
         """One action for each environment that waits for one."""
@@ -125,6 +128,7 @@ class Collector:
             track.observation = step.observation
         elif not lost:
             self.episodes.append(Episode(track.episodic_return, track.length, step.info))
+            self._episodes.curriculum.note(track.stage, step.info["success"])
 
 
 def _batch(fragments: list[list[_Transition]], policy: GaussianPolicy, config: PPOConfig) -> Batch:

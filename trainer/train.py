@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import msgspec
-import numpy as np
 import torch
 from rich.console import Console
 
@@ -22,7 +21,9 @@ from carlad.session.members import Members
 from carlad.session.sources import ChildSource, DaemonSource, Source, Terms
 from trainer.checkpoint import Checkpoint, CheckpointError, Counters, check_fits, save
 from trainer.config import Config
-from trainer.evaluate import evaluate, evaluation_seeds
+from trainer.curriculum import Curriculum
+from trainer.episodes import Episodes, EpisodesState, evaluation_seeds
+from trainer.evaluate import evaluate
 from trainer.policy import GaussianPolicy
 from trainer.ppo import PPO
 from trainer.report import PROGRESS_FILE, Report
@@ -100,12 +101,8 @@ class Learner:
         self.generator = torch.Generator().manual_seed(config.train.seed)
         self.policy = GaussianPolicy(_size(observations), _size(actions), config.policy)
         self.ppo = PPO(self.policy, config.ppo, self.generator)
-        self._seeds = np.random.default_rng([config.train.seed, 0])
-
-    def episode_seeds(self) -> Iterator[int]:
-        """The seed of each next training episode, for ever."""
-        while True:
-            yield int(self._seeds.integers(2**31))
+        curriculum = Curriculum(config.curriculum, config.env)
+        self.episodes = Episodes(config.train.seed, config.servers.sessions, curriculum)
 
     def checkpoint(self) -> Checkpoint:
         """The present state; it shares memory with the learner."""
@@ -113,7 +110,7 @@ class Learner:
             "policy": self.policy.state_dict(),
             "optimizer": self.ppo.optimizer.state_dict(),
             "generator": self.generator.get_state(),
-            "seeds": self._seeds.bit_generator.state,
+            "episodes": msgspec.to_builtins(self.episodes.state()),
         }
         return Checkpoint(config=self.config, counters=self.counters, states=states)
 
@@ -123,7 +120,7 @@ class Learner:
             self.policy.load_state_dict(checkpoint.states["policy"])
             self.ppo.optimizer.load_state_dict(checkpoint.states["optimizer"])
             self.generator.set_state(checkpoint.states["generator"])
-            self._seeds.bit_generator.state = checkpoint.states["seeds"]
+            self.episodes.restore(msgspec.convert(checkpoint.states["episodes"], EpisodesState))
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"cannot resume: the checkpoint does not fit: {error}") from error
         self.counters = checkpoint.counters
@@ -163,7 +160,7 @@ class Training:
             self._vector,
             self._config.servers.sessions,
             learner.policy,
-            learner.episode_seeds(),
+            learner.episodes,
             learner.generator,
         )
         saved_s = time.monotonic()
@@ -205,7 +202,8 @@ class Training:
         if train.eval_episodes == 0 or self._stop():
             return
         seeds = evaluation_seeds(train.seed, train.eval_episodes)
-        evaluation = evaluate(self._vector, self._learner.policy, seeds, self._stop)
+        options = self._learner.episodes.curriculum.whole()
+        evaluation = evaluate(self._vector, self._learner.policy, seeds, self._stop, options)
         if evaluation is not None:
             self._report.evaluation(which, self._counters, evaluation)
 

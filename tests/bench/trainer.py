@@ -5,7 +5,6 @@ Own Python of a layer is its time per step less that of the layer below, one env
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,8 +22,11 @@ from carlad.session.sources import ChildSource
 from tests.bench.harness import Report, rate
 from tests.trainer.standins import standin
 from trainer.config import PolicyConfig, PPOConfig
+from trainer.curriculum import Curriculum, CurriculumConfig
+from trainer.env.config import RouteConfig
 from trainer.env.observation import SIZE
 from trainer.env.route_env import RouteEnv
+from trainer.episodes import Episodes
 from trainer.policy import GaussianPolicy
 from trainer.rollout import Collector
 from trainer.train import ENVIRONMENT
@@ -139,7 +141,8 @@ def _collected_per_s(servers: list[Server]) -> float:
         try:
             vector.spaces(30.0, lambda: False)
             policy = GaussianPolicy(SIZE, 2, PolicyConfig())
-            collector = Collector(vector, len(servers), policy, itertools.count(), torch.Generator())
+            episodes = Episodes(1, len(servers), Curriculum(CurriculumConfig(), RouteConfig()))
+            collector = Collector(vector, len(servers), policy, episodes, torch.Generator())
             config = PPOConfig(batch_steps=256)
             collector.collect(config, lambda: False)
             return 256 * rate(lambda: collector.collect(config, lambda: False), SECONDS)

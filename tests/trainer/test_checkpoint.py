@@ -26,7 +26,7 @@ def test_a_learner_goes_on_from_a_checkpoint_as_if_nothing_had_been(tmp_path: Pa
     observations = torch.randn(5, 4)
     first.policy.norm.update(observations)
     first.policy.act(observations, first.generator)
-    next(first.episode_seeds())
+    first.episodes.next(0)
     first.counters.env_steps = 77
     save(path, first.checkpoint())
     second = learner()
@@ -38,7 +38,7 @@ def test_a_learner_goes_on_from_a_checkpoint_as_if_nothing_had_been(tmp_path: Pa
         strict=True,
     ):
         torch.testing.assert_close(one, two, atol=0.0, rtol=0.0)
-    assert next(first.episode_seeds()) == next(second.episode_seeds())
+    assert first.episodes.next(0) == second.episodes.next(0)
     assert [file.name for file in path.parent.iterdir()] == ["checkpoint.pt"]
 
 

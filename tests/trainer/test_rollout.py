@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,10 @@ import torch
 from carlad.session.members import Members
 from tests.session.members import sessions
 from trainer.config import PolicyConfig, PPOConfig
-from trainer.evaluate import evaluate, evaluation_seeds
+from trainer.curriculum import Curriculum, CurriculumConfig
+from trainer.env.config import RouteConfig
+from trainer.episodes import Episodes, evaluation_seeds
+from trainer.evaluate import evaluate
 from trainer.policy import GaussianPolicy
 from trainer.rollout import Collector
 
@@ -27,7 +29,11 @@ def policy() -> GaussianPolicy:
 
 
 def collector(vector: Members, count: int, learner: GaussianPolicy) -> Collector:
-    return Collector(vector, count, learner, itertools.count(), torch.Generator().manual_seed(0))
+    return Collector(vector, count, learner, episodes(count), torch.Generator().manual_seed(0))
+
+
+def episodes(count: int) -> Episodes:
+    return Episodes(1, count, Curriculum(CurriculumConfig(), RouteConfig()))
 
 
 def never() -> bool:
@@ -119,9 +125,3 @@ def test_an_evaluation_begins_in_the_middle_of_training_episodes(tmp_path: Path)
         evaluation = evaluate(vector, policy(), [1, 2, 3], never)
     assert evaluation is not None
     assert evaluation.episodes == 3
-
-
-def test_evaluation_seeds_are_the_runs_own() -> None:
-    assert evaluation_seeds(1, 5) == evaluation_seeds(1, 5)
-    assert evaluation_seeds(1, 3) == evaluation_seeds(1, 5)[:3]
-    assert not set(evaluation_seeds(1, 50)) & set(evaluation_seeds(2, 50))
