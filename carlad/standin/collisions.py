@@ -6,25 +6,25 @@ theorem and resolved by one impulse along the contact's normal, nearly inelastic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, hypot, radians, sin
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.actors import Actor
 from carlad.standin.geometry import point
+from carlad.standin.motion.contacts import BOX, RESTITUTION, contact
 from carlad.standin.vehicles import Vehicle
 from carlad.wire import types as t
 
-RESTITUTION = 0.1
 _WALKER_KG = 75.0
 
 
-@dataclass(frozen=True)
-class Box:
-    """World frame, metres: centre, unit vector along the box, half sizes."""
+class Box(NamedTuple):
+    """World frame, metres: centre, unit vector along the box, half sizes, as in motion/contacts.py."""
 
     x: float
     y: float
@@ -34,6 +34,11 @@ class Box:
     half_length: float
     half_width: float
     half_height: float
+
+    @property
+    def radius(self) -> float:
+        """Of the circle around it."""
+        return hypot(self.half_length, self.half_width)
 
 
 @dataclass(frozen=True)
@@ -68,44 +73,19 @@ def box_at(bounds: t.BoundingBox, pose: t.Transform) -> Box:
 
 def touching(a: Box, b: Box) -> Contact | None:
     """How deep two boxes are in each other, along the shortest way out; None where they are apart."""
-    if abs(a.z - b.z) >= a.half_height + b.half_height:
-        return None
-    dx, dy = b.x - a.x, b.y - a.y
-    best: Contact | None = None
-    for axis_x, axis_y in _axes(a, b):
-        distance = dx * axis_x + dy * axis_y
-        depth = _reach(a, axis_x, axis_y) + _reach(b, axis_x, axis_y) - abs(distance)
-        if depth <= 0.0:
-            return None
-        if best is None or depth < best.depth:
-            side = 1.0 if distance >= 0.0 else -1.0
-            best = Contact(side * axis_x, side * axis_y, depth)
-    return best
-
-
-def _axes(a: Box, b: Box) -> Iterable[tuple[float, float]]:
-    for box in (a, b):
-        yield box.along_x, box.along_y
-        yield -box.along_y, box.along_x
-
-
-def _reach(box: Box, axis_x: float, axis_y: float) -> float:
-    """Half the box's shadow on an axis."""
-    along = abs(box.along_x * axis_x + box.along_y * axis_y)
-    across = abs(box.along_x * axis_y - box.along_y * axis_x)
-    return box.half_length * along + box.half_width * across
+    normal_x, normal_y, depth = contact(a, b)
+    return Contact(normal_x, normal_y, depth) if depth else None
 
 
 def boxes(actors: Sequence[Actor]) -> npt.NDArray[np.float64]:
     """Where actors stand, as motion/contacts.py wants to have it: float64 (N, BOX)."""
     rows = [_row(actor) for actor in actors]
-    return np.array(rows, np.float64).reshape(-1, 9)
+    return np.array(rows, np.float64).reshape(-1, BOX)
 
 
 def _row(actor: Actor) -> tuple[float, ...]:
-    b = box_of(actor)
-    radius = hypot(b.half_length, b.half_width) if actor.collides else -1.0
-    return b.x, b.y, b.z, b.along_x, b.along_y, b.half_length, b.half_width, b.half_height, radius
+    box = box_of(actor)
+    return (*box, box.radius if actor.collides else -1.0)
 
 
 def collide(first: Actor, second: Actor) -> list[Collision]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import cos, hypot, radians, sin
+from math import cos, radians, sin
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,25 +66,25 @@ class Obstacles:
             *(_still("static.pole", Tag.POLES) for _ in masts_of(town)),
         ]
         self.grid = _grid(self.boxes)
-        self._all = np.array([_row(box) for box in self.boxes], np.float64).reshape(-1, BOX)
+        self._all = np.array([(*box, box.radius) for box in self.boxes], np.float64).reshape(-1, BOX)
         self._hidden: frozenset[int] = frozenset()
         self.rows = self._all
 
     def in_the_way(self, box: Box) -> bool:
         """Whether a body would touch one of them."""
-        reach = hypot(box.half_length, box.half_width)
         apart = np.hypot(self.rows[:, 0] - box.x, self.rows[:, 1] - box.y)
         radii = self.rows[:, BOX - 1]
-        near = np.flatnonzero((radii >= 0.0) & (apart < reach + radii))
+        near = np.flatnonzero((radii >= 0.0) & (apart < box.radius + radii))
         return any(touching(box, self.boxes[index]) for index in near.tolist())
 
-    def met(self, vehicles: Vehicles) -> list[tuple[int, int]]:
-        """Which vehicles, by row, touch which obstacles; in that order."""
+    def meet(self, vehicles: Vehicles) -> npt.NDArray[np.float64]:
+        """Push vehicles out of them, see `meet_obstacles` in motion/contacts.py."""
         grid = self.grid
-        found = kernels().obstacles_met(
-            vehicles.state, vehicles.bodies, len(vehicles), self.rows, grid.frame, grid.starts, grid.members
-        )
-        return sorted({(row, number) for row, number in found.tolist()}) if len(found) else []
+        felt: npt.NDArray[np.float64] = kernels().meet_obstacles(
+            vehicles.state, vehicles.car, vehicles.bodies, len(vehicles),
+            self.rows, grid.frame, grid.starts, grid.members,
+        )  # fmt: skip
+        return felt
 
     def hide(self, hidden: frozenset[int]) -> None:
         """Have these, by index, in nobody's way, and all others back."""
@@ -141,16 +141,8 @@ def _still(type_id: str, tag: int) -> Actor:
     return Actor(0, t.ActorDescription(0, type_id, []), origin, nowhere, tag)
 
 
-def _row(box: Box) -> tuple[float, ...]:
-    radius = hypot(box.half_length, box.half_width)
-    return (
-        box.x, box.y, box.z, box.along_x, box.along_y,
-        box.half_length, box.half_width, box.half_height, radius,
-    )  # fmt: skip
-
-
 def _grid(boxes: Sequence[Box]) -> Grid:
-    radii = [hypot(box.half_length, box.half_width) for box in boxes]
+    radii = [box.radius for box in boxes]
     low_x = min((box.x - radius for box, radius in zip(boxes, radii, strict=True)), default=0.0)
     low_y = min((box.y - radius for box, radius in zip(boxes, radii, strict=True)), default=0.0)
     high = max(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -90,7 +90,7 @@ class Sensing:
         while self.is_blind:
             yield
 
-    def publish(self, collisions: Sequence[Collision], frame: int, time_s: float, delta_s: float) -> None:
+    def publish(self, frame: int, time_s: float, delta_s: float) -> None:
         """Send what is due at this frame to those who listen; before they can see, cameras are silent."""
         blind = self.is_blind
         for sensor in self._sensors.values():
@@ -98,13 +98,16 @@ class Sensing:
             if not self._simulation.streams.wanted(actor.stream_id) or (blind and sensor.looks):
                 continue
             if instrument is None:
-                felt = [collision for collision in collisions if collision.actor is actor.parent]
-                for collision in felt:
+                for collision in self._felt(actor.parent):
                     self._send(actor, frame, time_s, (self._collision_body(collision),))
             elif sensor.is_due(time_s):
                 parts = instrument.measure(actor, delta_s)
                 if parts is not None:
                     self._send(actor, frame, time_s, parts)
+
+    def _felt(self, actor: Actor | None) -> list[Collision]:
+        """What an actor ran into in this tick."""
+        return [felt for felt in self._simulation.world.collisions if felt.actor is actor]
 
     def _send(self, actor: Actor, frame: int, time_s: float, parts: tuple[Any, ...]) -> None:
         header = sensors.header(_TYPES[actor.type_id], frame, time_s, actor.pose)

@@ -125,7 +125,7 @@ class Simulation:
         self.world.step(delta_s, self._substeps(delta_s))
         self.recorder.record(self.world, delta_s)
         self._publish_world(delta_s)
-        self.sensing.publish(self.world.collisions, self.frame, self.time_s, delta_s)
+        self.sensing.publish(self.frame, self.time_s, delta_s)
         return self.frame
 
     def ticked(self) -> Generator[None, None, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from math import cos, radians, sin, tan
 
@@ -38,6 +38,7 @@ _CELL_SIZE = np.array((_CELL_M, _CELL_M, _LEVEL_M))
 _CELL = slice(c.CELL, c.CELLS_END)
 _VERGE_M = 5.0  # so far beside a lane the ground slopes with it; farther off it is flat
 _CELLS_MAX = 100_000
+_NOTHING_FELT = np.empty((0, 4))
 
 
 class Tombstones:
@@ -70,7 +71,8 @@ class World:
         self.actors: dict[int, Actor] = {}
         self.vehicles = Vehicles()
         self.lights = TrafficLights(town)
-        self.collisions: list[Collision] = []  # of the last step
+        self._bumps: list[Collision] = []  # of actors into each other, in the last step
+        self._felt = _NOTHING_FELT  # of obstacles, in the last step
         self._maker = maker
         self._surroundings = surroundings
         self._walkers = WalkerSegment()
@@ -250,7 +252,7 @@ class World:
             self.vehicles.step(delta_s, substeps)
         for walker in self.walkers:
             walker.step(delta_s)
-        self.collisions = self._collide()
+        self._collide()
         for walker in self.walkers:
             self._walkers.place(walker)
         for actor in self._attached:
@@ -261,9 +263,24 @@ class World:
             self.vehicles.publish()
             self._look_around()
 
-    def _collide(self) -> list[Collision]:
-        """Push apart what touches; what was felt, in the order of the actors."""
-        return [*self._collide_with_actors(), *self._collide_with_obstacles()]
+    @property
+    def collisions(self) -> list[Collision]:
+        """What was felt in the last step; to be asked before anybody comes or goes."""
+        return [*self._bumps, *self._crashes()]
+
+    def _crashes(self) -> Iterator[Collision]:
+        """Into obstacles."""
+        for row, number, impulse_x, impulse_y in self._felt.tolist():
+            vehicle, obstacle = self.vehicles.all[int(row)], self.obstacles.actors[int(number)]
+            yield Collision(vehicle, obstacle, t.Vector3D(impulse_x, impulse_y, 0.0))
+            yield Collision(obstacle, vehicle, t.Vector3D(-impulse_x, -impulse_y, 0.0))
+
+    def _collide(self) -> None:
+        """Push apart what touches."""
+        self._bumps = self._collide_with_actors()
+        self._felt = _NOTHING_FELT
+        if len(self.vehicles):
+            self._felt = self._obstacles_there().meet(self.vehicles)
 
     def _collide_with_actors(self) -> list[Collision]:
         count, others = len(self.vehicles), [*self._walkers.actors, *self._props]
@@ -281,16 +298,6 @@ class World:
             return []
         solids: list[Actor] = [*self.vehicles.all, *others]
         return [felt for i, j in sorted(pairs.tolist()) for felt in collisions.collide(solids[i], solids[j])]
-
-    def _collide_with_obstacles(self) -> list[Collision]:
-        if not len(self.vehicles):
-            return []
-        obstacles, found = self._obstacles_there(), []
-        for row, number in obstacles.met(self.vehicles):
-            vehicle = self.vehicles.all[row]
-            contact = collisions.touching(collisions.box_of(vehicle), obstacles.boxes[number])
-            found += collisions.meet(vehicle, obstacles.actors[number], contact)
-        return found
 
     def _obstacles_there(self) -> Obstacles:
         self.obstacles.hide(self._surroundings.hidden_obstacles)

@@ -45,13 +45,25 @@ def test_both_find_the_same_contacts_and_lights(fast: kernels.Kernels) -> None:
     state[:, [c.X, c.Y]] = chance.uniform(0.0, 12.0, (COUNT, 2))
     state[:, c.YAW], state[:, c.HEADING_X] = chance.uniform(-180.0, 180.0, COUNT), 1.0
     stop = np.array([[1.0, 0.0, 6.0, 6.0, 4.0, 4.0, 3.0]])
-    found, lights = [], []
+    wall, frame = (
+        np.array([[6.0, 6.0, 0.7, 1.0, 0.0, 3.0, 3.0, 2.0, 4.3]]),
+        np.array([0.0, 0.0, 20.0, 1.0, 1.0]),
+    )
+    car, where = np.full((COUNT, c.CAR), 1500.0), (np.array([0, 1]), np.array([0]))
+    state[:, c.SIMULATED], state[:, c.VX] = 1.0, 7.0
+    found, lights, felt = [], [], []
     for functions in (kernels.PLAIN, fast):
         pairs = functions.touching_pairs(state, bodies, COUNT, np.zeros((0, 9)), np.empty((COUNT, 9)))
         found.append(sorted(pairs.tolist()))
         light = np.zeros(COUNT, np.int64)
         functions.lights_before(state, bodies, COUNT, stop, light)
         lights.append(light.tolist())
+        pushed = state.copy()
+        meet = functions.meet_obstacles(pushed, car, bodies, COUNT, wall, frame, *where)
+        felt.append((meet.tobytes(), pushed.tobytes()))
     assert found[0] == found[1] != []
+    assert felt[0] == felt[1]
+    assert felt[0][0] != b""
+    assert felt[0][1] != state.tobytes()
     assert lights[0] == lights[1]
     assert 3 in lights[0]

@@ -12,8 +12,8 @@ import pytest
 
 from carlad.standin import obstacles, towns
 from carlad.standin.collisions import Box, touching
-from carlad.standin.motion import contacts
-from carlad.standin.motion.kernels import kernels
+from carlad.standin.motion import columns as c
+from carlad.standin.motion import kernels
 from carlad.standin.obstacles import KINDS, Obstacles
 from carlad.standin.rendering.structures import structures_of
 
@@ -156,7 +156,12 @@ def test_nothing_stands_on_a_spawn_point(name: str) -> None:
         )
 
 
-def test_obstacles_met_are_those_that_touch() -> None:
+@pytest.mark.parametrize("functions", [kernels.PLAIN, None], ids=["plain", "compiled"])
+def test_vehicles_leave_the_obstacles_that_they_are_in_and_no_others(
+    functions: kernels.Kernels | None,
+) -> None:
+    kernels.load()
+    meet = (functions or kernels.kernels()).meet_obstacles
     chance = np.random.default_rng(5)
 
     def some(count: int, half: float) -> list[Box]:
@@ -169,16 +174,27 @@ def test_obstacles_met_are_those_that_touch() -> None:
 
     standing, cars = some(300, 4.0), some(200, 1.0)
     grid = obstacles._grid(standing)
-    rows = np.array([obstacles._row(box) for box in standing])
-    from carlad.standin.motion import columns as c
-
-    state = np.zeros((len(cars), c.STATE))
+    rows = np.array([(*box, box.radius) for box in standing])
+    state, car = np.zeros((len(cars), c.STATE)), np.zeros((len(cars), c.CAR))
+    state[:, c.X], state[:, c.Y] = np.array([(box.x, box.y) for box in cars]).T
+    state[:, c.YAW] = [math.degrees(math.atan2(box.along_y, box.along_x)) for box in cars]
+    state[:, c.HEADING_X], state[:, c.SIMULATED], state[:, c.VX], car[:, c.MASS] = 1.0, 1.0, 10.0, 1500.0
     bodies = np.tile((0.0, 0.0, 0.75, 2.0, 1.0, 0.75, 1.0), (len(cars), 1))
-    for row, car in enumerate(cars):
-        state[row, c.X], state[row, c.Y] = car.x, car.y
-        state[row, c.YAW] = math.degrees(math.atan2(car.along_y, car.along_x))
-    expected = {(i, j) for i, car in enumerate(cars) for j, box in enumerate(standing) if touching(car, box)}
-    assert len(expected) > 20
-    for twin in (kernels().obstacles_met, contacts.obstacles_met):
-        found = twin(state, bodies, len(cars), rows, grid.frame, grid.starts, grid.members)
-        assert set(map(tuple, found.tolist())) == expected
+    before = state.copy()
+    felt = meet(state, car, bodies, len(cars), rows, grid.frame, grid.starts, grid.members)
+    met = {(int(row), int(number)) for row, number in felt[:, :2].tolist()}
+    touched = [[j for j, box in enumerate(standing) if touching(one, box)] for one in cars]
+    alone = [row for row in range(len(cars)) if (felt[:, 0] == row).sum() == 1]  # not out of one into another
+    assert len(alone) > 20
+    for row, numbers in enumerate(touched):
+        moved = before[row].tobytes() != state[row].tobytes()
+        assert moved == bool(numbers)
+        assert moved == any(row == who for who, _number in met)
+    for row in alone:
+        assert any(who == row and number in touched[row] for who, number in met)
+        now = cars[row]._replace(x=state[row, c.X], y=state[row, c.Y])
+        left = touching(now, standing[touched[row][0]])
+        assert left is None or left.depth < 1e-9
+        lost = state[row, [c.VX, c.VY]] - before[row, [c.VX, c.VY]]
+        impulse = felt[felt[:, 0] == row, 2:].sum(axis=0)
+        np.testing.assert_allclose(impulse, 1500.0 * lost, atol=1e-9)

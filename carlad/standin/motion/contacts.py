@@ -17,8 +17,10 @@ BODY = 7
 # Rows of stop boxes: unit vector along the lane, middle along and across it, half sizes, index of the light.
 STOP_BOX = 7
 BOX_HEADING = 0.7  # a vehicle heads along the lane: cosine of the angle between them
+RESTITUTION = 0.1  # nearly inelastic, as car bodies are
 
 Table = npt.NDArray[np.float64]
+Row = npt.NDArray[np.float64] | tuple[float, ...]
 
 
 @compiled
@@ -43,7 +45,7 @@ def touching_pairs(
             second = order[follower]
             if box[second, 0] - box[second, 8] > box[first, 0] + box[first, 8]:
                 break
-            if box[second, 8] >= 0.0 and _overlap(box[first], box[second]):
+            if _overlap(box[first], box[second]):
                 if size == len(found):
                     found = np.concatenate((found, found))
                 found[size, 0], found[size, 1] = min(first, second), max(first, second)
@@ -52,24 +54,28 @@ def touching_pairs(
 
 
 @compiled
-def obstacles_met(
+def meet_obstacles(
     state: Table,
+    car: Table,
     bodies: Table,
     count: int,
     obstacles: Table,
     frame: Table,
     starts: npt.NDArray[np.int64],
     members: npt.NDArray[np.int64],
-) -> npt.NDArray[np.int64]:
-    """Pairs of a vehicle and an obstacle that overlap: int64 (K, 2); one may come more than once.
+) -> Table:
+    """Push vehicles out of obstacles that they are in: float64 (K, 4), vehicle, obstacle, and the impulse
+    in x and y (N s) that the vehicle felt. A pair may come more than once.
 
     `obstacles` are boxes (M, BOX), the others say which is where, see obstacles.py.
     """
     box = np.empty(BOX)
-    found = np.empty((16, 2), np.int64)
+    felt = np.empty((16, 4))
     size = 0
     rows, columns = int(frame[4]), int(frame[3])
     for row in range(count):
+        if state[row, c.SIMULATED] == 0.0:
+            continue
         _place(state[row], bodies[row], box)
         if box[8] < 0.0:
             continue
@@ -80,12 +86,33 @@ def obstacles_met(
                 square = column * rows + line
                 for position in range(starts[square], starts[square + 1]):
                     other = members[position]
-                    if obstacles[other, 8] >= 0.0 and _overlap(box, obstacles[other]):
-                        if size == len(found):
-                            found = np.concatenate((found, found))
-                        found[size, 0], found[size, 1] = row, other
-                        size += 1
-    return found[:size]
+                    if not _near(box, obstacles[other]):
+                        continue
+                    normal_x, normal_y, depth = contact(box, obstacles[other])
+                    if depth == 0.0:
+                        continue
+                    impulse = _bounce(state[row], car[row, c.MASS], normal_x, normal_y, depth)
+                    _place(state[row], bodies[row], box)
+                    if size == len(felt):
+                        felt = np.concatenate((felt, felt))
+                    felt[size, 0], felt[size, 1] = row, other
+                    felt[size, 2], felt[size, 3] = -impulse * normal_x, -impulse * normal_y
+                    size += 1
+    return felt[:size]
+
+
+@compiled
+def _bounce(s: Table, mass: float, normal_x: float, normal_y: float, depth: float) -> float:
+    """Take a vehicle out of what does not move, and its speed towards it: the impulse for that, N s."""
+    closing = s[c.VX] * normal_x + s[c.VY] * normal_y
+    change = max(0.0, (1.0 + RESTITUTION) * closing)
+    s[c.X] -= depth * normal_x
+    s[c.Y] -= depth * normal_y
+    s[c.VX] -= change * normal_x
+    s[c.VY] -= change * normal_y
+    s[c.FORWARD] = s[c.VX] * s[c.HEADING_X] + s[c.VY] * s[c.HEADING_Y]
+    s[c.SIDEWAYS] = s[c.VY] * s[c.HEADING_X] - s[c.VX] * s[c.HEADING_Y]
+    return float(change * mass)
 
 
 @compiled
@@ -109,19 +136,45 @@ def _place(s: Table, body: Table, box: Table) -> None:
 
 
 @compiled
-def _overlap(a: Table, b: Table) -> bool:
-    """Whether two boxes overlap, by the separating axis theorem."""
+def _near(a: Table, b: Table) -> bool:
+    """Whether the circles around two boxes overlap; never where one of them does not collide."""
     dx, dy, reach = b[0] - a[0], b[1] - a[1], a[8] + b[8]
-    if dx * dx + dy * dy >= reach * reach or abs(a[2] - b[2]) >= a[7] + b[7]:
-        return False
-    along = abs(a[3] * b[3] + a[4] * b[4])
-    across = abs(a[3] * b[4] - a[4] * b[3])
-    return bool(
-        abs(dx * a[3] + dy * a[4]) < a[5] + b[5] * along + b[6] * across
-        and abs(dy * a[3] - dx * a[4]) < a[6] + b[5] * across + b[6] * along
-        and abs(dx * b[3] + dy * b[4]) < b[5] + a[5] * along + a[6] * across
-        and abs(dy * b[3] - dx * b[4]) < b[6] + a[5] * across + a[6] * along
-    )
+    return bool(a[8] >= 0.0 and b[8] >= 0.0 and dx * dx + dy * dy < reach * reach)
+
+
+@compiled
+def _overlap(a: Table, b: Table) -> bool:
+    """Whether two boxes overlap."""
+    return bool(_near(a, b) and contact(a, b)[2] > 0.0)
+
+
+@compiled
+def contact(a: Row, b: Row) -> tuple[float, float, float]:
+    """The shortest way out of each other of two boxes, by the separating axis theorem: a unit vector in the
+    ground plane that points from `a` to `b`, and the depth in metres, 0 where they are apart.
+    """
+    best_x, best_y, least = 0.0, 0.0, 0.0
+    if abs(a[2] - b[2]) >= a[7] + b[7]:
+        return best_x, best_y, least
+    for number in range(4):
+        box = a if number < 2 else b
+        axis_x, axis_y = (box[3], box[4]) if number % 2 == 0 else (-box[4], box[3])
+        distance = (b[0] - a[0]) * axis_x + (b[1] - a[1]) * axis_y
+        depth = _reach(a, axis_x, axis_y) + _reach(b, axis_x, axis_y) - abs(distance)
+        if depth <= 0.0:
+            return 0.0, 0.0, 0.0
+        if number == 0 or depth < least:
+            side = 1.0 if distance >= 0.0 else -1.0
+            best_x, best_y, least = side * axis_x, side * axis_y, depth
+    return best_x, best_y, least
+
+
+@compiled
+def _reach(box: Row, axis_x: float, axis_y: float) -> float:
+    """Half the box's shadow on an axis."""
+    along = abs(box[3] * axis_x + box[4] * axis_y)
+    across = abs(box[3] * axis_y - box[4] * axis_x)
+    return float(box[5] * along + box[6] * across)
 
 
 @compiled

@@ -26,12 +26,12 @@ class Kernels:
 
     advance: Callable[..., None]
     touching_pairs: Callable[..., Any]
-    obstacles_met: Callable[..., Any]
+    meet_obstacles: Callable[..., Any]
     lights_before: Callable[..., int]
 
     @classmethod
     def of(cls, model: ModuleType, contacts: ModuleType) -> Kernels:
-        return cls(model.advance, contacts.touching_pairs, contacts.obstacles_met, contacts.lights_before)
+        return cls(model.advance, contacts.touching_pairs, contacts.meet_obstacles, contacts.lights_before)
 
 
 PLAIN = Kernels.of(model, contacts)
@@ -64,7 +64,7 @@ def load() -> None:
         fast.advance(state, car, 1, 0.01, 1)
         fast.touching_pairs(state, bodies, 1, others, np.zeros((1, contacts.BOX)))
         none, frame = np.zeros(0, np.int64), np.array([0.0, 0.0, 1.0, 1.0, 1.0])
-        fast.obstacles_met(state, bodies, 1, others, frame, np.zeros(2, np.int64), none)
+        fast.meet_obstacles(state, car, bodies, 1, others, frame, np.zeros(2, np.int64), none)
         fast.lights_before(state, bodies, 1, np.zeros((0, contacts.STOP_BOX)), np.zeros(1, np.int64))
         _compiled = fast
 
@@ -74,7 +74,7 @@ def _are_cached() -> bool:
     return all(
         _changed_s([*_HERE.glob(f"__pycache__/{module}.{function}-*.nbi")])
         > _changed_s([_HERE / f"{module}.py", _HERE / "columns.py"])
-        for module, function in (("model", "advance"), ("contacts", "obstacles_met"))
+        for module, function in (("model", "advance"), ("contacts", "meet_obstacles"))
     )
 
 
