@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ _PACKAGED = Path(__file__).parent / "configs"
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+EncoderKind = Literal["mlp", "nature", "impala", "points"]
 Address = Annotated[str, msgspec.Meta(pattern=r"^[^:\s]+:[0-9]{1,5}$")]
 
 
@@ -45,10 +46,17 @@ class ServersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class PolicyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The networks' shape and the first exploration."""
+    """The networks' shape, what they see, and the first exploration."""
 
-    hidden: tuple[Count, ...] = (64, 64)  # actor and critic each
-    log_std: float = -0.5  # of the actions at the start, which are in [-1, 1]
+    distribution: Literal["gaussian", "squashed", "beta"] = "gaussian"  # of actions in a Box
+    hidden: tuple[Count, ...] = (64, 64)  # after the encoders; actor and critic each, unless shared
+    encoders: dict[str, EncoderKind] = {}  # by observation key; else by its dimensions: mlp, points, nature
+    features: Count = 256  # that an encoder of images or points gives
+    shared: bool = False  # one network for actor and critic, but for their last layers
+    actor: tuple[str, ...] = ()  # the observation keys that it sees; empty: all
+    critic: tuple[str, ...] = ()
+    normalise: bool = True  # vectors, by their running mean and variance
+    log_std: float = -0.5  # of a gaussian's actions at the start, which are in [-1, 1]
 
 
 class PPOConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

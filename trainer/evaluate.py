@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from carlad.session.members import Began, Members, Moved, Phase
-from trainer.policy import GaussianPolicy
+from trainer import spaces
+from trainer.policy import Policy
 
 _POLL_S = 0.2  # how soon `stop` is looked at while no environment answers
 
@@ -26,7 +27,7 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 def evaluate(
     vector: Members,
-    policy: GaussianPolicy,
+    policy: Policy,
     seeds: Sequence[int],
     stop: Callable[[], bool],
     options: dict[str, Any] | None = None,
@@ -55,7 +56,7 @@ class _Drive:
     def __init__(
         self,
         vector: Members,
-        policy: GaussianPolicy,
+        policy: Policy,
         seeds: Sequence[int],
         options: dict[str, Any] | None,
     ) -> None:
@@ -79,8 +80,9 @@ class _Drive:
         if event.member not in self._driving:
             return
         if isinstance(event, Began) or not (event.terminated or event.truncated):
-            observation = torch.tensor(event.observation)
-            self._vector.act(event.member, self._policy.best(observation).numpy())
+            observed = spaces.parts(event.observation)
+            actions = self._policy.best({key: torch.as_tensor(part)[None] for key, part in observed.items()})
+            self._vector.act(event.member, self._policy.to_env(actions)[0])
         elif "sim_lost" in event.info:
             self._todo.append(self._driving.pop(event.member))
         else:

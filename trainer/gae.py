@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
+Rows = NDArray[np.int64]
 
 
 def advantages(
@@ -29,11 +30,9 @@ def advantages(
     Source: Schulman et al. 2016, "High-Dimensional Continuous Control Using Generalized Advantage
     Estimation", equation 16; on truncation Pardo et al. 2018, "Time Limits in Reinforcement Learning".
     """
-    deltas = np.where(valid, rewards + gamma * next_values * ~terminated - values, 0.0)
-    carried = gamma * gae_lambda * ~(terminated | truncated | ~valid)
-    result = np.zeros(len(rewards), np.float32)
+    deltas = np.where(valid, rewards + gamma * next_values * ~terminated - values, 0.0).tolist()
+    carried = (gamma * gae_lambda * ~(terminated | truncated | ~valid)).tolist()
     advantage = 0.0
-    for t in reversed(range(len(rewards))):
-        advantage = float(deltas[t] + carried[t] * advantage)
-        result[t] = advantage
-    return result
+    for t in reversed(range(len(deltas))):
+        deltas[t] = advantage = deltas[t] + carried[t] * advantage
+    return np.array(deltas, np.float32)

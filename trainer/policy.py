@@ -1,109 +1,115 @@
-"""The actor and the critic: two MLPs over a normalised observation vector."""
+"""The actor and the critic over normalised observations."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
+import numpy as np
 import torch
+from gymnasium.spaces import Box
 from torch import Tensor, nn
 
+from carlad.errors import ConfigError
+from carlad.session.arrays import Array
 from trainer.config import PolicyConfig
+from trainer.distributions import distribution
+from trainer.encoders import Encoder, linear
+from trainer.normalisation import RunningNorm
+from trainer.spaces import Action, Boxes
 
-_CLIP = 10.0  # of normalised observations, in standard deviations
-_LOG_STD_MIN, _LOG_STD_MAX = -4.0, 1.0
-
-
-class RunningNorm(nn.Module):
-    """Scales observations by the mean and variance of all that `update` has seen; starts as the identity."""
-
-    mean: Tensor
-    variance: Tensor
-    count: Tensor
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("variance", torch.ones(size))
-        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
-
-    @torch.no_grad()
-    def update(self, observations: Tensor) -> None:
-        """Take in observations (N, size). Source: Chan et al. 1979, the parallel variance."""
-        added = float(len(observations))
-        total = float(self.count) + added
-        delta = observations.mean(0) - self.mean
-        squares = self.variance * float(self.count) + observations.var(0, unbiased=False) * added
-        self.variance.copy_((squares + delta**2 * float(self.count) * added / total) / total)
-        self.mean.add_(delta * added / total)
-        self.count.fill_(total)
-
-    def forward(self, observations: Tensor) -> Tensor:
-        scaled = (observations - self.mean) / torch.sqrt(self.variance + 1e-4)
-        return scaled.clamp(-_CLIP, _CLIP)
+Observations = Mapping[str, Tensor]
 
 
-class GaussianPolicy(nn.Module):
-    """Independent normal distributions over the actions, and a critic of its own.
+class Policy(nn.Module):
+    """A distribution over actions and an estimate of the return for each of N observations.
 
-    Observations are float32 (N, observation_size), actions (N, action_size). Actions are sampled unbounded;
-    who applies them clips them, so that the log probabilities stay exact.
+    Observations are tensors by key, (N, *shape of the key's box). Actor and critic each see the keys that the
+    configuration names for them, all where it names none.
     """
 
-    def __init__(self, observation_size: int, action_size: int, config: PolicyConfig) -> None:
+    def __init__(self, boxes: Boxes, action: Action, config: PolicyConfig) -> None:
+        """Raises ConfigError for keys and spaces that do not fit each other."""
         super().__init__()
-        self.norm = RunningNorm(observation_size)
-        self.actor = _mlp(observation_size, config.hidden, action_size, last_gain=0.01)
-        self.critic = _mlp(observation_size, config.hidden, 1, last_gain=1.0)
-        self.log_std = nn.Parameter(torch.full((action_size,), config.log_std))
+        seen = _seen(boxes, config.actor, "actor"), _seen(boxes, config.critic, "critic")
+        if config.shared and seen[0].keys() != seen[1].keys():
+            raise ConfigError("cannot share one encoder: policy.actor and policy.critic name other keys")
+        if unknown := config.encoders.keys() - boxes.keys():
+            raise ConfigError(f"policy.encoders: no observation is named {', '.join(sorted(unknown))}")
+        self.norms = nn.ModuleDict(
+            {
+                key: RunningNorm(box.shape[0])
+                for key, box in boxes.items()
+                if config.normalise and _is_vector(box)
+            }
+        )
+        self.distribution = distribution(action, config.distribution, config.log_std)
+        self.actor_encoder = Encoder(seen[0], config)
+        self.critic_encoder = self.actor_encoder if config.shared else Encoder(seen[1], config)
+        self.actor = linear(self.actor_encoder.size, self.distribution.inputs, gain=0.01)
+        self.critic = linear(self.critic_encoder.size, 1, gain=1.0)
+        self._shared = config.shared
 
     @torch.inference_mode()
-    def act(self, observations: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Sampled actions (N, action_size) and their log probabilities (N,)."""
-        mean = self.actor(self.norm(observations))
-        noise = torch.randn(mean.shape, generator=generator)
-        log_std = self._log_std()
-        return mean + log_std.exp() * noise, _log_probability(noise, log_std)
+    def act(self, observations: Observations, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Sampled actions and their log probabilities (N,)."""
+        return self.distribution.sample(self._numbers(self._normalised(observations)), generator)
 
     @torch.inference_mode()
-    def best(self, observations: Tensor) -> Tensor:
-        """The most probable actions (N, action_size)."""
-        mean: Tensor = self.actor(self.norm(observations))
-        return mean
+    def best(self, observations: Observations) -> Tensor:
+        """The actions that it deems best."""
+        return self.distribution.best(self._numbers(self._normalised(observations)))
 
     @torch.inference_mode()
-    def values(self, observations: Tensor) -> Tensor:
+    def values(self, observations: Observations) -> Tensor:
         """The critic's estimates (N,) of the discounted return."""
-        value: Tensor = self.critic(self.norm(observations)).squeeze(-1)
+        features = self.critic_encoder(self._normalised(observations))
+        return self._value(features)
+
+    def evaluate(self, observations: Observations, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log probabilities of the actions, entropies and values, each (N,); for a loss."""
+        normalised = self._normalised(observations)
+        features = self.actor_encoder(normalised)
+        numbers = self.actor(features).float()
+        values = self._value(features if self._shared else self.critic_encoder(normalised))
+        log_probabilities = self.distribution.log_probability(numbers, actions)
+        return log_probabilities, self.distribution.entropy(numbers), values
+
+    def an_action(self) -> Tensor:
+        """One action as `act` gives them in rows, of no meaning."""
+        numbers = torch.zeros(1, self.distribution.inputs)
+        return self.distribution.best(numbers.to(self.actor.weight.device))[0].cpu()
+
+    def to_env(self, actions: Tensor) -> Array:
+        """The actions as the environment takes them, one in each row."""
+        return self.distribution.to_env(actions)
+
+    def learn_scale(self, observations: Observations) -> None:
+        """Take observations into the running normalisation."""
+        for key, norm in self.norms.items():
+            norm.update(observations[key])  # type: ignore[operator]
+
+    def _normalised(self, observations: Observations) -> dict[str, Tensor]:
+        found = dict(observations)
+        for key, norm in self.norms.items():
+            found[key] = norm(found[key])
+        return found
+
+    def _numbers(self, normalised: Observations) -> Tensor:
+        numbers: Tensor = self.actor(self.actor_encoder(normalised)).float()
+        return numbers
+
+    def _value(self, features: Tensor) -> Tensor:
+        value: Tensor = self.critic(features).squeeze(-1).float()
         return value
 
-    def evaluate(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log probabilities of the actions (N,), the distribution's entropy (), values (N,); for the loss."""
-        normalised = self.norm(observations)
-        log_std = self._log_std()
-        noise = (actions - self.actor(normalised)) / log_std.exp()
-        entropy = (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum()
-        return _log_probability(noise, log_std), entropy, self.critic(normalised).squeeze(-1)
 
-    def _log_std(self) -> Tensor:
-        return self.log_std.clamp(_LOG_STD_MIN, _LOG_STD_MAX)
+def _seen(boxes: Boxes, keys: tuple[str, ...], which: str) -> Boxes:
+    if missing := [key for key in keys if key not in boxes]:
+        raise ConfigError(
+            f"policy.{which}: the environment shows no {', '.join(missing)}, only {', '.join(boxes)}"
+        )
+    return {key: boxes[key] for key in keys} if keys else boxes
 
 
-def _log_probability(noise: Tensor, log_std: Tensor) -> Tensor:
-    """Of mean + std * noise, summed over the actions."""
-    return -(0.5 * noise**2 + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
-
-
-def _mlp(inputs: int, hidden: Sequence[int], outputs: int, last_gain: float) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for size in hidden:
-        layers += [_linear(inputs, size, math.sqrt(2)), nn.Tanh()]
-        inputs = size
-    return nn.Sequential(*layers, _linear(inputs, outputs, last_gain))
-
-
-def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
-    layer = nn.Linear(inputs, outputs)
-    nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
-    return layer
+def _is_vector(box: Box) -> bool:
+    return len(box.shape) == 1 and box.dtype in (np.float32, np.float64)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trainer.config import PPOConfig
-from trainer.policy import GaussianPolicy
+from trainer.policy import Observations, Policy
 
 
 class Batch(NamedTuple):
     """Experience to learn from, N steps; those in which a simulator was lost are left out."""
 
-    observations: Tensor  # float32 (N, observation_size)
-    actions: Tensor  # float32 (N, action_size), as sampled
+    observations: Observations
+    """By key, more than N: `rows` says which are the steps'."""
+    rows: Tensor  # int64 (N,)
+    actions: Tensor  # (N, ...), as sampled
     log_probabilities: Tensor  # float32 (N,), of the actions when they were sampled
     advantages: Tensor  # float32 (N,)
     returns: Tensor  # float32 (N,), what the critic is to predict
+
+    def seen(self, keys: Iterable[str], chosen: Tensor | slice = slice(None)) -> dict[str, Tensor]:
+        """What was observed in the chosen steps."""
+        rows = self.rows[chosen]
+        return {key: self.observations[key][rows] for key in keys}
 
 
 class Losses(NamedTuple):
@@ -37,7 +45,7 @@ class Losses(NamedTuple):
 class PPO:
     """Improves `policy` in place, one batch at a time."""
 
-    def __init__(self, policy: GaussianPolicy, config: PPOConfig, generator: torch.Generator) -> None:
+    def __init__(self, policy: Policy, config: PPOConfig, generator: torch.Generator) -> None:
         self.policy = policy
         self.config = config
         self.optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=1e-5)
@@ -47,28 +55,33 @@ class PPO:
         """Learn from `batch`; the learning rate falls linearly to 0 as `progress` goes from 0 to 1."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * (1.0 - progress)
-        explained_variance = self._explained_variance(batch)
         steps = []
         for _ in range(self.config.epochs):
-            order = torch.randperm(len(batch.actions), generator=self._generator)
-            losses = [self._step(batch, chosen) for chosen in torch.split(order, self.config.minibatch_steps)]
+            losses = [self._step(batch, chosen) for chosen in self._minibatches(len(batch.rows))]
             steps += losses
             if sum(loss[3] for loss in losses) / len(losses) > self.config.kl_max:
                 break
         policy, value, entropy, kl, clip_share = torch.tensor(steps).mean(0).tolist()
-        return Losses(policy, value, entropy, kl, clip_share, explained_variance)
+        return Losses(policy, value, entropy, kl, clip_share, _explained_variance(batch))
+
+    def _minibatches(self, size: int) -> Sequence[Tensor]:
+        """All of `size` steps in random order, in parts of the same size; as many as there always are."""
+        order = torch.randperm(size, generator=self._generator, device=self._generator.device)
+        return order.tensor_split(round(self.config.batch_steps / self.config.minibatch_steps))
 
     def _step(self, batch: Batch, chosen: Tensor) -> tuple[float, float, float, float, float]:
         """One gradient step on the minibatch of indices `chosen`."""
-        observations, actions, old_log_probabilities, advantages, returns = (part[chosen] for part in batch)
-        log_probabilities, entropy, values = self.policy.evaluate(observations, actions)
-        log_ratio = log_probabilities - old_log_probabilities
+        observations, actions = batch.seen(batch.observations, chosen), batch.actions[chosen]
+        advantages, returns = batch.advantages[chosen], batch.returns[chosen]
+        log_probabilities, entropies, values = self.policy.evaluate(observations, actions)
+        log_ratio = log_probabilities - batch.log_probabilities[chosen]
         ratio = log_ratio.exp()
         advantages = (advantages - advantages.mean()) / (advantages.std(unbiased=False) + 1e-8)
 
         clipped = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
         policy_loss = -torch.min(ratio * advantages, clipped * advantages).mean()
         value_loss = 0.5 * (values - returns).square().mean()
+        entropy = entropies.mean()
         loss = policy_loss + self.config.value_weight * value_loss - self.config.entropy_weight * entropy
 
         self.optimizer.zero_grad()
@@ -80,7 +93,8 @@ class PPO:
             clip_share = ((ratio - 1).abs() > self.config.clip).float().mean()
         return policy_loss.item(), value_loss.item(), entropy.item(), kl.item(), clip_share.item()
 
-    def _explained_variance(self, batch: Batch) -> float:
-        variance = batch.returns.var(unbiased=False)
-        residual = (batch.returns - self.policy.values(batch.observations)).var(unbiased=False)
-        return float(1 - residual / variance) if variance > 0 else 0.0
+
+def _explained_variance(batch: Batch) -> float:
+    """The critic missed the returns by the advantages."""
+    variance = batch.returns.var(unbiased=False)
+    return float(1 - batch.advantages.var(unbiased=False) / variance) if variance > 0 else 0.0

@@ -19,12 +19,13 @@ from carlad.log import get_logger
 from carlad.session.environment import Server
 from carlad.session.members import Members
 from carlad.session.sources import ChildSource, DaemonSource, Source, Terms
+from trainer import spaces
 from trainer.checkpoint import Checkpoint, CheckpointError, Counters, check_fits, save
 from trainer.config import Config
 from trainer.curriculum import Curriculum
 from trainer.episodes import Episodes, EpisodesState, evaluation_seeds
 from trainer.evaluate import evaluate
-from trainer.policy import GaussianPolicy
+from trainer.policy import Policy
 from trainer.ppo import PPO
 from trainer.report import PROGRESS_FILE, Report
 from trainer.rollout import Collector
@@ -94,12 +95,13 @@ class Learner:
     def __init__(
         self, config: Config, observations: gymnasium.Space[Any], actions: gymnasium.Space[Any]
     ) -> None:
-        """Raises ConfigError for spaces other than flat boxes: this policy takes vectors."""
+        """Raises ConfigError for spaces that cannot be learned with."""
         self.config = config
         self.counters = Counters()
         torch.manual_seed(config.train.seed)
         self.generator = torch.Generator().manual_seed(config.train.seed)
-        self.policy = GaussianPolicy(_size(observations), _size(actions), config.policy)
+        self.boxes = spaces.boxes(observations)
+        self.policy = Policy(self.boxes, spaces.action(actions), config.policy)
         self.ppo = PPO(self.policy, config.ppo, self.generator)
         curriculum = Curriculum(config.curriculum, config.env)
         self.episodes = Episodes(config.train.seed, config.servers.sessions, curriculum)
@@ -158,8 +160,9 @@ class Training:
         learner = self._learner
         collector = Collector(
             self._vector,
-            self._config.servers.sessions,
+            learner.boxes,
             learner.policy,
+            self._config.ppo,
             learner.episodes,
             learner.generator,
         )
@@ -180,12 +183,12 @@ class Training:
         learner, counters = self._learner, self._counters
         started_s = time.monotonic()
         self._listing.update(self._vector.telemetry)
-        batch = collector.collect(self._config.ppo, self._stop)
+        batch = collector.collect(self._stop)
         if batch is None:
             return False
         losses = learner.ppo.update(batch, counters.env_steps / self._config.train.total_steps)
-        learner.policy.norm.update(batch.observations)
-        counters.env_steps += len(batch.actions)
+        learner.policy.learn_scale(batch.seen(learner.policy.norms))
+        counters.env_steps += len(batch.rows)
         counters.updates += 1
         counters.episodes += len(collector.episodes)
         counters.sim_lost = self._lost_before + self._vector.losses
@@ -244,9 +247,3 @@ def _source(config: Config, logs: Path, index: int) -> Source:
     host, _, port = servers.addresses[index].rpartition(":")
     server = Server(host, int(port), _TRAFFIC_MANAGER_PORT + index)
     return ChildSource(ENVIRONMENT, env, server, f"env-{index}", logs / f"env-{index}.log")
-
-
-def _size(space: gymnasium.Space[Any]) -> int:
-    if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-        raise ConfigError(f"cannot learn with the space {space}: the policy takes vectors")
-    return space.shape[0]

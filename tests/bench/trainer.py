@@ -21,13 +21,14 @@ from carlad.session.remote import RemoteEnv
 from carlad.session.sources import ChildSource
 from tests.bench.harness import Report, rate
 from tests.trainer.standins import standin
+from trainer import spaces
 from trainer.config import PolicyConfig, PPOConfig
 from trainer.curriculum import Curriculum, CurriculumConfig
 from trainer.env.config import RouteConfig
 from trainer.env.observation import SIZE
 from trainer.env.route_env import RouteEnv
 from trainer.episodes import Episodes
-from trainer.policy import GaussianPolicy
+from trainer.policy import Policy
 from trainer.rollout import Collector
 from trainer.train import ENVIRONMENT
 
@@ -126,8 +127,11 @@ def _messages() -> None:
 
 
 def _policy_step() -> Callable[[], object]:
-    policy = GaussianPolicy(SIZE, 2, PolicyConfig())
-    observations, generator = torch.zeros(1, SIZE), torch.Generator()
+    env = RouteEnv()
+    boxes = spaces.boxes(env.observation_space)
+    policy = Policy(boxes, spaces.action(env.action_space), PolicyConfig())
+    observations = {key: torch.zeros(1, *box.shape) for key, box in boxes.items()}
+    generator = torch.Generator()
     return lambda: policy.act(observations, generator)
 
 
@@ -139,13 +143,15 @@ def _collected_per_s(servers: list[Server]) -> float:
         ]
         vector = Members(sources, 60.0)
         try:
-            vector.spaces(30.0, lambda: False)
-            policy = GaussianPolicy(SIZE, 2, PolicyConfig())
+            found = vector.spaces(30.0, lambda: False)
+            assert found is not None
+            boxes = spaces.boxes(found[0])
+            policy = Policy(boxes, spaces.action(found[1]), PolicyConfig())
             episodes = Episodes(1, len(servers), Curriculum(CurriculumConfig(), RouteConfig()))
-            collector = Collector(vector, len(servers), policy, episodes, torch.Generator())
             config = PPOConfig(batch_steps=256)
-            collector.collect(config, lambda: False)
-            return 256 * rate(lambda: collector.collect(config, lambda: False), SECONDS)
+            collector = Collector(vector, boxes, policy, config, episodes, torch.Generator())
+            collector.collect(lambda: False)
+            return 256 * rate(lambda: collector.collect(lambda: False), SECONDS)
         finally:
             vector.close()
 

@@ -11,6 +11,7 @@ import torch
 
 from trainer.checkpoint import CheckpointError, check_fits, load, save
 from trainer.config import Config, decode
+from trainer.spaces import ONLY
 from trainer.train import Learner
 
 OBSERVATIONS = gymnasium.spaces.Box(-5.0, 5.0, (4,), np.float32)
@@ -24,8 +25,8 @@ def learner(config: Config | None = None) -> Learner:
 def test_a_learner_goes_on_from_a_checkpoint_as_if_nothing_had_been(tmp_path: Path) -> None:
     first, path = learner(), tmp_path / "deep" / "checkpoint.pt"
     observations = torch.randn(5, 4)
-    first.policy.norm.update(observations)
-    first.policy.act(observations, first.generator)
+    first.policy.learn_scale({ONLY: observations})
+    first.policy.act({ONLY: observations}, first.generator)
     first.episodes.next(0)
     first.counters.env_steps = 77
     save(path, first.checkpoint())
@@ -33,8 +34,8 @@ def test_a_learner_goes_on_from_a_checkpoint_as_if_nothing_had_been(tmp_path: Pa
     second.restore(load(path))
     assert second.counters.env_steps == 77
     for one, two in zip(
-        first.policy.act(observations, first.generator),
-        second.policy.act(observations, second.generator),
+        first.policy.act({ONLY: observations}, first.generator),
+        second.policy.act({ONLY: observations}, second.generator),
         strict=True,
     ):
         torch.testing.assert_close(one, two, atol=0.0, rtol=0.0)

@@ -1,58 +1,104 @@
 from __future__ import annotations
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
+from torch import Tensor
 
+from carlad.errors import ConfigError
+from trainer import spaces
 from trainer.config import PolicyConfig
-from trainer.policy import GaussianPolicy, RunningNorm
+from trainer.policy import Policy
+
+BOXES = {"state": Box(-5, 5, (5,)), "goal": Box(-5, 5, (2,)), "bev": Box(0, 255, (2, 40, 40), np.uint8)}
+ACTIONS = Box(-1, 1, (2,))
 
 
-def policy(seed: int = 0) -> GaussianPolicy:
-    torch.manual_seed(seed)
-    return GaussianPolicy(5, 2, PolicyConfig(hidden=(16,)))
+def policy(action: spaces.Action = ACTIONS, **config: object) -> Policy:
+    torch.manual_seed(0)
+    return Policy(BOXES, action, PolicyConfig(hidden=(16,), features=8, **config))  # type: ignore[arg-type]
 
 
-def test_the_norm_starts_as_the_identity() -> None:
-    observations = torch.randn(7, 3)
-    torch.testing.assert_close(RunningNorm(3)(observations), observations, atol=1e-3, rtol=1e-3)
+def seen(rows: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return {
+        "state": torch.randn(rows, 5, generator=generator),
+        "goal": torch.randn(rows, 2, generator=generator),
+        "bev": torch.randint(0, 256, (rows, 2, 40, 40), generator=generator, dtype=torch.uint8),
+    }
 
 
-def test_the_norm_of_several_batches_is_that_of_all_at_once() -> None:
-    norm, data = RunningNorm(3), torch.randn(100, 3) * 5 + 2
-    for part in data.split([1, 9, 50, 40]):
-        norm.update(part)
-    torch.testing.assert_close(norm.mean, data.mean(0))
-    torch.testing.assert_close(norm.variance, data.var(0, unbiased=False))
-    assert norm(data).std() == pytest.approx(1.0, abs=0.05)
-
-
-def test_a_constant_input_does_not_explode() -> None:
-    norm = RunningNorm(1)
-    norm.update(torch.full((1000, 1), 3.0))
-    assert norm(torch.tensor([[3.1]])).abs().item() <= 10.0
-
-
-def test_log_probabilities_are_those_of_the_normal_distribution() -> None:
-    learner, observations = policy(), torch.randn(6, 5)
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("action", [ACTIONS, Discrete(4)])
+def test_the_loss_sees_what_was_acted_on(action: spaces.Action, shared: bool) -> None:
+    learner, observations = policy(action, shared=shared), seen(6)
     actions, log_probabilities = learner.act(observations, torch.Generator().manual_seed(1))
-    distribution = torch.distributions.Normal(learner.best(observations), learner.log_std.exp())
-    expected = distribution.log_prob(actions).sum(-1)
-    torch.testing.assert_close(log_probabilities, expected.detach())
     again, entropy, values = learner.evaluate(observations, actions.clone())
-    torch.testing.assert_close(again, log_probabilities)
-    torch.testing.assert_close(entropy, distribution.entropy().sum(-1)[0])
+    torch.testing.assert_close(again.detach(), log_probabilities)
     torch.testing.assert_close(values.detach(), learner.values(observations))
+    assert entropy.shape == (6,)
+    assert actions[0].shape == learner.an_action().shape
+    assert actions.dtype == learner.an_action().dtype
+    assert all(action.contains(one) for one in np.clip(learner.to_env(actions), -1, 3))
 
 
-def test_the_same_generator_gives_the_same_actions() -> None:
-    learner, observations = policy(), torch.randn(3, 5)
-    first, second, third = (
-        learner.act(observations, torch.Generator().manual_seed(seed))[0].numpy() for seed in (4, 4, 5)
+def test_actor_and_critic_see_only_what_they_are_to() -> None:
+    learner, observations = policy(actor=("state", "bev"), critic=("state", "goal")), seen(4)
+    hidden = observations | {"goal": torch.zeros(4, 2)}
+    assert torch.equal(learner.best(hidden), learner.best(observations))
+    assert not torch.equal(learner.values(hidden), learner.values(observations))
+    blind = observations | {"bev": torch.zeros_like(observations["bev"])}
+    assert torch.equal(learner.values(blind), learner.values(observations))
+    assert not torch.equal(learner.best(blind), learner.best(observations))
+
+
+def test_a_shared_encoder_is_there_once() -> None:
+    assert sum(part.numel() for part in policy(shared=True).actor_encoder.parameters()) == sum(
+        part.numel() for name, part in policy(shared=True).named_parameters() if "encoder" in name
     )
-    np.testing.assert_array_equal(first, second)
-    assert not np.array_equal(first, third)
+
+
+def test_vectors_are_normalised_and_images_are_not() -> None:
+    learner, observations = policy(), seen(50)
+    assert set(learner.norms) == {"state", "goal"}
+    before = learner.values(observations)
+    learner.learn_scale({key: 100 + 7 * observations[key] for key in learner.norms})
+    moved = observations | {key: 100 + 7 * observations[key] for key in learner.norms}
+    torch.testing.assert_close(learner.values(moved), before, atol=0.2, rtol=0.1)
+    assert not policy(normalise=False).norms
 
 
 def test_an_untrained_policy_means_to_do_nothing() -> None:
-    assert policy().best(torch.randn(100, 5)).abs().max() < 0.1
+    assert np.abs(policy().to_env(policy().best(seen(100)))).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"actor": ("speed",)}, "policy.actor: the environment shows no speed, only state, goal, bev"),
+        ({"critic": ("x", "state")}, "policy.critic: the environment shows no x"),
+        ({"encoders": {"camera": "nature"}}, "policy.encoders: no observation is named camera"),
+        ({"shared": True, "critic": ("state",)}, "cannot share one encoder"),
+    ],
+)
+def test_keys_that_do_not_fit_are_refused(config: dict[str, object], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        policy(**config)
+
+
+def test_a_plain_box_is_an_observation_of_one_key() -> None:
+    box, array = Box(-1, 1, (3,)), np.zeros(3, np.float32)
+    assert spaces.boxes(box) == {spaces.ONLY: box}
+    assert spaces.parts(array) == {spaces.ONLY: array}
+    assert spaces.boxes(gymnasium.spaces.Dict({"state": box})) == {"state": box}
+    assert spaces.parts({"state": array}) == {"state": array}
+
+
+def test_spaces_that_cannot_be_learned_with_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"observation 'gear'.*is no Box"):
+        spaces.boxes(gymnasium.spaces.Dict({"gear": Discrete(5)}))
+    for action in (Box(-1, 1, (2, 2)), gymnasium.spaces.MultiBinary(3)):
+        with pytest.raises(ConfigError, match="cannot learn to act in"):
+            spaces.action(action)

@@ -2,31 +2,34 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 
 from trainer.config import PolicyConfig, PPOConfig
-from trainer.policy import GaussianPolicy
+from trainer.policy import Policy
 from trainer.ppo import PPO, Batch
 
 
 def learner(**config: float) -> PPO:
+    """Its batches are of 512 steps."""
     torch.manual_seed(0)
-    policy = GaussianPolicy(2, 1, PolicyConfig(hidden=(16,)))
-    return PPO(policy, PPOConfig(**config), torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    boxes, actions = {"state": Box(-1, 1, (2,))}, Box(-1, 1, (1,))
+    policy = Policy(boxes, actions, PolicyConfig(hidden=(16,)))
+    return PPO(policy, PPOConfig(batch_steps=512, **config), torch.Generator().manual_seed(0))  # type: ignore[arg-type]
 
 
 def experience(ppo: PPO, seed: int = 0) -> Batch:
     """One-step episodes in which an action is the better the nearer it is to the observation's first part."""
     generator = torch.Generator().manual_seed(seed)
     observations = torch.rand(512, 2, generator=generator) * 2 - 1
-    actions, log_probabilities = (part.clone() for part in ppo.policy.act(observations, generator))
+    actions, log_probabilities = (part.clone() for part in ppo.policy.act({"state": observations}, generator))
     rewards = -((actions[:, 0] - observations[:, 0]) ** 2)
-    advantages = rewards - ppo.policy.values(observations).clone()
-    return Batch(observations, actions, log_probabilities, advantages, rewards)
+    advantages = rewards - ppo.policy.values({"state": observations}).clone()
+    return Batch({"state": observations}, torch.arange(512), actions, log_probabilities, advantages, rewards)
 
 
 def mean_error(ppo: PPO) -> float:
     observations = torch.rand(500, 2, generator=torch.Generator().manual_seed(9)) * 2 - 1
-    return float((ppo.policy.best(observations)[:, 0] - observations[:, 0]).abs().mean())
+    return float((ppo.policy.best({"state": observations})[:, 0] - observations[:, 0]).abs().mean())
 
 
 def test_it_learns_to_act_on_what_it_observes() -> None:
@@ -64,7 +67,11 @@ def test_an_update_that_strays_too_far_ends_early() -> None:
 def test_the_explained_variance_tells_a_good_critic_from_a_new_one() -> None:
     ppo = learner(learning_rate=1e-2)
     batch = experience(ppo)
-    batch = batch._replace(returns=batch.observations[:, 0])
-    explained = [ppo.update(batch, progress=0.0).explained_variance for _ in range(30)]
+    explained = []
+    for _ in range(30):
+        returns = batch.observations["state"][:, 0]
+        missed = returns - ppo.policy.values(batch.observations).clone()
+        batch = batch._replace(returns=returns, advantages=missed)
+        explained.append(ppo.update(batch, progress=0.0).explained_variance)
     assert explained[0] < 0.2
     assert explained[-1] > 0.9

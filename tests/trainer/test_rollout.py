@@ -9,13 +9,16 @@ import pytest
 import torch
 
 from carlad.session.members import Members
+from tests.session.environments import Quiet
 from tests.session.members import sessions
+from trainer import spaces
 from trainer.config import PolicyConfig, PPOConfig
 from trainer.curriculum import Curriculum, CurriculumConfig
 from trainer.env.config import RouteConfig
 from trainer.episodes import Episodes, evaluation_seeds
 from trainer.evaluate import evaluate
-from trainer.policy import GaussianPolicy
+from trainer.policy import Policy
+from trainer.ppo import Batch
 from trainer.rollout import Collector
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -23,17 +26,22 @@ pytestmark = pytest.mark.usefixtures("clean")
 CONFIG = PPOConfig(batch_steps=12, minibatch_steps=12, gamma=0.9, gae_lambda=1.0)
 
 
-def policy() -> GaussianPolicy:
+BOXES = spaces.boxes(Quiet.observation_space)
+
+
+def policy() -> Policy:
     torch.manual_seed(0)
-    return GaussianPolicy(2, 2, PolicyConfig(hidden=(8,)))
+    return Policy(BOXES, Quiet.action_space, PolicyConfig(hidden=(8,)))
 
 
-def collector(vector: Members, count: int, learner: GaussianPolicy) -> Collector:
-    return Collector(vector, count, learner, episodes(count), torch.Generator().manual_seed(0))
+def collector(vector: Members, learner: Policy, lockstep: bool = False) -> Collector:
+    episodes = Episodes(1, len(vector.phases()), Curriculum(CurriculumConfig(), RouteConfig()))
+    generator = torch.Generator().manual_seed(0)
+    return Collector(vector, BOXES, learner, CONFIG, episodes, generator, lockstep)
 
 
-def episodes(count: int) -> Episodes:
-    return Episodes(1, count, Curriculum(CurriculumConfig(), RouteConfig()))
+def observed(batch: Batch) -> torch.Tensor:
+    return batch.seen(BOXES)[spaces.ONLY]
 
 
 def never() -> bool:
@@ -43,13 +51,14 @@ def never() -> bool:
 def test_a_batch_holds_what_was_seen_done_and_earned(tmp_path: Path) -> None:
     learner = policy()
     with sessions(1, tmp_path, length=4) as vector:
-        batch = collector(vector, 1, learner).collect(CONFIG, never)
+        batch = collector(vector, learner).collect(never)
     assert batch is not None
-    assert batch.observations.shape == (12, 2)
-    assert {part.dtype for part in batch} == {torch.float32}
+    observations = observed(batch)
+    assert observations.shape == (12, 2)
+    assert {part.dtype for part in (observations, *batch[2:])} == {torch.float32}
     for t in range(3):  # the environment adds the actions up
-        torch.testing.assert_close(batch.observations[t] + batch.actions[t], batch.observations[t + 1])
-    again, _, values = learner.evaluate(batch.observations, batch.actions)
+        torch.testing.assert_close(observations[t] + batch.actions[t], observations[t + 1])
+    again, _, values = learner.evaluate(batch.seen(BOXES), batch.actions)
     torch.testing.assert_close(again.detach(), batch.log_probabilities)
     torch.testing.assert_close(batch.returns, batch.advantages + values.detach())
 
@@ -57,9 +66,9 @@ def test_a_batch_holds_what_was_seen_done_and_earned(tmp_path: Path) -> None:
 def test_a_truncated_episode_is_bootstrapped_from_its_last_observation(tmp_path: Path) -> None:
     learner = policy()
     with sessions(1, tmp_path, length=4) as vector:
-        batch = collector(vector, 1, learner).collect(CONFIG, never)
+        batch = collector(vector, learner).collect(never)
     assert batch is not None
-    last = learner.values(batch.observations[3:4] + batch.actions[3:4])[0]
+    last = learner.values({spaces.ONLY: observed(batch)[3:4] + batch.actions[3:4]})[0]
     rewards = batch.actions[:4, 0]  # this environment does not clip
     expected = sum(0.9**t * rewards[t] for t in range(4)) + 0.9**4 * last
     torch.testing.assert_close(batch.returns[0], expected)
@@ -67,17 +76,19 @@ def test_a_truncated_episode_is_bootstrapped_from_its_last_observation(tmp_path:
 
 def test_batches_follow_each_other_without_losing_a_step(tmp_path: Path) -> None:
     with sessions(1, tmp_path, length=1000) as vector:
-        steps = collector(vector, 1, policy())
-        first, second = steps.collect(CONFIG, never), steps.collect(CONFIG, never)
-    assert first is not None
+        steps = collector(vector, policy())
+        first = steps.collect(never)
+        assert first is not None
+        led_to = observed(first)[-1] + first.actions[-1]
+        second = steps.collect(never)
     assert second is not None
-    torch.testing.assert_close(first.observations[-1] + first.actions[-1], second.observations[0])
+    torch.testing.assert_close(led_to, observed(second)[0])
 
 
 def test_finished_episodes_are_reported_with_return_and_length(tmp_path: Path) -> None:
     with sessions(1, tmp_path, length=4) as vector:
-        steps = collector(vector, 1, policy())
-        batch = steps.collect(CONFIG, never)
+        steps = collector(vector, policy())
+        batch = steps.collect(never)
         assert batch is not None
         assert [episode.length for episode in steps.episodes] == [4, 4, 4]
         assert steps.episodes[0].episodic_return == pytest.approx(float(batch.actions[:4, 0].sum()), rel=1e-5)
@@ -87,8 +98,8 @@ def test_finished_episodes_are_reported_with_return_and_length(tmp_path: Path) -
 def test_a_lost_step_is_left_out_and_its_episode_not_reported(tmp_path: Path) -> None:
     config = {"marker": str(tmp_path / "marker"), "fault": "abort"}
     with sessions(1, tmp_path, "OnceOnly", length=4, **config) as vector:
-        steps = collector(vector, 1, policy())
-        batch = steps.collect(CONFIG, never)
+        steps = collector(vector, policy())
+        batch = steps.collect(never)
         assert batch is not None
         assert len(batch.actions) == 11
         assert np.isfinite(batch.returns.numpy()).all()
@@ -98,7 +109,7 @@ def test_a_lost_step_is_left_out_and_its_episode_not_reported(tmp_path: Path) ->
 
 def test_several_environments_fill_one_batch(tmp_path: Path) -> None:
     with sessions(3, tmp_path, length=5) as vector:
-        batch = collector(vector, 3, policy()).collect(CONFIG, never)
+        batch = collector(vector, policy()).collect(never)
     assert batch is not None
     assert 12 <= len(batch.actions) < 15
 
@@ -106,7 +117,7 @@ def test_several_environments_fill_one_batch(tmp_path: Path) -> None:
 def test_stop_ends_the_collecting(tmp_path: Path) -> None:
     answers = iter([False, False, False])
     with sessions(1, tmp_path) as vector:
-        assert collector(vector, 1, policy()).collect(CONFIG, lambda: next(answers, True)) is None
+        assert collector(vector, policy()).collect(lambda: next(answers, True)) is None
 
 
 def test_an_evaluation_drives_each_seed_once_also_after_a_loss(tmp_path: Path) -> None:
@@ -121,7 +132,7 @@ def test_an_evaluation_drives_each_seed_once_also_after_a_loss(tmp_path: Path) -
 
 def test_an_evaluation_begins_in_the_middle_of_training_episodes(tmp_path: Path) -> None:
     with sessions(2, tmp_path, length=5) as vector:
-        assert collector(vector, 2, policy()).collect(CONFIG, never) is not None
+        assert collector(vector, policy()).collect(never) is not None
         evaluation = evaluate(vector, policy(), [1, 2, 3], never)
     assert evaluation is not None
     assert evaluation.episodes == 3

@@ -26,8 +26,8 @@ from trainer.config import override
 
 pytestmark = pytest.mark.usefixtures("clean")
 
-SMALL = ("ppo.batch_steps=256", "ppo.minibatch_steps=128", "policy.hidden=[16]", "env.client_timeout_s=2")
-WITHIN_S = 60.0
+SMALL = ("ppo.batch_steps=256", "ppo.minibatch_steps=128", "policy.hidden=[16]", "env.client_timeout_s=10")
+WITHIN_S = 120.0
 
 
 def command(*arguments: str, overrides: tuple[str, ...] = ()) -> list[str]:
@@ -117,11 +117,11 @@ def test_a_training_survives_its_servers_and_its_hosts_do_not_survive_it(
         training(tmp_path, *on(server, fragile), "train.eval_episodes=0") as process,
     ):
         wait_until(lambda: len(updates(tmp_path)) >= 1, WITHIN_S)
+        reached = updates(tmp_path)[-1]["env_steps"]
         victim.kill()
         victim.wait()
-        reached = updates(tmp_path)[-1]["env_steps"]
-        wait_until(lambda: updates(tmp_path)[-1]["sim_lost"] == 1, WITHIN_S)
-        assert updates(tmp_path)[-1]["env_steps"] > reached
+        wait_until(lambda: updates(tmp_path)[-1]["sim_lost"] >= 1, WITHIN_S)
+        wait_until(lambda: updates(tmp_path)[-1]["env_steps"] > reached, WITHIN_S)
         with standin(port):
             assert process.stderr is not None
             assert any("session.recovered" in line for line in process.stderr)

@@ -1,0 +1,241 @@
+"""Distributions over actions, made of the numbers that an actor network gives for each observation.
+
+`sample` and `best` give actions as the learner keeps them, in the shape that `log_probability` takes;
+`to_env` turns them into what the environment's action space holds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from torch import Tensor, nn
+from torch.nn import functional
+
+from carlad.session.arrays import Array
+from trainer.spaces import Action
+
+Kind = Literal["gaussian", "squashed", "beta"]
+
+_LOG_STD_MIN, _LOG_STD_MAX = -4.0, 1.0
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # for means over a normal distribution
+_EDGE = 1e-6  # a beta's actions keep this far from 0 and 1, where its density may be 0 or infinite
+
+
+class Distribution(Protocol):
+    """One for each of N observations."""
+
+    inputs: int
+    """How many numbers the actor gives for an observation."""
+
+    def sample(self, numbers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Actions for `numbers` (N, inputs), and their log probabilities (N,)."""
+
+    def log_probability(self, numbers: Tensor, actions: Tensor) -> Tensor:
+        """Of the actions (N,); differentiable."""
+
+    def entropy(self, numbers: Tensor) -> Tensor:
+        """(N,), in nats; differentiable."""
+
+    def best(self, numbers: Tensor) -> Tensor:
+        """The actions that stand for the distributions."""
+
+    def to_env(self, actions: Tensor) -> Array:
+        """One element of the action space in each row."""
+
+
+def distribution(space: Action, kind: Kind, log_std: float) -> Distribution:
+    """For a Discrete space always the categorical one."""
+    if isinstance(space, Discrete):
+        return Categorical(space)
+    if kind == "beta":
+        return Beta(space)
+    return Squashed(space) if kind == "squashed" else Gaussian(space, log_std)
+
+
+class Gaussian(nn.Module):
+    """Independent normal distributions whose deviations do not depend on the observation.
+
+    Actions are sampled unbounded; the environment clips them, so that the log probabilities stay exact.
+    """
+
+    def __init__(self, space: Box, log_std: float) -> None:
+        super().__init__()
+        self.inputs = space.shape[0]
+        self.log_std = nn.Parameter(torch.full((self.inputs,), log_std))
+        self._bounds = _Bounds(space)
+
+    def sample(self, numbers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        noise, log_std = _noise(numbers, generator), self._log_std()
+        return numbers + log_std.exp() * noise, _log_normal(noise, log_std)
+
+    def log_probability(self, numbers: Tensor, actions: Tensor) -> Tensor:
+        log_std = self._log_std()
+        return _log_normal((actions - numbers) / log_std.exp(), log_std)
+
+    def entropy(self, numbers: Tensor) -> Tensor:
+        return _normal_entropy(self._log_std()).expand(len(numbers))
+
+    def best(self, numbers: Tensor) -> Tensor:
+        return numbers
+
+    def to_env(self, actions: Tensor) -> Array:
+        return self._bounds.from_symmetric(actions.cpu().numpy())
+
+    def _log_std(self) -> Tensor:
+        return self.log_std.clamp(_LOG_STD_MIN, _LOG_STD_MAX)
+
+
+class Squashed(nn.Module):
+    """Independent normal distributions through tanh; means and deviations depend on the observation.
+
+    Actions are kept as they were before tanh, so that nothing is lost near the bounds.
+    Source: Haarnoja et al. 2018, "Soft Actor-Critic", appendix C.
+    """
+
+    _nodes: Tensor
+    _weights: Tensor
+
+    def __init__(self, space: Box) -> None:
+        super().__init__()
+        self.inputs = 2 * space.shape[0]
+        self._bounds = _Bounds(space)
+        self.register_buffer("_nodes", torch.tensor(_NODES, dtype=torch.float32), persistent=False)
+        weights = torch.tensor(_WEIGHTS / _WEIGHTS.sum(), dtype=torch.float32)
+        self.register_buffer("_weights", weights, persistent=False)
+
+    def sample(self, numbers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        mean, log_std = self._split(numbers)
+        noise = _noise(mean, generator)
+        actions = mean + log_std.exp() * noise
+        return actions, _log_normal(noise, log_std) - _log_slope(actions).sum(-1)
+
+    def log_probability(self, numbers: Tensor, actions: Tensor) -> Tensor:
+        mean, log_std = self._split(numbers)
+        noise = (actions - mean) / log_std.exp()
+        return _log_normal(noise, log_std) - _log_slope(actions).sum(-1)
+
+    def entropy(self, numbers: Tensor) -> Tensor:
+        """The normal distribution's, and the mean of what tanh adds: a Gauss-Hermite sum over 9 nodes."""
+        mean, log_std = self._split(numbers)
+        nodes = mean[..., None] + log_std.exp()[..., None] * self._nodes
+        added: Tensor = (_log_slope(nodes) * self._weights).sum((-2, -1))
+        return _normal_entropy(log_std) + added
+
+    def best(self, numbers: Tensor) -> Tensor:
+        return self._split(numbers)[0]
+
+    def to_env(self, actions: Tensor) -> Array:
+        return self._bounds.from_symmetric(actions.tanh().cpu().numpy())
+
+    def _split(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Means, and log deviations that stay between their limits smoothly."""
+        mean, raw = numbers.chunk(2, -1)
+        middle, reach = (_LOG_STD_MAX + _LOG_STD_MIN) / 2, (_LOG_STD_MAX - _LOG_STD_MIN) / 2
+        return mean, middle + reach * torch.tanh(raw + math.atanh((-0.5 - middle) / reach))
+
+
+class Beta(nn.Module):
+    """Independent beta distributions with one peak, so that actions are bounded and nothing is clipped.
+
+    Actions are kept in (0, 1). Source: Chou et al. 2017, "Improving Stochastic Policy Gradients in Continuous
+    Control with Deep Reinforcement Learning using the Beta Distribution".
+    """
+
+    def __init__(self, space: Box) -> None:
+        super().__init__()
+        self.inputs = 2 * space.shape[0]
+        self._bounds = _Bounds(space)
+
+    def sample(self, numbers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        a, b = self._split(numbers)
+        first, second = torch._standard_gamma(a, generator), torch._standard_gamma(b, generator)
+        actions = (first / (first + second)).clamp(_EDGE, 1 - _EDGE)
+        return actions, _log_beta(a, b, actions)
+
+    def log_probability(self, numbers: Tensor, actions: Tensor) -> Tensor:
+        return _log_beta(*self._split(numbers), actions)
+
+    def entropy(self, numbers: Tensor) -> Tensor:
+        a, b = self._split(numbers)
+        total = a + b
+        shape = (a - 1) * torch.digamma(a) + (b - 1) * torch.digamma(b) - (total - 2) * torch.digamma(total)
+        return (torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(total) - shape).sum(-1)
+
+    def best(self, numbers: Tensor) -> Tensor:
+        """The means."""
+        a, b = self._split(numbers)
+        return a / (a + b)
+
+    def to_env(self, actions: Tensor) -> Array:
+        return self._bounds.from_symmetric(2 * actions.cpu().numpy() - 1)
+
+    def _split(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = (1 + functional.softplus(numbers)).chunk(2, -1)
+        return a, b
+
+
+class Categorical(nn.Module):
+    """One of n actions, kept as int64 (N,) from 0."""
+
+    def __init__(self, space: Discrete) -> None:
+        super().__init__()
+        self.inputs = int(space.n)
+        self._start = int(space.start)
+
+    def sample(self, numbers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        actions = torch.multinomial(numbers.softmax(-1), 1, generator=generator).squeeze(-1)
+        return actions, self.log_probability(numbers, actions)
+
+    def log_probability(self, numbers: Tensor, actions: Tensor) -> Tensor:
+        return numbers.log_softmax(-1).gather(-1, actions[..., None]).squeeze(-1)
+
+    def entropy(self, numbers: Tensor) -> Tensor:
+        logs = numbers.log_softmax(-1)
+        return -(logs.exp() * logs).sum(-1)
+
+    def best(self, numbers: Tensor) -> Tensor:
+        return numbers.argmax(-1)
+
+    def to_env(self, actions: Tensor) -> Array:
+        return actions.cpu().numpy() + self._start
+
+
+class _Bounds:
+    """From [-1, 1] to those of a Box; parts without two finite bounds stay as they are."""
+
+    def __init__(self, space: Box) -> None:
+        finite = np.isfinite(space.low) & np.isfinite(space.high)
+        low, high = np.where(finite, space.low, -1), np.where(finite, space.high, 1)
+        self._middle = ((high + low) / 2).astype(np.float32)
+        self._reach = ((high - low) / 2).astype(np.float32)
+        self._is_identity = bool((self._middle == 0).all() and (self._reach == 1).all())
+
+    def from_symmetric(self, actions: Array) -> Array:
+        return actions if self._is_identity else self._middle + self._reach * actions
+
+
+def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+
+
+def _log_normal(noise: Tensor, log_std: Tensor) -> Tensor:
+    """Log density of mean + std * noise, summed over the actions."""
+    return -(0.5 * noise**2 + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+def _normal_entropy(log_std: Tensor) -> Tensor:
+    return (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+
+def _log_slope(actions: Tensor) -> Tensor:
+    """log of the derivative of tanh, without loss where it is small."""
+    return 2 * (math.log(2) - actions - functional.softplus(-2 * actions))
+
+
+def _log_beta(a: Tensor, b: Tensor, actions: Tensor) -> Tensor:
+    norm = torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b)
+    return (norm + (a - 1) * actions.log() + (b - 1) * torch.log1p(-actions)).sum(-1)

@@ -1,0 +1,169 @@
+"""Networks that turn an observation's parts into one vector of features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor, nn
+from torch.nn import functional
+
+from carlad.errors import ConfigError
+from trainer.config import EncoderKind, PolicyConfig
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+class Encoder(nn.Module):
+    """Each part by a network of its own, vectors as they are; all of them then through one MLP.
+
+    Parts are float32 or uint8 (N, *shape of the part's box); features are float32 (N, size).
+    """
+
+    def __init__(self, boxes: Mapping[str, Box], config: PolicyConfig) -> None:
+        """Raises ConfigError for a part that the encoder chosen for it cannot take."""
+        super().__init__()
+        kinds = {key: config.encoders.get(key) or _default(key, box) for key, box in boxes.items()}
+        self._vectors = [key for key, kind in kinds.items() if kind == "mlp"]
+        self._others = [key for key, kind in kinds.items() if kind != "mlp"]
+        self.parts = nn.ModuleList(
+            _part(key, boxes[key], kinds[key], config.features) for key in self._others
+        )
+        size = sum(math.prod(boxes[key].shape) for key in self._vectors) + config.features * len(self.parts)
+        self.trunk = mlp(size, config.hidden)
+        self.size = config.hidden[-1] if config.hidden else size
+
+    def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
+        found = [observations[key].flatten(1).float() for key in self._vectors]
+        for key, part in zip(self._others, self.parts, strict=True):
+            found.append(part(observations[key]))
+        features: Tensor = self.trunk(found[0] if len(found) == 1 else torch.cat(found, -1))
+        return features
+
+
+class NatureCNN(nn.Module):
+    """Images (N, C, H, W) of 36 pixels at least. Source: Mnih et al. 2015, "Human-level control"."""
+
+    def __init__(self, shape: Sequence[int], features: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = shape[0]
+        for out, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+            layers += [_orthogonal(nn.Conv2d(channels, out, size, stride), math.sqrt(2)), nn.ReLU()]
+            channels = out
+        self.convolutions = nn.Sequential(*layers)
+        self.last = _orthogonal(nn.Linear(_flat_size(self.convolutions, shape), features), math.sqrt(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.convolutions(_scaled(images)).flatten(1)
+        return functional.relu(self.last(found))
+
+
+class ImpalaCNN(nn.Module):
+    """Images (N, C, H, W) of any size. Source: Espeholt et al. 2018, "IMPALA", figure 3, large."""
+
+    def __init__(self, shape: Sequence[int], features: int) -> None:
+        super().__init__()
+        stages, channels = [], shape[0]
+        for out in (16, 32, 32):
+            stages.append(_ImpalaStage(channels, out))
+            channels = out
+        self.stages = nn.Sequential(*stages)
+        self.last = _orthogonal(nn.Linear(_flat_size(self.stages, shape), features), math.sqrt(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.stages(_scaled(images))
+        return functional.relu(self.last(functional.relu(found).flatten(1)))
+
+
+class _ImpalaStage(nn.Module):
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, out, 3, padding=1)
+        self.residual = nn.ModuleList(nn.Conv2d(out, out, 3, padding=1) for _ in range(4))
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = functional.max_pool2d(self.first(images), 3, 2, padding=1)
+        for one, two in ((self.residual[0], self.residual[1]), (self.residual[2], self.residual[3])):
+            x = x + two(functional.relu(one(functional.relu(x))))
+        return x
+
+
+class PointCloud(nn.Module):
+    """Points (N, P, F) in any order: each through the same small MLP, the largest of each feature over all.
+
+    Source: Qi et al. 2017, "PointNet".
+    """
+
+    def __init__(self, shape: Sequence[int], features: int) -> None:
+        super().__init__()
+        self.each = nn.Sequential(
+            nn.Linear(shape[1], 64), nn.LayerNorm(64), nn.ReLU(), nn.Linear(64, 128), nn.ReLU()
+        )
+        self.last = _orthogonal(nn.Linear(128, features), math.sqrt(2))
+
+    def forward(self, points: Tensor) -> Tensor:
+        found: Tensor = self.each(points.float()).amax(1)
+        return functional.relu(self.last(found))
+
+
+def mlp(inputs: int, hidden: Sequence[int]) -> nn.Sequential:
+    """Layers with tanh after each; empty: the identity."""
+    layers: list[nn.Module] = []
+    for size in hidden:
+        layers += [linear(inputs, size, math.sqrt(2)), nn.Tanh()]
+        inputs = size
+    return nn.Sequential(*layers)
+
+
+def linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
+    """Orthogonal weights, no bias at the start."""
+    return _orthogonal(nn.Linear(inputs, outputs), gain)
+
+
+_PARTS: dict[str, tuple[Callable[[Sequence[int], int], nn.Module], int]] = {
+    "nature": (NatureCNN, 3),
+    "impala": (ImpalaCNN, 3),
+    "points": (PointCloud, 2),
+}
+
+
+def _default(key: str, box: Box) -> EncoderKind:
+    """By the number of dimensions: a vector, points, or an image."""
+    kinds: dict[int, EncoderKind] = {0: "mlp", 1: "mlp", 2: "points", 3: "nature"}
+    if len(box.shape) not in kinds:
+        raise ConfigError(f"cannot encode observation {key!r}: its shape is {box.shape}")
+    return kinds[len(box.shape)]
+
+
+def _part(key: str, box: Box, kind: str, features: int) -> nn.Module:
+    make, dimensions = _PARTS[kind]
+    if len(box.shape) != dimensions:
+        raise ConfigError(
+            f"cannot encode observation {key!r} by policy.encoders.{key} = {kind!r}: "
+            f"its shape is {box.shape}, not one of {dimensions} dimensions"
+        )
+    try:
+        return make(box.shape, features)
+    except RuntimeError as error:  # torch's word for an image that is smaller than a kernel
+        raise ConfigError(f"cannot encode observation {key!r} of shape {box.shape}: {error}") from error
+
+
+def _scaled(images: Tensor) -> Tensor:
+    """uint8 to [0, 1]; other images stay as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def _flat_size(network: nn.Module, shape: Sequence[int]) -> int:
+    with torch.no_grad():
+        return int(network(torch.zeros(1, *shape)).numel())
+
+
+def _orthogonal(layer: Layer, gain: float) -> Layer:
+    nn.init.orthogonal_(layer.weight, gain)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
