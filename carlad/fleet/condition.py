@@ -1,10 +1,8 @@
-"""How a slot's incarnation fares: what it takes of the machine, how quickly it answers, how worn it is."""
+"""How a slot's incarnation fares: what it takes of the machine, and how quickly it answers."""
 
 from __future__ import annotations
 
-from carlad.config import RecycleSection
 from carlad.fleet.resources import Usage
-from carlad.fleet.wear import Wear
 from carlad.messages import SlotVitals
 
 _NOTHING = Usage(processes=0, rss_bytes=0, cpu_s=0.0, fds=0, threads=0)
@@ -22,7 +20,6 @@ class Condition:
         self._cores = 0.0
         self._answer_s: float | None = None
         self._gpu_memory_bytes: int | None = None
-        self.wear = Wear(now_s)
 
     def uses(self, usage: Usage, now_s: float) -> None:
         """A sample of its resources."""
@@ -30,7 +27,11 @@ class Condition:
         if before_s is not None and now_s > before_s:
             self._cores = max(0.0, usage.cpu_s - self._usage.cpu_s) / (now_s - before_s)
         self._usage, self._sampled_at_s = usage, now_s
-        self.wear.weighs(now_s, usage.rss_bytes, self._gpu_memory_bytes)
+
+    @property
+    def gpu_memory_bytes(self) -> int | None:
+        """None where no look at graphics cards has told."""
+        return self._gpu_memory_bytes
 
     def draws(self, gpu_memory_bytes: int) -> None:
         """It has so much of graphics cards' memory."""
@@ -39,10 +40,6 @@ class Condition:
     def answered(self, seconds: float) -> None:
         """A probe's answer took so long."""
         self._answer_s = seconds
-
-    def worn(self, limits: RecycleSection, now_s: float) -> str | None:
-        """Why it is to be replaced before it is leased again, or None."""
-        return self.wear.verdict(limits, now_s)
 
     def vitals(self, now_s: float, log_bytes: int) -> SlotVitals:
         return SlotVitals(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import trio
 
 from carlad.fleet.autopsy import Cause
@@ -32,7 +34,8 @@ class Course:
         """Unless it has just ended: whoever looked after it may hear of that a moment later."""
         if not self._situation.has_server:
             return
-        self._outdate_if_worn()
+        self._situation.wear.became_ready(_boottime_s())
+        self.outdate_if_worn()
         self._situation.enter(Event.READY, **changes)
         self.was_ready = True
         self._situation.plan.outbreak.started()
@@ -41,7 +44,7 @@ class Course:
         self.end_if_unwanted()
 
     def lease(self, lease_id: str) -> None:
-        self.condition.wear.was_leased()
+        self._situation.wear.was_leased()
         self._situation.enter(Event.LEASE, lease_id=lease_id)
         self._situation.tell("slot.leased", lease_id=lease_id)
 
@@ -58,7 +61,10 @@ class Course:
 
     def weigh(self, usage: Usage) -> None:
         self.condition.uses(usage, trio.current_time())
-        self._outdate_if_worn()
+        wear = self._situation.wear
+        wear.weighs(_boottime_s(), usage.rss_bytes, self.condition.gpu_memory_bytes or 0)
+        self._tell_of_too_tight_limits()
+        self.outdate_if_worn()
         self.end_if_unwanted()
 
     def replace_when_free(self, why: str) -> None:
@@ -106,10 +112,25 @@ class Course:
         self.failed = True
         self._situation.change(reason=reason)
 
-    def _outdate_if_worn(self) -> None:
-        worn = self.condition.worn(self._situation.plan.recycle, trio.current_time())
+    def outdate_if_worn(self) -> None:
+        """It is to be replaced before it is leased again."""
+        worn = self._situation.wear.verdict(self._situation.plan.recycle, _boottime_s())
         if worn is not None and not self._standing.is_outdated:
             self.replace_when_free(f"it is recycled: {worn}")
 
+    def _tell_of_too_tight_limits(self) -> None:
+        """Once, and not of each incarnation."""
+        limits = self._situation.plan.recycle
+        if self._standing.told_of == limits:
+            return
+        too_tight = self._situation.wear.too_tight(limits)
+        if too_tight is not None and self._situation.state is State.READY:
+            self._standing.told_of = limits
+            self._situation.tell("slot.limit_too_tight", reason=too_tight)
+
     def _count_service(self) -> None:
         self._standing.ran(self.idle_s)
+
+
+def _boottime_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -15,6 +15,7 @@ from carlad.fleet.plan import Plan
 from carlad.fleet.ports import Ports
 from carlad.fleet.records import SLOT, SlotRecord, ring
 from carlad.fleet.standing import Standing, Wish
+from carlad.fleet.wear import Wear
 from carlad.journal import JournalError, Put
 from carlad.log import get_logger
 from carlad.messages import SlotStatus
@@ -23,7 +24,12 @@ from carlad.runtime import Changes
 log = get_logger(__name__)
 
 _WITH_SERVER = (State.STARTING, State.READY, State.LEASED, State.SCRUBBING)
-_LEVELS = {"slot.lost": log.warning, "slot.revived": log.warning, "slot.quarantined": log.error}
+_LEVELS = {
+    "slot.lost": log.warning,
+    "slot.revived": log.warning,
+    "slot.limit_too_tight": log.warning,
+    "slot.quarantined": log.error,
+}
 
 
 class Notify(Protocol):
@@ -51,6 +57,7 @@ class Situation:
         self.baseline: Baseline | None = None  # of its server
         self.made_from = plan.made_from  # its server
         self.maps: frozenset[str] = frozenset()  # that its servers said they have
+        self.wear = Wear()  # of its server
         self._notify = notify
         self._changes = changes
         self._ledger = ledger
@@ -150,6 +157,7 @@ class Situation:
             wish=self.standing.wish,
             why=self.standing.why,
             made_from=self.made_from,
+            past=self.wear.past,
         )
         return Put(SLOT, str(self.number), record)
 

@@ -29,6 +29,7 @@ from carlad.fleet.situation import Notify, Situation
 from carlad.fleet.standing import Wish
 from carlad.fleet.tenancy import Tenancies, Tenancy
 from carlad.fleet.upkeep import Upkeep
+from carlad.fleet.wear import Wear
 from carlad.journal import Put
 from carlad.messages import SlotStatus, SlotVitals
 from carlad.runtime import Changes, Mailbox
@@ -105,6 +106,7 @@ class Slot:
         situation = self._situation
         self._standing.is_outdated = False
         situation.made_from, situation.baseline = situation.plan.made_from, None
+        situation.wear = Wear()
         situation.enter(Event.START, incarnation=situation.status.incarnation + 1)
         self._incarnation = Incarnation(situation, self._tenancies, trio.current_time())
         situation.tell("slot.starting")
@@ -129,7 +131,7 @@ class Slot:
     def take_back(self, record: SlotRecord, found: Found) -> None:
         """Its server runs. Who held it holds it; where nobody did, it is checked and scrubbed once more."""
         situation, was = self._situation, record.status
-        situation.made_from = record.made_from
+        situation.made_from, situation.wear = record.made_from, Wear(record.past)
         situation.enter(Event.START)
         if was.lease_id is not None:
             situation.enter(Event.READY)
@@ -245,6 +247,7 @@ class Slot:
     def _release(self, lease_id: str, reason: str) -> bool:
         if not self._is_held_by(lease_id):
             return False
+        self._course.outdate_if_worn()
         if not self._standing.may_be_leased:
             self._course.end(self._standing.why, failed=False)
             return True

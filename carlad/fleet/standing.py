@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from random import Random
 
+from carlad.config import RecycleSection
 from carlad.runtime import RestartPolicy, Restarts
 
 
@@ -27,6 +28,7 @@ class Standing:
         self.wish = Wish.UP
         self.why = ""  # it is not UP, or outdated
         self.is_outdated = False  # its server is to be replaced as soon as nobody holds it
+        self.told_of: RecycleSection | None = None  # that one of these limits is too tight
 
     @property
     def is_draining(self) -> bool:

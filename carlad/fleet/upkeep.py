@@ -135,7 +135,7 @@ class Upkeep:
 
     async def _load_map(self, wanted_map: str, _baseline: Baseline) -> Baseline:
         loaded = await probe.load_map(self._reach, wanted_map, self._situation.plan.probe.load_max_s)
-        self._course.condition.wear.loaded_a_map()
+        self._situation.wear.loaded_a_map()
         return await self._record(loaded)
 
     async def _record(self, map: str) -> Baseline:

@@ -36,6 +36,12 @@ def environ() -> Iterator[dict[str, str]]:
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy with other tests may take longer for a scrub than a server is worth."""
+    monkeypatch.setattr("carlad.fleet.scrub.MAX_S", 20.0)
+
+
 @pytest.fixture
 def run_fleet(tmp_path: Path, environ: dict[str, str]) -> Runner:
     """Runs a scenario on a fleet: of stand-ins, unless the test gives a launcher."""

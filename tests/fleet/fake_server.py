@@ -36,6 +36,8 @@ class World:
         self.frame = 1
         self.is_stuck = False
         self.ticked = asyncio.Event()
+        self.watched = asyncio.Event()
+        self.ballast = b""
 
     def tick(self) -> int:
         self.frame += not self.options.frozen
@@ -59,6 +61,7 @@ class World:
         token = Token(WORLD_STREAM, self.streaming_port).encode()
         if name == "tick_cue":
             return self.tick()
+        self.watched.set()
         if name == "set_episode_settings":
             return self.set_settings(*arguments)
         if not CALLS[name].waits or name in ("reset_all_traffic_lights",):
@@ -141,8 +144,16 @@ async def serve(options: argparse.Namespace) -> None:
     world = World(options)
     await asyncio.start_server(lambda r, w: serve_rpc(world, r, w), options.host, world.rpc_port)
     await asyncio.start_server(lambda r, w: serve_stream(world, r, w), options.host, world.streaming_port)
+    if options.grow_mb:
+        asyncio.get_running_loop().create_task(grow(world, options.grow_mb))
     os.write(1, f"ready {world.rpc_port} {world.streaming_port}\n".encode())  # in one piece
     await tick(world)
+
+
+async def grow(world: World, mb: int) -> None:
+    """Once somebody watches it."""
+    await world.watched.wait()
+    world.ballast = b"x" * (mb << 20)
 
 
 def fork_like_a_launcher() -> None:
@@ -196,6 +207,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     for call in ("refuse", "hang-at", "die-at"):
         parser.add_argument(f"--{call}", default=None)
     parser.add_argument("--freezes-after", type=float, default=float("inf"))
+    parser.add_argument("--grow-mb", type=int, default=0)
     parser.add_argument("--exit", type=int, default=None)
     parser.add_argument("--hold-port", action="store_true")
     return parser.parse_known_args(argv)[0]  # the rest concerns Unreal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -33,23 +34,46 @@ RESTART = RestartSection(backoff_s=0.05, backoff_max_s=0.1, restarts_max=2, peri
 
 
 class World:
-    """A fleet under test: its first port, what it told, and ways to wait for it."""
+    """A fleet under test: its first port, what it told, and ways to wait for it.
 
-    def __init__(
-        self, fleet: Fleet, config: Config, notices: list[tuple[str, str | None, str | None]]
-    ) -> None:
-        self.fleet = fleet
+    A state may last for less than it takes a busy machine to come back to the test. So each one of which a
+    notice told is kept, and who waits is content with one that has passed since the last wait.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.fleet: Fleet
         self.config = config
         self.first_port = config.fleet.ports[0]
-        self.notices = notices
+        self.notices: list[tuple[str, str | None, str | None]] = []
+        self._passed: dict[int, deque[SlotStatus]] = defaultdict(deque)
+        self._noted: dict[int, SlotStatus] = {}
+
+    def notify(
+        self,
+        event: str,
+        slot: int | None = None,
+        lease_id: str | None = None,
+        reason: str | None = None,
+        cause: str | None = None,
+    ) -> None:
+        self.notices.append((event, lease_id, reason))
+        for status in self.fleet.statuses():
+            if status.slot == slot and status != self._noted.get(slot):
+                self._noted[slot] = status
+                self._passed[slot].append(status)
 
     def status(self, slot: int = 0) -> SlotStatus:
         return self.fleet.statuses()[slot]
 
     async def until(self, condition: Callable[[SlotStatus], object], slot: int = 0) -> SlotStatus:
-        while not condition(self.status(slot)):
+        """The first status for which it holds, of those since the one that the last wait ended with."""
+        while True:
+            while self._passed[slot]:
+                if condition(status := self._passed[slot].popleft()):
+                    return status
+            if condition(self.status(slot)):
+                return self.status(slot)
             await self.fleet.changes.wait()
-        return self.status(slot)
 
     async def ready(self, slot: int = 0, incarnation: int = 1) -> SlotStatus:
         status = await self.until(
@@ -123,22 +147,12 @@ class Runner:
     async def _running(
         self, config: Config, runs: Path, journal: Journal, launch: Launcher | None
     ) -> AsyncIterator[World]:
-        notices: list[tuple[str, str | None, str | None]] = []
-
-        def notify(
-            event: str,
-            slot: int | None = None,
-            lease_id: str | None = None,
-            reason: str | None = None,
-            cause: str | None = None,
-        ) -> None:
-            notices.append((event, lease_id, reason))
-
-        fleet = Fleet(config, runs, journal, notify, self.environ, launch)
+        world = World(config)
+        world.fleet = fleet = Fleet(config, runs, journal, world.notify, self.environ, launch)
         await fleet.adopt()
         async with trio.open_nursery() as nursery:
             await nursery.start(fleet.run)
-            yield World(fleet, config, notices)
+            yield world
             nursery.cancel_scope.cancel()
         assert {status.state for status in fleet.statuses()} == {"STOPPED"}
 

@@ -168,6 +168,9 @@ def test_what_servers_take_of_cards_is_seen_and_may_have_them_recycled(run_fleet
     async def scenario(world):
         while not (vitals := world.fleet.vitals()) or vitals[0].gpu_memory_bytes != 3 << 30:  # noqa: ASYNC110
             await trio.sleep(0.02)
+        await world.ready()
+        assert await world.fleet.lease(0, "L1")
+        await world.fleet.release(0, "L1", "given back")
         await world.until(lambda now: now.incarnation > 1)
         assert any(
             "3072 MiB of GPU memory; recycle.gpu_memory_max_mb is 3000" in reason for reason in stops(world)
