@@ -63,18 +63,19 @@ class Broadcast:
             self._counted_from_s += elapsed_s
 
     def _publish(self, env: object, note: str | None = None) -> None:
-        watched = self._publisher.wanted() if note else self._publisher.due()  # a note must not be left out
-        if not watched or not isinstance(env, Watchable):
+        wanted = self._publisher.wanted() if note else self._publisher.due()  # a note must not be left out
+        if not wanted or not isinstance(env, Watchable):
             return
+        bundle, arrays = env.frame_bundle(wanted)
         rate = sum(self._successes) / len(self._successes) if self._successes else None
-        self._publisher.publish(
-            msgspec.structs.replace(
-                env.frame_bundle(),
-                session=self._session,
-                episode=self._episode,
-                episode_return=self._return,
-                success_rate=rate,
-                steps_per_s=self._steps_per_s,
-                note=note,
-            )
+        bundle = msgspec.structs.replace(
+            bundle,
+            session=self._session,
+            episode=self._episode,
+            episode_return=self._return,
+            success_rate=rate,
+            steps_per_s=self._steps_per_s,
+            sent_ns=time.time_ns(),
+            note=note,
         )
+        self._publisher.publish(bundle, arrays, to_all=note is not None)

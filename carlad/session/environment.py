@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from carlad.telemetry import Bundle, Lanes
+from carlad.telemetry import Frame, Lanes
 
 
 class Server(NamedTuple):
@@ -35,5 +35,18 @@ class Watchable(Protocol):
     def lanes(self) -> Lanes:
         """The geometry of the map that is loaded."""
 
-    def frame_bundle(self) -> Bundle:
-        """The last tick. The host fills in what belongs to the session (its name, episode, return, rates)."""
+    def frame_bundle(self, channels: frozenset[str]) -> Frame:
+        """The last tick: of `channels` (see `carlad.telemetry.bundle`) what there is, the others may be left
+        out. The host fills in what belongs to the session: its name, episode, return, rates."""
+
+
+@runtime_checkable
+class Showing(Protocol):
+    """An environment that does something for viewers alone, where its configuration allows that."""
+
+    @property
+    def viewers_may(self) -> frozenset[str]:
+        """ "pause", and the extra cameras ("view.chase", ...) that viewers may have it carry."""
+
+    def show(self, views: frozenset[str]) -> None:
+        """Carry these cameras, and no others, from the next tick on. Called between steps."""

@@ -1,22 +1,36 @@
 """Live frame bundles from a running environment to whoever watches: lossy, and the newest wins.
 
 The environment's side owns a `Publisher`, a viewer owns a `Subscriber`; they meet at a ZeroMQ endpoint
-(`ipc://` or `tcp://`). Channels: "bundle" (always there), "map" (the lanes, sent once to each new subscriber;
-`lanes_of` reads them from a `carla.Map`), and the names of arrays such as "camera" (uint8 (H, W, 3), RGB).
+(`ipc://` or `tcp://`). What there is comes in channels, which `carlad.telemetry.bundle` lists; only those
+are made and sent that somebody subscribes to.
 """
 
-from carlad.telemetry.bundle import Actor, Array, Bundle, Control, Ego, Lane, Lanes
+from carlad.telemetry.bundle import (
+    Actor,
+    Array,
+    Bev,
+    Bundle,
+    Control,
+    Ego,
+    Frame,
+    Lane,
+    Lanes,
+    Light,
+)
 from carlad.telemetry.link import Publisher, Subscriber, TelemetryError
 from carlad.telemetry.roads import lanes_of
 
 __all__ = [
     "Actor",
     "Array",
+    "Bev",
     "Bundle",
     "Control",
     "Ego",
+    "Frame",
     "Lane",
     "Lanes",
+    "Light",
     "Publisher",
     "Subscriber",
     "TelemetryError",

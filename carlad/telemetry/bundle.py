@@ -1,13 +1,23 @@
-"""What travels to a viewer, and its bytes: one frame bundle a tick, and the map's lanes once.
+"""What there is to see of one tick, channel by channel, and a map's geometry.
 
-A message is one ZeroMQ frame: the subscribed topic, a zero byte, the header's length (uint32, little-endian),
-the header (msgpack), then the arrays' bytes in the header's order. Positions are CARLA's: metres, x forward
-(east), y right (south), yaw in degrees from x towards y.
+Positions are CARLA's: metres, x forward (east), y right (south), z up, yaw in degrees from x towards y.
+
+| channel | what comes with it |
+| --- | --- |
+| `bundle` | always: session, episode, tick, frame, times, server, map, note, what viewers may do |
+| `ego`, `control`, `actors`, `lights`, `route` | the fields of these names |
+| `reward` | `reward_terms`, `episode_return` |
+| `scores` | `scores`, `infractions`, `success_rate` |
+| `timings` | `timings_ms`, `steps_per_s` |
+| `camera`, `camera.NAME` | uint8 (H, W, 3), RGB: cameras that the policy sees |
+| `view.NAME` | uint8 (H, W, 3), RGB: a camera for viewers alone, while one watches, if the session allows |
+| `lidar` | float32 (N, 4 or 5): x, y, z in the ego vehicle's frame (metres), intensity [0, 1], semantic tag |
+| `bev` | uint8 (C, H, W): the policy's bird's-eye masks, 0 to 255, and the field `bev` that explains them |
+| `map` | `Lanes`, once to each new viewer and whenever the map changes |
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,13 +27,33 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-BUNDLE = "bundle"
-MAP = "map"
-DTYPES = ("uint8", "float32")
+BUNDLE, MAP = "bundle", "map"
+CAMERA, LIDAR, BEV = "camera", "lidar", "bev"
+VIEW_PREFIX = "view."
+PAUSE = "pause"  # not a channel with content: the session stands still while somebody subscribes it
+
+# The fields of a bundle that come with a channel; the others come always.
+FIELDS_OF: Mapping[str, tuple[str, ...]] = {
+    "ego": ("ego",),
+    "control": ("control",),
+    "actors": ("actors",),
+    "lights": ("lights",),
+    "route": ("route",),
+    "reward": ("reward_terms", "episode_return"),
+    "scores": ("scores", "infractions", "success_rate"),
+    "timings": ("timings_ms", "steps_per_s"),
+    BEV: ("bev",),
+}
+NUMBERS = tuple(name for name in FIELDS_OF if name != BEV)
+"""The channels that are cheap: numbers without arrays."""
 
 
-class Ego(msgspec.Struct, frozen=True, array_like=True):
-    """The vehicle that the policy drives: centre in metres, yaw in degrees, speed in m/s."""
+class Ego(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The vehicle that the policy drives: its box's centre in metres, angles in degrees, speed in m/s.
+
+    `lamps` are those that are lit ("low_beam", "brake", "left_blinker", ...); `light` is the colour of the
+    traffic light that the vehicle faces, None where it faces none.
+    """
 
     x: float
     y: float
@@ -31,19 +61,30 @@ class Ego(msgspec.Struct, frozen=True, array_like=True):
     speed_mps: float
     half_length_m: float = 2.4
     half_width_m: float = 1.0
+    half_height_m: float = 0.75
+    z: float = 0.75
+    pitch_deg: float = 0.0
+    roll_deg: float = 0.0
+    lamps: list[str] = []
+    light: str | None = None
 
 
-class Control(msgspec.Struct, frozen=True, array_like=True):
-    """The control applied in this tick: steer in [-1, 1], positive to the right; the pedals in [0, 1]."""
+class Control(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The control applied in this tick: steer in [-1, 1], positive to the right; the pedals in [0, 1].
+
+    `gear` is -1 in reverse, 0 in neutral, None where it is not known.
+    """
 
     steer: float
     throttle: float
     brake: float
     reverse: bool = False
+    hand_brake: bool = False
+    gear: int | None = None
 
 
-class Actor(msgspec.Struct, frozen=True, array_like=True):
-    """Another actor's box on the ground; `kind` is the blueprint's first word ("vehicle", "walker", ...)."""
+class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Another actor's box; `kind` is the blueprint's first word ("vehicle", "walker", ...)."""
 
     id: int
     kind: str
@@ -52,17 +93,42 @@ class Actor(msgspec.Struct, frozen=True, array_like=True):
     yaw_deg: float
     half_length_m: float
     half_width_m: float
+    half_height_m: float = 0.75
+    z: float = 0.75
+    speed_mps: float = 0.0
 
 
-class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+class Light(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A traffic light, where its stop line is; `state` is "red", "yellow", "green" or "off"."""
+
+    x: float
+    y: float
+    yaw_deg: float
+    state: str
+
+
+class Bev(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How to read the masks of channel "bev": the layers' names, the scale, and where the ego vehicle is.
+
+    The vehicle looks up; `ego_row` and `ego_column` are pixels.
+    """
+
+    layers: list[str]
+    px_per_m: float
+    ego_row: float
+    ego_column: float
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that one tick has to show, arrays aside. Fields may be added later, with defaults; none is renamed.
 
     `frame` is the simulator's number of the tick, `tick` counts from the episode's start, `server` is
     "host:port", `route` holds the points still ahead, `success_rate` is in [0, 1], and `note` says in words
-    what a viewer should know ("server lost, waiting for a replacement").
+    what a viewer should know ("server lost, waiting for a replacement"). `sent_ns` is the system clock's time
+    of publication. `viewers_may` is what the session allows to viewers: "pause", "view.chase", ...
     """
 
-    version: int = 1
+    version: int = 2
     session: str
     episode: int
     tick: int
@@ -70,15 +136,30 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     sim_time_s: float
     server: str
     map: str
+    sent_ns: int = 0
+    note: str | None = None
+    viewers_may: list[str] = []
+    paused: bool = False
     ego: Ego | None = None
     control: Control | None = None
     actors: list[Actor] = []
+    lights: list[Light] = []
     route: list[tuple[float, float]] = []
     reward_terms: dict[str, float] = {}
     episode_return: float = 0.0
+    scores: dict[str, float] = {}
+    infractions: dict[str, int] = {}
     success_rate: float | None = None
+    timings_ms: dict[str, float] = {}
     steps_per_s: float | None = None
-    note: str | None = None
+    bev: Bev | None = None
+
+
+class Frame(NamedTuple):
+    """One tick: the numbers, and the arrays by their channels."""
+
+    bundle: Bundle
+    arrays: dict[str, Array]
 
 
 class Lane(NamedTuple):
@@ -102,105 +183,17 @@ class Lanes(NamedTuple):
     lanes: list[Lane]
 
 
-class _ArrayInfo(msgspec.Struct, frozen=True, array_like=True):
-    name: str
-    dtype: str
-    shape: list[int]
+_DEFAULTS = {field.name: field for field in msgspec.structs.fields(Bundle)}
 
 
-class _BundleHeader(msgspec.Struct, frozen=True):
-    bundle: Bundle
-    arrays: list[_ArrayInfo]
+def only(bundle: Bundle, channels: frozenset[str]) -> Bundle:
+    """The bundle without the fields of channels that are not among these."""
+    left_out = {
+        name: _default(name) for channel in FIELDS_OF.keys() - channels for name in FIELDS_OF[channel]
+    }
+    return msgspec.structs.replace(bundle, **left_out) if left_out else bundle
 
 
-class _LaneInfo(msgspec.Struct, frozen=True, array_like=True):
-    left_points: int
-    right_points: int
-    kind: str
-    left_mark: str
-    right_mark: str
-
-
-class _LanesHeader(msgspec.Struct, frozen=True):
-    map: str
-    lanes: list[_LaneInfo]
-
-
-def _plain(value: object) -> object:
-    """numpy's scalars and arrays as Python's: who computes with numpy need not convert."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"cannot send a {type(value).__name__} in a bundle")
-
-
-_encode = msgspec.msgpack.Encoder(enc_hook=_plain).encode
-_decode_bundle_header = msgspec.msgpack.Decoder(_BundleHeader).decode
-_decode_lanes_header = msgspec.msgpack.Decoder(_LanesHeader).decode
-
-
-def encode_bundle(topic: str, bundle: Bundle, arrays: Mapping[str, Array]) -> bytes:
-    """The message for one topic. Raises ValueError for an array that is neither uint8 nor float32."""
-    if wrong := [
-        f"{name} ({array.dtype})" for name, array in arrays.items() if array.dtype.name not in DTYPES
-    ]:
-        raise ValueError(f"cannot send {', '.join(wrong)}: arrays are {' or '.join(DTYPES)}")
-    infos = [_ArrayInfo(name, array.dtype.name, list(array.shape)) for name, array in arrays.items()]
-    parts = [array.tobytes() for array in arrays.values()]
-    return _message(topic, _encode(_BundleHeader(bundle, infos)), parts)
-
-
-def decode_bundle(message: bytes) -> tuple[Bundle, dict[str, Array]]:
-    """The bundle and its arrays, which are read-only. Raises ValueError for anything malformed."""
-    header, body = _split(message)
-    decoded = _decode_bundle_header(header)
-    arrays: dict[str, Array] = {}
-    for info in decoded.arrays:
-        if info.dtype not in DTYPES or min(info.shape, default=1) < 0:
-            raise ValueError(f"cannot read array {info.name!r}: {info.dtype} {info.shape}")
-        array, body = _take(body, info.dtype, math.prod(info.shape))
-        arrays[info.name] = array.reshape(info.shape)
-    return decoded.bundle, arrays
-
-
-def encode_lanes(lanes: Lanes) -> bytes:
-    """The message that carries a map's geometry."""
-    infos = [_LaneInfo(len(a.left), len(a.right), a.kind, a.left_mark, a.right_mark) for a in lanes.lanes]
-    parts = [np.asarray(side, np.float32).tobytes() for a in lanes.lanes for side in (a.left, a.right)]
-    return _message(MAP, _encode(_LanesHeader(lanes.map, infos)), parts)
-
-
-def decode_lanes(message: bytes) -> Lanes:
-    """The map's geometry. Raises ValueError for anything malformed."""
-    header, body = _split(message)
-    decoded = _decode_lanes_header(header)
-    lanes = []
-    for info in decoded.lanes:
-        if min(info.left_points, info.right_points) < 2:
-            raise ValueError(f"cannot read a lane of {info.left_points} and {info.right_points} points")
-        left, body = _take(body, "float32", info.left_points * 2)
-        right, body = _take(body, "float32", info.right_points * 2)
-        sides = left.reshape(-1, 2), right.reshape(-1, 2)
-        lanes.append(Lane(*sides, info.kind, info.left_mark, info.right_mark))
-    return Lanes(decoded.map, lanes)
-
-
-def _message(topic: str, header: bytes, parts: list[bytes]) -> bytes:
-    return b"".join((topic.encode(), b"\0", len(header).to_bytes(4, "little"), header, *parts))
-
-
-def _split(message: bytes) -> tuple[memoryview, memoryview]:
-    """Header and body of a message."""
-    start = message.index(b"\0") + 5
-    end = start + int.from_bytes(message[start - 4 : start], "little")
-    if end > len(message):
-        raise ValueError(f"cannot read a header of {end - start} bytes in a message of {len(message)}")
-    view = memoryview(message)
-    return view[start:end], view[end:]
-
-
-def _take(body: memoryview, dtype: str, count: int) -> tuple[Array, memoryview]:
-    """The next `count` values of the body, and what is left of it."""
-    size = count * np.dtype(dtype).itemsize
-    if size > len(body):
-        raise ValueError(f"cannot read {count} {dtype} values from {len(body)} bytes")
-    return np.frombuffer(body[:size], dtype), body[size:]
+def _default(name: str) -> Any:
+    field = _DEFAULTS[name]
+    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,30 +18,27 @@ from typing import TypeVar
 import zmq
 
 from carlad.errors import CarladError
-from carlad.telemetry.bundle import (
-    BUNDLE,
-    MAP,
-    Array,
-    Bundle,
-    Lanes,
-    decode_bundle,
-    decode_lanes,
-    encode_bundle,
-    encode_lanes,
+from carlad.telemetry.bundle import MAP, NUMBERS, Array, Bundle, Frame, Lanes, only
+from carlad.telemetry.codec import decode_bundle, decode_lanes, encode_bundle, encode_lanes
+from carlad.telemetry.topics import (
+    RATE_MAX_HZ,
+    Bundles,
+    bundles_topic,
+    parse_bundles,
+    parse_pause,
+    pause_topic,
 )
 
 T = TypeVar("T")
 
 _QUEUED_MAX = 2  # messages queued for one viewer; more would only be stale pictures and memory
 _MESSAGE_BYTES_MAX = 64 << 20
-_TOPIC = re.compile(r"[a-z0-9_.]{1,32}(,[a-z0-9_.]{1,32}){0,7}")
 _SERVED_MAX = 16  # distinct sets of channels served at once; each costs one more send a tick
 _TOPICS_MAX = 256  # of them known; those not served wait until others are left
 _NEWS_MAX = 256  # subscription messages handled in one call: a flood of them must not hold up a step
 _NEWS_PERIOD_S = (
     0.05  # between two looks for viewers, each of which is a system call: nothing a step would feel
 )
-RATE_MAX_HZ = 30.0  # bundles a second, as many as a viewer draws; steps may be far more
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 2_000, 10_000  # a frozen or vanished peer is dropped after this
 
 
@@ -55,24 +52,24 @@ class Publisher:
     No method waits for a viewer. Raises TelemetryError if the endpoint cannot be bound; the caller closes it.
 
     >>> publisher.set_lanes(lanes)                        # once a map
-    >>> if publisher.due():                               # each step; well below a microsecond
-    ...     arrays = {"camera": image} if "camera" in publisher.wanted() else {}
-    ...     publisher.publish(bundle, arrays)
+    >>> if due := publisher.due():                        # each step; well below a microsecond
+    ...     publisher.publish(bundle, {"camera": image} if "camera" in due else {})
     """
 
     def __init__(self, endpoint: str) -> None:
         self.ignored = 0  # messages from viewers that were no subscription we serve
-        self._topics: dict[str, None] = {}  # as a set, in the order of their coming
-        self._channels: frozenset[str] = frozenset()
+        self.steps_asked = 0  # by viewers that pause the session, so far
+        self._bundles: dict[str, Bundles] = {}  # in the order of their coming
+        self._pauses: set[str] = set()
+        self._wanted: frozenset[str] = frozenset()
         self._lanes: bytes | None = None
         self._lanes_due = False
         self._look_s = 0.0  # when to look for viewers next
-        self._due_s = 0.0  # when the next bundle may follow the last one
         self._context = zmq.Context()
         self._socket = _open(self._context, zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # each new viewer is seen, so it can be sent the map
         self._socket.setsockopt(zmq.SNDHWM, _QUEUED_MAX)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, 1 << 10)  # a viewer has nothing to say but its subscription
+        self._socket.setsockopt(zmq.MAXMSGSIZE, 1 << 11)  # a viewer has nothing to say but its subscription
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
@@ -80,21 +77,33 @@ class Publisher:
             raise TelemetryError(f"cannot publish telemetry at {endpoint}: {error}") from error
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
-    def due(self) -> bool:
-        """Whether a step is to be published: someone watches, and the last bundle is 1/30 s old."""
-        return time.monotonic() >= self._due_s and bool(self.wanted())
+    def due(self) -> frozenset[str]:
+        """The channels of a bundle that is to be sent now, as its viewers have not had one for their period;
+        empty when there is none."""
+        if not self.wanted():
+            return frozenset()
+        now_s = time.monotonic()
+        return frozenset().union(*(b.channels for b in self._served() if b.due_s <= now_s))
 
     def wanted(self) -> frozenset[str]:
         """The channels with at least one subscriber; empty when nobody watches. May lag by 50 ms."""
-        if (now_s := time.monotonic()) < self._look_s:
-            return self._channels
-        self._look_s = now_s + _NEWS_PERIOD_S
+        if time.monotonic() >= self._look_s:
+            self.look()
+        return self._wanted
+
+    def is_paused(self) -> bool:
+        """Whether a viewer wants the session to stand still. May lag by 50 ms."""
+        self.wanted()
+        return bool(self._pauses)
+
+    def look(self) -> None:
+        """Look for viewers now."""
+        self._look_s = time.monotonic() + _NEWS_PERIOD_S
         self._read_subscriptions()
         if self._lanes_due and self._lanes is not None:
             self._lanes_due = False
             self._send(self._lanes)
-        self._channels = frozenset(channel for topic in self._served() for channel in topic.split(","))
-        return self._channels
+        self._wanted = frozenset().union(*(bundles.channels for bundles in self._served()))
 
     def set_lanes(self, lanes: Lanes) -> None:
         """Set the map's geometry: sent to those who subscribe to "map" now, and once to each who comes."""
@@ -102,18 +111,22 @@ class Publisher:
         self._lanes_due = True
         self._look_s = 0.0
 
-    def publish(self, bundle: Bundle, arrays: Mapping[str, Array] | None = None) -> None:
-        """Send the bundle, due or not, and of the arrays (uint8 or float32) those that are subscribed.
+    def publish(
+        self, bundle: Bundle, arrays: Mapping[str, Array] | None = None, to_all: bool = False
+    ) -> None:
+        """Send of the bundle and the arrays (uint8 or float32) what each viewer subscribed, to those to whom
+        it is due, or `to_all`.
 
         Raises ValueError for an array of another dtype.
         """
         self.wanted()
-        self._due_s = time.monotonic() + 1 / RATE_MAX_HZ
-        for topic in self._served():
-            if topic == MAP:
+        now_s = time.monotonic()
+        for topic, bundles in itertools.islice(self._bundles.items(), _SERVED_MAX):
+            if bundles.due_s > now_s and not to_all:
                 continue
-            chosen = {name: arrays[name] for name in topic.split(",") if name in arrays} if arrays else {}
-            self._send(encode_bundle(topic, bundle, chosen))
+            bundles.due_s = now_s + bundles.period_s
+            chosen = {name: array for name, array in (arrays or {}).items() if name in bundles.channels}
+            self._send(encode_bundle(topic, only(bundle, bundles.channels), chosen))
 
     def close(self) -> None:
         """Close the endpoint and remove an `ipc://` endpoint's socket file. May be called again."""
@@ -121,27 +134,37 @@ class Publisher:
         if self.endpoint.startswith("ipc://"):
             Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
 
-    def _served(self) -> list[str]:
-        return list(itertools.islice(self._topics, _SERVED_MAX))
+    def _served(self) -> Iterable[Bundles]:
+        return itertools.islice(self._bundles.values(), _SERVED_MAX)
 
     def _read_subscriptions(self) -> None:
         for _ in range(_NEWS_MAX):
             if (news := _receive(self._socket)) is None:
                 return
-            self._note(news)
+            topic = news[1:-1].decode("ascii", "replace")
+            if news[:1] == b"\x01" and news[-1:] == b"\0":
+                self.ignored += not self._join(topic)
+            elif news[:1] == b"\x00" and news[-1:] == b"\0":
+                self._bundles.pop(topic, None)
+                self._pauses.discard(topic)
+            else:
+                self.ignored += 1
 
-    def _note(self, news: bytes) -> None:
-        """Take in a viewer's message: 1 and a topic it subscribes, or 0 and one that its last viewer left."""
-        topic = news[1:-1].decode("ascii", "replace")
-        joined = news[:1] == b"\x01"
-        valid = news[:1] in (b"\x00", b"\x01") and news[-1:] == b"\0" and _TOPIC.fullmatch(topic)
-        if not valid or (joined and topic not in self._topics and len(self._topics) == _TOPICS_MAX):
-            self.ignored += 1
-        elif not joined:
-            self._topics.pop(topic, None)
-        else:
-            self._topics[topic] = None
-            self._lanes_due |= topic == MAP
+    def _join(self, topic: str) -> bool:
+        """Take in a topic that a viewer subscribed; False if it is none that we serve."""
+        if topic == MAP:
+            self._lanes_due = True
+            return True
+        if (steps := parse_pause(topic)) is not None and len(self._pauses) < _TOPICS_MAX:
+            self._pauses.add(topic)
+            self.steps_asked += steps > 0
+            return True
+        if topic in self._bundles:
+            return True
+        if (bundles := parse_bundles(topic)) is None or len(self._bundles) == _TOPICS_MAX:
+            return False
+        self._bundles[topic] = bundles
+        return True
 
     def _send(self, message: bytes) -> None:
         self._socket.send(message, zmq.DONTWAIT)  # XPUB drops for a viewer whose queue is full
@@ -150,24 +173,32 @@ class Publisher:
 class Subscriber:
     """A viewer's end: the newest bundle, and the map in `lanes` once it has come. Not thread-safe.
 
-    It connects in the background and again whenever the publisher goes away and returns. `channels` are the
-    arrays to get beside the bundle, and "map". Raises TelemetryError for a badly written endpoint.
+    It connects in the background and again whenever the publisher goes away and returns. `channels` are what
+    to get beside the bundle itself, at `rate_hz` at most. Raises TelemetryError for a badly written endpoint,
+    ValueError for channels that cannot be.
     """
 
-    def __init__(self, endpoint: str, channels: Iterable[str] = (MAP,)) -> None:
+    def __init__(
+        self, endpoint: str, channels: Iterable[str] = (MAP, *NUMBERS), rate_hz: int = RATE_MAX_HZ
+    ) -> None:
         self.lanes: Lanes | None = None
         self.garbage = 0  # messages that could not be decoded and were skipped
         self._context = zmq.Context()
         self._poller = zmq.Poller()
-        asked = set(channels)
+        self._endpoint = endpoint
+        self._pause: zmq.Socket[bytes] | None = None
+        self._token = secrets.token_hex(4)
+        self._steps = 0
+        asked = frozenset(channels)
+        topic = bundles_topic(asked, rate_hz)
         try:
-            self._bundles = self._subscribe(endpoint, ",".join(sorted(asked - {MAP} | {BUNDLE})))
+            self._bundles = self._subscribe(endpoint, topic)
             self._maps = self._subscribe(endpoint, MAP) if MAP in asked else None
         except zmq.ZMQError as error:
             self.close()
             raise TelemetryError(f"cannot read telemetry from {endpoint}: {error}") from error
 
-    def newest(self, wait_s: float = 0.0) -> tuple[Bundle, dict[str, Array]] | None:
+    def newest(self, wait_s: float = 0.0) -> Frame | None:
         """The newest bundle not yet read and its arrays (read-only); None if none comes within `wait_s`."""
         deadline_s = time.monotonic() + wait_s
         while True:
@@ -181,9 +212,34 @@ class Subscriber:
             elif left_s == 0.0:
                 return None
 
+    def pause(self) -> None:
+        """Ask the session to stand still from now on, until `resume`, or until this viewer is gone."""
+        if self._pause is None:
+            self._pause = _open(self._context, zmq.SUB)
+            self._pause.subscribe(self._pause_topic())
+            self._pause.connect(self._endpoint)
+
+    def step(self) -> None:
+        """Ask the session, which stands still, for one step."""
+        self.pause()
+        assert self._pause is not None
+        before = self._pause_topic()
+        self._steps += 1
+        self._pause.subscribe(self._pause_topic())
+        self._pause.unsubscribe(before)
+
+    def resume(self) -> None:
+        """Let the session go on."""
+        if self._pause is not None:
+            self._pause.close(linger=0)
+            self._pause = None
+
     def close(self) -> None:
         """Leave. May be called again."""
         self._context.destroy(linger=0)
+
+    def _pause_topic(self) -> bytes:
+        return pause_topic(self._token, self._steps).encode() + b"\0"
 
     def _subscribe(self, endpoint: str, topic: str) -> zmq.Socket[bytes]:
         socket = _open(self._context, zmq.SUB)

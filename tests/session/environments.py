@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from carlad.telemetry import Bundle, Ego, Lanes
+from carlad.telemetry import Bundle, Ego, Frame, Lanes
 
 
 class Quiet(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -113,8 +113,8 @@ class Watched(Quiet):
     def lanes(self) -> Lanes:
         return Lanes("Nowhere", [])
 
-    def frame_bundle(self) -> Bundle:
-        return Bundle(
+    def frame_bundle(self, channels: frozenset[str]) -> Frame:
+        bundle = Bundle(
             session="",
             episode=0,
             tick=self._steps,
@@ -124,6 +124,7 @@ class Watched(Quiet):
             map="Nowhere",
             ego=Ego(1.0, 2.0, 0.0, 0.0),
         )
+        return Frame(bundle, {})
 
 
 class WatchedTimeout(Watched, Timeout):

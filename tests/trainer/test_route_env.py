@@ -105,8 +105,8 @@ def test_a_collision_ends_the_episode(env: RouteEnv, server: Server) -> None:
     client = carla.Client(server.host, server.rpc_port)
     world = client.get_world()
     blueprint = world.get_blueprint_library().find("vehicle.carlamotors.firetruck")
-    x, y = env.frame_bundle().route[20]
-    ahead_x, ahead_y = env.frame_bundle().route[21]
+    x, y = env.frame_bundle(frozenset()).bundle.route[20]
+    ahead_x, ahead_y = env.frame_bundle(frozenset()).bundle.route[21]
     yaw = float(np.degrees(np.arctan2(ahead_y - y, ahead_x - x)))
     obstacle = world.spawn_actor(
         blueprint, carla.Transform(carla.Location(x, y, 0.5), carla.Rotation(yaw=yaw))
@@ -122,7 +122,7 @@ def test_viewers_see_the_car_its_route_and_the_towns_lanes(env: RouteEnv) -> Non
     seen, _ = env.reset(seed=4)
     for _ in range(10):
         seen, *_, info = env.step(pursue(seen))
-    bundle = env.frame_bundle()
+    bundle = env.frame_bundle(frozenset()).bundle
     assert bundle.ego is not None
     assert bundle.tick == 10
     assert bundle.ego.speed_mps > 1.0
@@ -150,7 +150,7 @@ def test_it_can_be_attached_to_another_server_and_used_before_reset_it_says_so(e
     with standin() as other:
         env.attach(other)
         env.reset(seed=1)
-        assert env.frame_bundle().server == f"127.0.0.1:{other.rpc_port}"
+        assert env.frame_bundle(frozenset()).bundle.server == f"127.0.0.1:{other.rpc_port}"
         env.close()
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(np.zeros(2, np.float32))

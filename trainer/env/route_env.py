@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carlad.session.environment import Server
-from carlad.telemetry import Bundle, Control, Lanes, lanes_of
+from carlad.telemetry import Bundle, Control, Frame, Lanes, lanes_of
 from carlad.telemetry import Ego as EgoView
 from trainer.env import observation, reward
 from trainer.env.config import RouteConfig
@@ -107,11 +107,11 @@ class RouteEnv(gymnasium.Env[State, State]):
         """The town's lanes, for viewers."""
         return lanes_of(self._connected().map)
 
-    def frame_bundle(self) -> Bundle:
+    def frame_bundle(self, channels: frozenset[str]) -> Frame:
         """The last tick, for viewers."""
         world, ego = self._connected(), self._ego
         half_length_m, half_width_m = world.half_size_m()
-        return Bundle(
+        bundle = Bundle(
             session="",
             episode=0,
             tick=self._tick,
@@ -124,6 +124,7 @@ class RouteEnv(gymnasium.Env[State, State]):
             route=self._route.ahead(self._place.travelled_m),
             reward_terms=self._terms,
         )
+        return Frame(bundle, {})
 
     def close(self) -> None:
         """Leave the world as it was found. May be called again."""
