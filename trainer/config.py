@@ -32,6 +32,11 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     eval_episodes: Annotated[int, msgspec.Meta(ge=0)] = 50  # before and after the training; 0: none
     checkpoint_every_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0  # what a crash of the trainer costs
     torch_threads: Count = 1  # small networks gain nothing from more
+    checkpoint_every_updates: Count = 10  # in lockstep instead, where all environments begin anew then
+    device: str = "auto"  # cpu, cuda, cuda:N; auto: a GPU where there is one
+    compile: bool = False  # the networks by torch.compile: minutes at the start, worth it for images on a GPU
+    bf16: bool = False  # encoders compute in bfloat16, for images on a GPU
+    collect: Literal["elastic", "lockstep"] = "elastic"  # lockstep: exactly repeatable, but slow
 
 
 class ServersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,11 +56,13 @@ class PolicyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     distribution: Literal["gaussian", "squashed", "beta"] = "gaussian"  # of actions in a Box
     hidden: tuple[Count, ...] = (64, 64)  # after the encoders; actor and critic each, unless shared
     encoders: dict[str, EncoderKind] = {}  # by observation key; else by its dimensions: mlp, points, nature
+    activation: Literal["tanh", "relu"] = "tanh"  # of the hidden layers
     features: Count = 256  # that an encoder of images or points gives
     shared: bool = False  # one network for actor and critic, but for their last layers
     actor: tuple[str, ...] = ()  # the observation keys that it sees; empty: all
     critic: tuple[str, ...] = ()
     normalise: bool = True  # vectors, by their running mean and variance
+    normalise_returns: bool = False  # what the critic predicts, for rewards of an unknown scale
     log_std: float = -0.5  # of a gaussian's actions at the start, which are in [-1, 1]
 
 
@@ -75,6 +82,22 @@ class PPOConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     kl_max: float = 0.03  # an update's epochs end early beyond it
 
 
+class SACConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """SAC's parameters by the paper's names."""
+
+    learning_rate: Annotated[float, msgspec.Meta(ge=0)] = 3e-4
+    buffer_steps: Count = 200_000  # the newest steps, from which minibatches are drawn
+    learn_after_steps: Count = 2_000
+    collect_steps: Count = 64  # environment steps between two rounds of gradient steps
+    updates_per_step: Annotated[float, msgspec.Meta(gt=0)] = 0.5  # gradient steps
+    minibatch_steps: Count = 256
+    gamma: Share = 0.97
+    tau: Share = 0.005  # how far the target critics go towards the critics with each gradient step
+    alpha: Annotated[float, msgspec.Meta(gt=0)] = 0.1  # the entropy's weight at the start
+    entropy_target: float | None = None  # in nats; none: -1 for each part of the action
+    gradient_norm_max: float = 10.0
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole configuration; an empty file is one that works."""
 
@@ -83,7 +106,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     env: RouteConfig = RouteConfig()
     curriculum: CurriculumConfig = CurriculumConfig()
     policy: PolicyConfig = PolicyConfig()
+    algorithm: Literal["ppo", "sac"] = "ppo"
     ppo: PPOConfig = PPOConfig()
+    sac: SACConfig = SACConfig()
 
 
 def load(name: str, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Config:
@@ -153,7 +178,7 @@ def _apply(table: dict[str, Any], assignment: str) -> None:
 def _check(config: Config) -> None:
     episode_options(config.curriculum.stages, config.env)
     addresses, sessions = config.servers.addresses, config.servers.sessions
-    if addresses and len(addresses) != sessions:
+    if len(addresses) % sessions:
         raise ConfigError(f"servers.addresses: {len(addresses)} given, but servers.sessions is {sessions}")
     if config.ppo.minibatch_steps > config.ppo.batch_steps:
         raise ConfigError(

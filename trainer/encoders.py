@@ -23,8 +23,8 @@ class Encoder(nn.Module):
     Parts are float32 or uint8 (N, *shape of the part's box); features are float32 (N, size).
     """
 
-    def __init__(self, boxes: Mapping[str, Box], config: PolicyConfig) -> None:
-        """Raises ConfigError for a part that the encoder chosen for it cannot take."""
+    def __init__(self, boxes: Mapping[str, Box], config: PolicyConfig, extra: int = 0) -> None:
+        """`extra` numbers come in addition. Raises ConfigError for a part that its encoder cannot take."""
         super().__init__()
         kinds = {key: config.encoders.get(key) or _default(key, box) for key, box in boxes.items()}
         self._vectors = [key for key, kind in kinds.items() if kind == "mlp"]
@@ -33,11 +33,15 @@ class Encoder(nn.Module):
             _part(key, boxes[key], kinds[key], config.features) for key in self._others
         )
         size = sum(math.prod(boxes[key].shape) for key in self._vectors) + config.features * len(self.parts)
-        self.trunk = mlp(size, config.hidden)
+        size += extra
+        self.trunk = mlp(size, config.hidden, config.activation)
         self.size = config.hidden[-1] if config.hidden else size
 
-    def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, observations: Mapping[str, Tensor], extra: Tensor | None = None) -> Tensor:
+        """`extra`: (N, extra)."""
         found = [observations[key].flatten(1).float() for key in self._vectors]
+        if extra is not None:
+            found.append(extra)
         for key, part in zip(self._others, self.parts, strict=True):
             found.append(part(observations[key]))
         features: Tensor = self.trunk(found[0] if len(found) == 1 else torch.cat(found, -1))
@@ -110,11 +114,11 @@ class PointCloud(nn.Module):
         return functional.relu(self.last(found))
 
 
-def mlp(inputs: int, hidden: Sequence[int]) -> nn.Sequential:
-    """Layers with tanh after each; empty: the identity."""
+def mlp(inputs: int, hidden: Sequence[int], activation: str) -> nn.Sequential:
+    """Layers with the activation after each; empty: the identity."""
     layers: list[nn.Module] = []
     for size in hidden:
-        layers += [linear(inputs, size, math.sqrt(2)), nn.Tanh()]
+        layers += [linear(inputs, size, math.sqrt(2)), nn.ReLU() if activation == "relu" else nn.Tanh()]
         inputs = size
     return nn.Sequential(*layers)
 

@@ -32,14 +32,16 @@ class Episodes:
     how fast the other environments are.
     """
 
-    def __init__(self, run_seed: int, environments: int, curriculum: Curriculum) -> None:
+    def __init__(self, run_seed: int, environments: int, curriculum: Curriculum, first: int = 0) -> None:
+        """`first`: how many environments of this training other processes have before these."""
         self.curriculum = curriculum
+        self._first = first
         self._run_seed = run_seed
         self._cursors = [0] * environments
 
     def next(self, environment: int) -> Start:
         """Begin an episode there."""
-        entropy = [self._run_seed, 0, environment, self._cursors[environment]]
+        entropy = [self._run_seed, 0, self._first + environment, self._cursors[environment]]
         self._cursors[environment] += 1
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 1  # CARLA's seeds are int32
         return Start(seed, self.curriculum.options(), self.curriculum.stage)

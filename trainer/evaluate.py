@@ -81,7 +81,9 @@ class _Drive:
             return
         if isinstance(event, Began) or not (event.terminated or event.truncated):
             observed = spaces.parts(event.observation)
-            actions = self._policy.best({key: torch.as_tensor(part)[None] for key, part in observed.items()})
+            device = self._policy.device
+            tensors = {key: torch.as_tensor(part, device=device)[None] for key, part in observed.items()}
+            actions = self._policy.best(tensors)
             self._vector.act(event.member, self._policy.to_env(actions)[0])
         elif "sim_lost" in event.info:
             self._todo.append(self._driving.pop(event.member))

@@ -1,11 +1,14 @@
-"""Running means and variances that bring observations to one scale."""
+"""Running means and variances that bring observations and returns to one scale."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from trainer.distributed import ALONE, Ranks
+
 _CLIP = 10.0  # of what is normalised, in standard deviations
+_VARIANCE_MIN = 1e-4
 
 
 class RunningNorm(nn.Module):
@@ -21,17 +24,23 @@ class RunningNorm(nn.Module):
         self.register_buffer("variance", torch.ones(size))
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
 
+    @property
+    def deviation(self) -> Tensor:
+        """(size,), never 0."""
+        return torch.sqrt(self.variance + _VARIANCE_MIN)
+
     @torch.no_grad()
-    def update(self, vectors: Tensor) -> None:
-        """Take in vectors (N, size). Source: Chan et al. 1979, the parallel variance."""
-        added = float(len(vectors))
-        total = float(self.count) + added
-        delta = vectors.mean(0) - self.mean
-        squares = self.variance * float(self.count) + vectors.var(0, unbiased=False) * added
-        self.variance.copy_((squares + delta**2 * float(self.count) * added / total) / total)
+    def update(self, vectors: Tensor, ranks: Ranks = ALONE) -> None:
+        """Take in vectors (N, size), of all processes. Source: Chan et al. 1979, the parallel variance."""
+        away = vectors.double() - self.mean
+        sizes = torch.full_like(away[0], len(away))
+        added, first, second = ranks.sum(torch.stack([sizes, away.sum(0), away.square().sum(0)]))
+        delta = first / added  # of their mean from the mean so far
+        squares = self.variance * self.count + second - added * delta**2
+        total = self.count + added
+        self.variance.copy_((squares + delta**2 * self.count * added / total) / total)
         self.mean.add_(delta * added / total)
-        self.count.fill_(total)
+        self.count.copy_(total.max())
 
     def forward(self, vectors: Tensor) -> Tensor:
-        scaled = (vectors - self.mean) / torch.sqrt(self.variance + 1e-4)
-        return scaled.clamp(-_CLIP, _CLIP)
+        return ((vectors - self.mean) / self.deviation).clamp(-_CLIP, _CLIP)

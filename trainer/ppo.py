@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import PPOConfig
-from trainer.policy import Observations, Policy
+from trainer.distributed import ALONE, Ranks
+from trainer.policy import ActorCritic, Observations
 
 
 class Batch(NamedTuple):
@@ -43,58 +44,65 @@ class Losses(NamedTuple):
 
 
 class PPO:
-    """Improves `policy` in place, one batch at a time."""
+    """Improves `policy` in place, one batch at a time, together with the other processes of `ranks`."""
 
-    def __init__(self, policy: Policy, config: PPOConfig, generator: torch.Generator) -> None:
+    def __init__(
+        self, policy: ActorCritic, config: PPOConfig, generator: torch.Generator, ranks: Ranks = ALONE
+    ) -> None:
+        """`generator` is on the policy's device."""
         self.policy = policy
         self.config = config
         self.optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=1e-5)
-        self._generator = generator
+        self.optimizers = [self.optimizer]
+        self._generator, self._ranks = generator, ranks
 
     def update(self, batch: Batch, progress: float) -> Losses:
         """Learn from `batch`; the learning rate falls linearly to 0 as `progress` goes from 0 to 1."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * (1.0 - progress)
+        self.policy.learn_return_scale(batch.returns, self._ranks)
         steps = []
         for _ in range(self.config.epochs):
             losses = [self._step(batch, chosen) for chosen in self._minibatches(len(batch.rows))]
             steps += losses
-            if sum(loss[3] for loss in losses) / len(losses) > self.config.kl_max:
+            if self._ranks.mean(torch.stack(losses)[:, 3].mean()) > self.config.kl_max:
                 break
-        policy, value, entropy, kl, clip_share = torch.tensor(steps).mean(0).tolist()
-        return Losses(policy, value, entropy, kl, clip_share, _explained_variance(batch))
+        policy, value, entropy, kl, clip_share = torch.stack(steps).mean(0).tolist()
+        return Losses(policy, value, entropy, kl, clip_share, explained_variance(batch))
 
     def _minibatches(self, size: int) -> Sequence[Tensor]:
-        """All of `size` steps in random order, in parts of the same size; as many as there always are."""
+        """All of `size` steps in random order, in parts of one size; as many parts as there always are."""
         order = torch.randperm(size, generator=self._generator, device=self._generator.device)
         return order.tensor_split(round(self.config.batch_steps / self.config.minibatch_steps))
 
-    def _step(self, batch: Batch, chosen: Tensor) -> tuple[float, float, float, float, float]:
-        """One gradient step on the minibatch of indices `chosen`."""
-        observations, actions = batch.seen(batch.observations, chosen), batch.actions[chosen]
+    def _step(self, batch: Batch, chosen: Tensor) -> Tensor:
+        """One gradient step on the minibatch of indices `chosen`; returns its losses, in their order."""
         advantages, returns = batch.advantages[chosen], batch.returns[chosen]
-        log_probabilities, entropies, values = self.policy.evaluate(observations, actions)
+        log_probabilities, entropies, values = self.policy.evaluate(
+            batch.seen(batch.observations, chosen), batch.actions[chosen]
+        )
         log_ratio = log_probabilities - batch.log_probabilities[chosen]
         ratio = log_ratio.exp()
         advantages = (advantages - advantages.mean()) / (advantages.std(unbiased=False) + 1e-8)
 
         clipped = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
         policy_loss = -torch.min(ratio * advantages, clipped * advantages).mean()
-        value_loss = 0.5 * (values - returns).square().mean()
+        value_loss = 0.5 * ((values - returns) / self.policy.return_deviation).square().mean()
         entropy = entropies.mean()
         loss = policy_loss + self.config.value_weight * value_loss - self.config.entropy_weight * entropy
 
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self._ranks.average_gradients(self.policy.parameters())
         nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.gradient_norm_max)
         self.optimizer.step()
         with torch.no_grad():
             kl = (ratio - 1 - log_ratio).mean()
             clip_share = ((ratio - 1).abs() > self.config.clip).float().mean()
-        return policy_loss.item(), value_loss.item(), entropy.item(), kl.item(), clip_share.item()
+            return torch.stack([policy_loss, value_loss, entropy, kl, clip_share])
 
 
-def _explained_variance(batch: Batch) -> float:
+def explained_variance(batch: Batch) -> float:
     """The critic missed the returns by the advantages."""
     variance = batch.returns.var(unbiased=False)
     return float(1 - batch.advantages.var(unbiased=False) / variance) if variance > 0 else 0.0

@@ -17,8 +17,7 @@ from carlad.log import get_logger
 from trainer.checkpoint import Counters
 from trainer.config import Config, flat
 from trainer.evaluate import Evaluation
-from trainer.ppo import Losses
-from trainer.rollout import Episode
+from trainer.player import Episode
 
 log = get_logger("carlad.trainer")
 
@@ -45,15 +44,15 @@ class Report:
         if self._live is not None:
             self._live.start()
 
-    def update(self, counters: Counters, episodes: list[Episode], losses: Losses) -> None:
+    def update(self, counters: Counters, episodes: list[Episode], losses: dict[str, float]) -> None:
         """Tell about an update of the learner and the episodes that ended before it."""
         self._episodes.extend(episodes)
         figures = {"sps": self._steps_per_s(counters), "sim_lost": counters.sim_lost, **self._averages()}
         for name, value in figures.items():
             self._scalar(f"charts/{name}", value, counters.env_steps)
-        for name, value in losses._asdict().items():
+        for name, value in losses.items():
             self._scalar(f"losses/{name}", value, counters.env_steps)
-        self._write({**self._where(counters), **figures, "losses": losses._asdict()})
+        self._write({**self._where(counters), **figures, "losses": losses})
         self._show(counters, figures)
 
     def evaluation(self, which: str, counters: Counters, evaluation: Evaluation) -> None:

@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import gymnasium
 import msgspec
 import torch
 from rich.console import Console
@@ -19,16 +17,13 @@ from carlad.log import get_logger
 from carlad.session.environment import Server
 from carlad.session.members import Members
 from carlad.session.sources import ChildSource, DaemonSource, Source, Terms
-from trainer import spaces
-from trainer.checkpoint import Checkpoint, CheckpointError, Counters, check_fits, save
+from trainer.checkpoint import Checkpoint, check_fits, save
 from trainer.config import Config
-from trainer.curriculum import Curriculum
-from trainer.episodes import Episodes, EpisodesState, evaluation_seeds
+from trainer.distributed import Ranks, joined
+from trainer.episodes import evaluation_seeds
 from trainer.evaluate import evaluate
-from trainer.policy import Policy
-from trainer.ppo import PPO
+from trainer.learner import Learner, Rounds
 from trainer.report import PROGRESS_FILE, Report
-from trainer.rollout import Collector
 
 log = get_logger("carlad.trainer")
 
@@ -75,134 +70,112 @@ def train(
         )
     torch.set_num_threads(config.train.torch_threads)
     with ExitStack() as stack:
-        vector = _start_sessions(config, where.run, stack)
+        ranks, device = stack.enter_context(joined(config.train.device))
+        where = ranks.gather(where)[0]
+        vector = _start_sessions(config, where.run, ranks, stack)
         spaces = vector.spaces(config.servers.wait_s, stop)
         if spaces is None:
             return
-        learner = Learner(config, *spaces)
+        learner = Learner(config, *spaces, device, ranks)
         if resume is not None:
             learner.restore(resume)
-        report = Report(where.run, where.tensorboard, config, console)
-        stack.callback(report.close)
-        listing = Listing(where.run)
-        listing.update(vector.telemetry)
-        Training(config, where.checkpoint, vector, learner, report, listing, stop).run()
-
-
-class Learner:
-    """All that learns or is random in a training, and so belongs into a checkpoint."""
-
-    def __init__(
-        self, config: Config, observations: gymnasium.Space[Any], actions: gymnasium.Space[Any]
-    ) -> None:
-        """Raises ConfigError for spaces that cannot be learned with."""
-        self.config = config
-        self.counters = Counters()
-        torch.manual_seed(config.train.seed)
-        self.generator = torch.Generator().manual_seed(config.train.seed)
-        self.boxes = spaces.boxes(observations)
-        self.policy = Policy(self.boxes, spaces.action(actions), config.policy)
-        self.ppo = PPO(self.policy, config.ppo, self.generator)
-        curriculum = Curriculum(config.curriculum, config.env)
-        self.episodes = Episodes(config.train.seed, config.servers.sessions, curriculum)
-
-    def checkpoint(self) -> Checkpoint:
-        """The present state; it shares memory with the learner."""
-        states = {
-            "policy": self.policy.state_dict(),
-            "optimizer": self.ppo.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-            "episodes": msgspec.to_builtins(self.episodes.state()),
-        }
-        return Checkpoint(config=self.config, counters=self.counters, states=states)
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from there. Raises CheckpointError if it does not fit the networks."""
-        try:
-            self.policy.load_state_dict(checkpoint.states["policy"])
-            self.ppo.optimizer.load_state_dict(checkpoint.states["optimizer"])
-            self.generator.set_state(checkpoint.states["generator"])
-            self.episodes.restore(msgspec.convert(checkpoint.states["episodes"], EpisodesState))
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"cannot resume: the checkpoint does not fit: {error}") from error
-        self.counters = checkpoint.counters
+        report = _report(config, where, ranks, console, stack)
+        Training(config, where, vector, learner, report, stop).run()
 
 
 class Training:
-    """The loop: experience, an update, a report, now and then a checkpoint."""
+    """The loop: experience, an update, a report, now and then a checkpoint.
+
+    With several processes each runs it, on environments of its own, and all decide the same.
+    """
 
     def __init__(
         self,
         config: Config,
-        checkpoint: Path,
+        where: Folders,
         vector: Members,
         learner: Learner,
-        report: Report,
-        listing: Listing,
+        report: Report | None,
         stop: Callable[[], bool],
     ) -> None:
-        self._config, self._checkpoint = config, checkpoint
+        """`report`: in the first process alone."""
+        self._config, self._checkpoint = config, where.checkpoint
         self._vector, self._learner, self._report, self._stop = vector, learner, report, stop
-        self._listing = listing
-        self._counters = learner.counters
+        self._listing = Listing(where.run, learner.ranks)
+        self._ranks, self._counters = learner.ranks, learner.counters
         self._lost_before = learner.counters.sim_lost
+        self._in_lockstep = config.train.collect == "lockstep"
 
     def run(self) -> None:
         """Train, with an evaluation before (not of a resumed training) and after (not of a stopped one)."""
+        self._listing.update(self._vector.telemetry)
         if self._counters.env_steps == 0:
             self._evaluate("start")
         self._learn()
-        save(self._checkpoint, self._learner.checkpoint())
+        self._save()
         log.info("checkpoint.saved", path=self._checkpoint, env_steps=self._counters.env_steps)
         self._evaluate("end")
 
     def _learn(self) -> None:
-        learner = self._learner
-        collector = Collector(
-            self._vector,
-            learner.boxes,
-            learner.policy,
-            self._config.ppo,
-            learner.episodes,
-            learner.generator,
-        )
+        rounds = self._learner.rounds(self._vector)
         saved_s = time.monotonic()
-        while not self._is_done():
-            if not self._update(collector):
+        while not self._agree(self._is_done()):
+            if not self._round(rounds):
                 return
-            if time.monotonic() - saved_s > self._config.train.checkpoint_every_s:
-                save(self._checkpoint, learner.checkpoint())
+            if self._agree(self._is_time_to_save(saved_s)):
+                self._save()
                 saved_s = time.monotonic()
+                if self._in_lockstep:
+                    rounds.player.restart()
+                    if self._agree(self._stop()):
+                        return
 
     def _is_done(self) -> bool:
         train = self._config.train
         return self._counters.env_steps >= train.total_steps or self._counters.seconds >= train.seconds_max
 
-    def _update(self, collector: Collector) -> bool:
-        """One batch and what is learned from it; False if stopped before it was full."""
+    def _is_time_to_save(self, saved_s: float) -> bool:
+        train = self._config.train
+        if self._in_lockstep:
+            return self._counters.updates % train.checkpoint_every_updates == 0
+        return time.monotonic() - saved_s > train.checkpoint_every_s
+
+    def _round(self, rounds: Rounds) -> bool:
+        """Some experience and what is learned from it; False if stopped before there was enough."""
         learner, counters = self._learner, self._counters
         started_s = time.monotonic()
         self._listing.update(self._vector.telemetry)
-        batch = collector.collect(self._stop)
-        if batch is None:
+        if self._agree(not rounds.collect(_never if self._in_lockstep else self._stop)):
             return False
-        losses = learner.ppo.update(batch, counters.env_steps / self._config.train.total_steps)
-        learner.policy.learn_scale(batch.seen(learner.policy.norms))
-        counters.env_steps += len(batch.rows)
+        losses = rounds.learn(counters.env_steps / self._config.train.total_steps)
+        told = self._ranks.gather((rounds.player.steps, rounds.player.finished, self._vector.losses))
+        finished = [episode for _, episodes, _ in told for episode in episodes]
+        counters.env_steps += sum(steps for steps, _, _ in told)
         counters.updates += 1
-        counters.episodes += len(collector.episodes)
-        counters.sim_lost = self._lost_before + self._vector.losses
+        counters.episodes += len(finished)
+        counters.sim_lost = self._lost_before + sum(losses for _, _, losses in told)
         counters.seconds += time.monotonic() - started_s
-        if not all(math.isfinite(loss) for loss in losses):
+        if not all(math.isfinite(loss) for loss in losses.values()):
             raise DivergedError(
-                f"the learning diverged after {counters.env_steps} steps: lower ppo.learning_rate"
+                f"the learning diverged after {counters.env_steps} steps: "
+                f"lower {learner.config.algorithm}.learning_rate"
             )
-        self._report.update(counters, collector.episodes, losses)
+        if self._report is not None:
+            self._report.update(counters, finished, losses)
         return True
+
+    def _agree(self, wish: bool) -> bool:
+        """Whether any of the processes wishes it."""
+        return self._ranks.any(wish, self._learner.device)
+
+    def _save(self) -> None:
+        checkpoint = self._learner.checkpoint()
+        if self._ranks.is_first:
+            save(self._checkpoint, checkpoint)
 
     def _evaluate(self, which: str) -> None:
         train = self._config.train
-        if train.eval_episodes == 0 or self._stop():
+        if self._report is None or train.eval_episodes == 0 or self._stop():
             return
         seeds = evaluation_seeds(train.seed, train.eval_episodes)
         options = self._learner.episodes.curriculum.whole()
@@ -211,15 +184,21 @@ class Training:
             self._report.evaluation(which, self._counters, evaluation)
 
 
+def _never() -> bool:
+    return False
+
+
 class Listing:
     """The file that tells viewers where the sessions' telemetry is, written whenever that changes."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, ranks: Ranks) -> None:
         self._path = run / SESSIONS_FILE
+        self._ranks = ranks
         self._written: list[str | None] = []
 
     def update(self, telemetry: list[str | None]) -> None:
-        if telemetry == self._written:
+        """Those of the first process: viewers see as many as they could look at."""
+        if telemetry == self._written or not self._ranks.is_first:
             return
         self._written = telemetry
         sessions = [{"session": f"env-{i}", "telemetry": where} for i, where in enumerate(telemetry) if where]
@@ -228,10 +207,28 @@ class Listing:
         new.replace(self._path)
 
 
-def _start_sessions(config: Config, run: Path, stack: ExitStack) -> Members:
-    """The sessions, which end with the stack."""
+def _report(
+    config: Config, where: Folders, ranks: Ranks, console: Console, stack: ExitStack
+) -> Report | None:
+    """The first process's."""
+    if not ranks.is_first:
+        return None
+    report = Report(where.run, where.tensorboard, config, console)
+    stack.callback(report.close)
+    return report
+
+
+def _start_sessions(config: Config, run: Path, ranks: Ranks, stack: ExitStack) -> Members:
+    """This process's sessions, which end with the stack."""
     run.mkdir(parents=True, exist_ok=True)
-    sources = [_source(config, run / "logs", index) for index in range(config.servers.sessions)]
+    sessions, addresses = config.servers.sessions, config.servers.addresses
+    if addresses and len(addresses) != sessions * ranks.size:
+        raise ConfigError(
+            f"servers.addresses: {len(addresses)} given, but {ranks.size} processes "
+            f"with servers.sessions = {sessions} each need {sessions * ranks.size}"
+        )
+    first = ranks.rank * sessions
+    sources = [_source(config, run / "logs", index) for index in range(first, first + sessions)]
     members = Members(sources, config.env.client_timeout_s + _REPLY_MARGIN_S)
     stack.callback(members.close)
     return members
@@ -243,7 +240,7 @@ def _source(config: Config, logs: Path, index: int) -> Source:
     if not servers.addresses:
         terms = Terms(servers.env, env, servers.map or None, None, servers.wait_s, servers.endpoint or None)
         return DaemonSource(terms)
-    logs.mkdir(exist_ok=True)
+    logs.mkdir(parents=True, exist_ok=True)
     host, _, port = servers.addresses[index].rpartition(":")
     server = Server(host, int(port), _TRAFFIC_MANAGER_PORT + index)
     return ChildSource(ENVIRONMENT, env, server, f"env-{index}", logs / f"env-{index}.log")

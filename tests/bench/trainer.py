@@ -28,7 +28,7 @@ from trainer.env.config import RouteConfig
 from trainer.env.observation import SIZE
 from trainer.env.route_env import RouteEnv
 from trainer.episodes import Episodes
-from trainer.policy import Policy
+from trainer.policy import ActorCritic
 from trainer.rollout import Collector
 from trainer.train import ENVIRONMENT
 
@@ -129,7 +129,7 @@ def _messages() -> None:
 def _policy_step() -> Callable[[], object]:
     env = RouteEnv()
     boxes = spaces.boxes(env.observation_space)
-    policy = Policy(boxes, spaces.action(env.action_space), PolicyConfig())
+    policy = ActorCritic(boxes, spaces.action(env.action_space), PolicyConfig())
     observations = {key: torch.zeros(1, *box.shape) for key, box in boxes.items()}
     generator = torch.Generator()
     return lambda: policy.act(observations, generator)
@@ -146,7 +146,7 @@ def _collected_per_s(servers: list[Server]) -> float:
             found = vector.spaces(30.0, lambda: False)
             assert found is not None
             boxes = spaces.boxes(found[0])
-            policy = Policy(boxes, spaces.action(found[1]), PolicyConfig())
+            policy = ActorCritic(boxes, spaces.action(found[1]), PolicyConfig())
             episodes = Episodes(1, len(servers), Curriculum(CurriculumConfig(), RouteConfig()))
             config = PPOConfig(batch_steps=256)
             collector = Collector(vector, boxes, policy, config, episodes, torch.Generator())

@@ -11,8 +11,8 @@ import torch
 
 from trainer.checkpoint import CheckpointError, check_fits, load, save
 from trainer.config import Config, decode
+from trainer.learner import Learner
 from trainer.spaces import ONLY
-from trainer.train import Learner
 
 OBSERVATIONS = gymnasium.spaces.Box(-5.0, 5.0, (4,), np.float32)
 ACTIONS = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)

@@ -40,7 +40,11 @@ def test_overrides_win_and_are_toml() -> None:
         ({"ppo": {"learning_rat": 1}}, [], r"ppo.learning_rat: no such key; did you mean ppo.learn"),
         ({"env": {"reward": {"progres": 1}}}, [], r"did you mean env.reward.progress\?"),
         ({"pop": {}}, [], r"pop: no such key; did you mean ppo\?"),
-        ({"xyz": 1}, [], "xyz: no such key; known are train, servers, env, curriculum, policy, ppo"),
+        (
+            {"xyz": 1},
+            [],
+            "xyz: no such key; known are train, servers, env, curriculum, policy, algorithm, ppo, sac",
+        ),
         ({}, ["ppo.lr=1"], "ppo.lr: no such key"),
         ({}, ["ppo"], "cannot use override 'ppo': write section.key=value"),
         ({"train": {"seed": 1}}, ["train.seed.x=1"], "train.seed.x=1'?: seed is no section"),

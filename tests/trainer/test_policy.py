@@ -10,15 +10,15 @@ from torch import Tensor
 from carlad.errors import ConfigError
 from trainer import spaces
 from trainer.config import PolicyConfig
-from trainer.policy import Policy
+from trainer.policy import ActorCritic
 
 BOXES = {"state": Box(-5, 5, (5,)), "goal": Box(-5, 5, (2,)), "bev": Box(0, 255, (2, 40, 40), np.uint8)}
 ACTIONS = Box(-1, 1, (2,))
 
 
-def policy(action: spaces.Action = ACTIONS, **config: object) -> Policy:
+def policy(action: spaces.Action = ACTIONS, **config: object) -> ActorCritic:
     torch.manual_seed(0)
-    return Policy(BOXES, action, PolicyConfig(hidden=(16,), features=8, **config))  # type: ignore[arg-type]
+    return ActorCritic(BOXES, action, PolicyConfig(hidden=(16,), features=8, **config))  # type: ignore[arg-type]
 
 
 def seen(rows: int) -> dict[str, Tensor]:

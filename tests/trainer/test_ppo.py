@@ -5,7 +5,7 @@ import torch
 from gymnasium.spaces import Box
 
 from trainer.config import PolicyConfig, PPOConfig
-from trainer.policy import Policy
+from trainer.policy import ActorCritic
 from trainer.ppo import PPO, Batch
 
 
@@ -13,7 +13,7 @@ def learner(**config: float) -> PPO:
     """Its batches are of 512 steps."""
     torch.manual_seed(0)
     boxes, actions = {"state": Box(-1, 1, (2,))}, Box(-1, 1, (1,))
-    policy = Policy(boxes, actions, PolicyConfig(hidden=(16,)))
+    policy = ActorCritic(boxes, actions, PolicyConfig(hidden=(16,)))
     return PPO(policy, PPOConfig(batch_steps=512, **config), torch.Generator().manual_seed(0))  # type: ignore[arg-type]
 
 

@@ -17,7 +17,7 @@ from trainer.curriculum import Curriculum, CurriculumConfig
 from trainer.env.config import RouteConfig
 from trainer.episodes import Episodes, evaluation_seeds
 from trainer.evaluate import evaluate
-from trainer.policy import Policy
+from trainer.policy import ActorCritic
 from trainer.ppo import Batch
 from trainer.rollout import Collector
 
@@ -29,12 +29,12 @@ CONFIG = PPOConfig(batch_steps=12, minibatch_steps=12, gamma=0.9, gae_lambda=1.0
 BOXES = spaces.boxes(Quiet.observation_space)
 
 
-def policy() -> Policy:
+def policy() -> ActorCritic:
     torch.manual_seed(0)
-    return Policy(BOXES, Quiet.action_space, PolicyConfig(hidden=(8,)))
+    return ActorCritic(BOXES, Quiet.action_space, PolicyConfig(hidden=(8,)))
 
 
-def collector(vector: Members, learner: Policy, lockstep: bool = False) -> Collector:
+def collector(vector: Members, learner: ActorCritic, lockstep: bool = False) -> Collector:
     episodes = Episodes(1, len(vector.phases()), Curriculum(CurriculumConfig(), RouteConfig()))
     generator = torch.Generator().manual_seed(0)
     return Collector(vector, BOXES, learner, CONFIG, episodes, generator, lockstep)
@@ -90,9 +90,10 @@ def test_finished_episodes_are_reported_with_return_and_length(tmp_path: Path) -
         steps = collector(vector, policy())
         batch = steps.collect(never)
         assert batch is not None
-        assert [episode.length for episode in steps.episodes] == [4, 4, 4]
-        assert steps.episodes[0].episodic_return == pytest.approx(float(batch.actions[:4, 0].sum()), rel=1e-5)
-        assert steps.episodes[0].info["success"] is True
+        finished = steps.player.finished
+        assert [episode.length for episode in finished] == [4, 4, 4]
+        assert finished[0].episodic_return == pytest.approx(float(batch.actions[:4, 0].sum()), rel=1e-5)
+        assert finished[0].info["success"] is True
 
 
 def test_a_lost_step_is_left_out_and_its_episode_not_reported(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_a_lost_step_is_left_out_and_its_episode_not_reported(tmp_path: Path) ->
         assert batch is not None
         assert len(batch.actions) == 11
         assert np.isfinite(batch.returns.numpy()).all()
-        assert [episode.length for episode in steps.episodes] == [4, 4]
+        assert [episode.length for episode in steps.player.finished] == [4, 4]
         assert vector.losses == 1
 
 
@@ -136,3 +137,37 @@ def test_an_evaluation_begins_in_the_middle_of_training_episodes(tmp_path: Path)
         evaluation = evaluate(vector, policy(), [1, 2, 3], never)
     assert evaluation is not None
     assert evaluation.episodes == 3
+
+
+def test_in_lockstep_the_same_state_gives_the_same_experience(tmp_path: Path) -> None:
+    batches = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        with sessions(3, tmp_path / name, length=5) as vector:
+            batch = collector(vector, policy(), lockstep=True).collect(never)
+            assert batch is not None
+            batches.append((observed(batch).clone(), batch.actions.clone(), batch.returns.clone()))
+    for one, two in zip(*batches, strict=True):
+        assert torch.equal(one, two)
+    assert len(batches[0][1]) == 12
+
+
+def test_in_lockstep_a_restarted_collector_goes_on_as_a_new_one_in_its_state(tmp_path: Path) -> None:
+    """What a checkpoint relies on: policy, generator and cursors are all that there is."""
+    with sessions(2, tmp_path, length=7) as vector:
+        first = collector(vector, policy(), lockstep=True)
+        assert first.collect(never) is not None
+        generator, episodes = first.player._generator, first.player._episodes
+        state, cursors = generator.get_state(), episodes.state()
+        first.player.restart()
+        went_on = first.collect(never)
+        assert went_on is not None
+        expected = observed(went_on).clone()
+    (tmp_path / "again").mkdir()
+    with sessions(2, tmp_path / "again", length=7) as vector:
+        second = collector(vector, policy(), lockstep=True)
+        second.player._generator.set_state(state)
+        second.player._episodes.restore(cursors)
+        resumed = second.collect(never)
+        assert resumed is not None
+        assert torch.equal(observed(resumed), expected)
