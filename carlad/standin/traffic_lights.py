@@ -98,8 +98,10 @@ class TrafficLights:
         if not self._plan:
             return
         self._elapsed_s += delta_s * self._running
-        for group in np.flatnonzero(self._elapsed_s >= self._ends_s).tolist():
-            self._advance(group)
+        ended = self._elapsed_s >= self._ends_s
+        if ended.any():
+            for group in np.flatnonzero(ended).tolist():
+                self._advance(group)
         self.records.records["elapsed_time"][: len(self._group_of)] = self._elapsed_s[self._group_of]
 
     def set_state(self, light: TrafficLight, state: int) -> None:

@@ -317,8 +317,7 @@ class World:
             records["has_traffic_light"][:n] = at_light
             records["traffic_light_id"][:n] = np.where(at_light, ids, 0)
             records["traffic_light_state"][:n] = np.where(at_light, states, t.TrafficLightState.GREEN)
-        cells = np.floor(vehicles.state[:n, :3] / _CELL_SIZE)
-        for row in np.flatnonzero((cells != vehicles.state[:n, _CELL]).any(axis=1)).tolist():
+        for row in kernels().cells_left(vehicles.state, n, _CELL_SIZE).tolist():
             self._look_down(vehicles.all[row])
 
     def _look_down(self, vehicle: Vehicle) -> None:

@@ -60,10 +60,12 @@ def test_both_find_the_same_contacts_and_lights(fast: kernels.Kernels) -> None:
         lights.append(light.tolist())
         pushed = state.copy()
         meet = functions.meet_obstacles(pushed, car, bodies, COUNT, wall, frame, *where)
-        felt.append((meet.tobytes(), pushed.tobytes()))
+        left = functions.cells_left(state, COUNT, np.array([4.0, 4.0, 3.0]))
+        felt.append((meet.tobytes(), pushed.tobytes(), left.tolist()))
     assert found[0] == found[1] != []
     assert felt[0] == felt[1]
     assert felt[0][0] != b""
     assert felt[0][1] != state.tobytes()
+    assert felt[0][2] == np.flatnonzero((state[:, :2] >= 4.0).any(axis=1)).tolist()
     assert lights[0] == lights[1]
     assert 3 in lights[0]

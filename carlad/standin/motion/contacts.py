@@ -199,3 +199,17 @@ def lights_before(
                 waiting += 1
                 break
     return waiting
+
+
+@compiled
+def cells_left(state: Table, count: int, size: Table) -> npt.NDArray[np.int64]:
+    """Rows of the vehicles that are in another cell of the ground than before; `size` is float64 (3,), m."""
+    found = np.empty(count, np.int64)
+    moved = 0
+    for row in range(count):
+        for axis in range(3):
+            if floor(state[row, c.X + axis] / size[axis]) != state[row, c.CELL + axis]:
+                found[moved] = row
+                moved += 1
+                break
+    return found[:moved]

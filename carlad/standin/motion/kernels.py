@@ -28,10 +28,17 @@ class Kernels:
     touching_pairs: Callable[..., Any]
     meet_obstacles: Callable[..., Any]
     lights_before: Callable[..., int]
+    cells_left: Callable[..., Any]
 
     @classmethod
     def of(cls, model: ModuleType, contacts: ModuleType) -> Kernels:
-        return cls(model.advance, contacts.touching_pairs, contacts.meet_obstacles, contacts.lights_before)
+        return cls(
+            model.advance,
+            contacts.touching_pairs,
+            contacts.meet_obstacles,
+            contacts.lights_before,
+            contacts.cells_left,
+        )
 
 
 PLAIN = Kernels.of(model, contacts)
@@ -66,6 +73,7 @@ def load() -> None:
         none, frame = np.zeros(0, np.int64), np.array([0.0, 0.0, 1.0, 1.0, 1.0])
         fast.meet_obstacles(state, car, bodies, 1, others, frame, np.zeros(2, np.int64), none)
         fast.lights_before(state, bodies, 1, np.zeros((0, contacts.STOP_BOX)), np.zeros(1, np.int64))
+        fast.cells_left(state, 1, np.ones(3))
         _compiled = fast
 
 
@@ -74,7 +82,7 @@ def _are_cached() -> bool:
     return all(
         _changed_s([*_HERE.glob(f"__pycache__/{module}.{function}-*.nbi")])
         > _changed_s([_HERE / f"{module}.py", _HERE / "columns.py"])
-        for module, function in (("model", "advance"), ("contacts", "meet_obstacles"))
+        for module, function in (("model", "advance"), ("contacts", "cells_left"))
     )
 
 
