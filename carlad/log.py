@@ -10,6 +10,9 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 _PLAIN = re.compile(r"[^\s\"=\x00-\x1f\x7f]+")
@@ -62,6 +65,20 @@ def configure(*, journal: bool = False, debug: bool = False, stream: TextIO | No
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if debug else logging.INFO)
     root.propagate = False
+
+
+@contextmanager
+def also_to(path: Path) -> Iterator[None]:
+    """Sends carlad's events to the end of this file as well, with times of day."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(_PlainFormatter())
+    root = logging.getLogger("carlad")
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
 
 
 class _PlainFormatter(logging.Formatter):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import sys
-from collections.abc import Iterator
+import typing
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,13 +59,36 @@ def problems(table: dict[str, Any], struct: type[msgspec.Struct], prefix: str = 
             yield f"{prefix}{key}: no such key{hint}"
             continue
         inner = fields[key]
-        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+        if isinstance(value, dict) and _is_struct(inner):
             yield from problems(value, inner, f"{prefix}{key}.")
             continue
+        if isinstance(value, list) and (element := next(iter(typing.get_args(inner)), None)) is not None:
+            tables = [(i, item) for i, item in enumerate(value) if isinstance(item, dict)]
+            if tables and _is_struct(element):
+                for i, item in tables:
+                    yield from problems(item, element, f"{prefix}{key}[{i}].")
+                continue
         try:
             msgspec.convert(value, inner)
         except msgspec.ValidationError as error:
             yield _in_words(error, f"{prefix}{key}")
+
+
+def dumps(table: Mapping[str, Any]) -> str:
+    """The table as TOML: plain values first, then a section for each table in it; None is left out."""
+    return "".join(f"{line}\n" for line in _lines(table, "")).lstrip("\n")
+
+
+def dumps_value(plain: Any) -> str:
+    """A value as TOML, on one line."""
+    if isinstance(plain, Mapping):
+        inner = ", ".join(f"{_key(key)} = {dumps_value(item)}" for key, item in plain.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(plain, list | tuple):
+        return f"[{', '.join(map(dumps_value, plain))}]"
+    if isinstance(plain, float):
+        return repr(plain)  # json would write Infinity
+    return json.dumps(plain, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def line_of(text: str, key: str) -> int | None:
@@ -81,6 +106,25 @@ def line_of(text: str, key: str) -> int | None:
             if f"{assigned_key}.".startswith(f"{key}.") or key.startswith(f"{assigned_key}."):
                 return number
     return line_of_table
+
+
+def _lines(table: Mapping[str, Any], path: str) -> Iterator[str]:
+    sections = {key: item for key, item in table.items() if isinstance(item, Mapping)}
+    for key, plain in table.items():
+        if key not in sections and plain is not None:
+            yield f"{_key(key)} = {dumps_value(plain)}"
+    for key, section in sections.items():
+        inner = f"{path}.{_key(key)}" if path else _key(key)
+        yield f"\n[{inner}]"
+        yield from _lines(section, inner)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _in_words(error: msgspec.ValidationError, key: str = "") -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
 
 from carlad.errors import CarladError
-from trainer.config import Config, flat
+from trainer.config import MAY_DIFFER, Config, digest, flat
 
-_VERSION = 1
-_MAY_DIFFER = ("train.", "servers.")  # sections that do not change what is learned
+_VERSION = 2
+NEWEST, BEST = "checkpoint.pt", "best.pt"
 
 
 class CheckpointError(CarladError):
@@ -31,12 +32,72 @@ class Counters(msgspec.Struct, kw_only=True):
     seconds: float = 0.0
 
 
+class Score(NamedTuple):
+    """How well a policy drives: the greater one is the better."""
+
+    stage: int
+    """Of the curriculum."""
+    success_rate: float
+    episodic_return: float
+
+
 class Checkpoint(msgspec.Struct, kw_only=True):
     """`states` holds the state dicts and generator states of the learner's parts by name."""
 
     config: Config
     counters: Counters
     states: dict[str, Any]
+    score: Score | None = None
+    """Of the last episodes, where there were enough of them."""
+
+
+class Store:
+    """A run's checkpoints in a folder of their own: the newest few by their steps, NEWEST, and BEST.
+
+    NEWEST and BEST are second names of files that were whole before they got them.
+    """
+
+    def __init__(self, folder: Path, kept: int) -> None:
+        self._folder, self._kept = folder, kept
+        self._best = load(folder / BEST).score if (folder / BEST).exists() else None
+
+    def save(self, checkpoint: Checkpoint) -> tuple[Path, bool]:
+        """Where it was written, and whether it is the best one now. Raises CheckpointError."""
+        path = self._folder / f"checkpoint-{checkpoint.counters.env_steps:012}.pt"
+        is_best = self._is_best(checkpoint.score)
+        save(path, checkpoint)
+        try:
+            _name_too(path, NEWEST)
+            if is_best:
+                _name_too(path, BEST)
+                self._best = checkpoint.score
+            by_age = sorted(self._folder.glob("checkpoint-*.pt"), key=lambda old: old.stat().st_mtime_ns)
+            for old in by_age[: -self._kept]:
+                old.unlink()
+            for left in self._folder.glob("*.tmp"):
+                left.unlink()  # of a process that was killed while it wrote
+        except OSError as error:
+            raise CheckpointError(f"cannot keep checkpoint {path}: {error}") from error
+        return path, is_best
+
+    def _is_best(self, score: Score | None) -> bool:
+        """A new one counts as better where it is as good, as it has learned for longer."""
+        if score is None:
+            return not (self._folder / BEST).exists()
+        return self._best is None or score >= self._best
+
+
+def find(path: Path) -> Path:
+    """The checkpoint that `path` is, or the newest of the folder or the run that it is.
+
+    Raises CheckpointError where there is none.
+    """
+    if not path.is_dir():
+        return path
+    for found in (path / NEWEST, path / "checkpoints" / NEWEST):
+        if found.exists():
+            return found
+    raise CheckpointError(f"cannot find a checkpoint in {path}: there is no {NEWEST}")
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -48,6 +109,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "version": _VERSION,
         "config": msgspec.to_builtins(checkpoint.config),
         "counters": msgspec.to_builtins(checkpoint.counters),
+        "digest": digest(checkpoint.config),
+        "score": checkpoint.score and tuple(checkpoint.score),
         "states": checkpoint.states,
     }
     try:
@@ -69,6 +132,7 @@ def load(path: Path) -> Checkpoint:
             config=msgspec.convert(content["config"], Config),
             counters=msgspec.convert(content["counters"], Counters),
             states=content["states"],
+            score=content["score"] and Score(*content["score"]),
         )
     except (
         OSError,
@@ -89,10 +153,21 @@ def check_fits(checkpoint: Checkpoint, config: Config) -> None:
     differing = [
         f"{key} (checkpoint {theirs.get(key)!r}, now {ours.get(key)!r})"
         for key in sorted(theirs.keys() | ours.keys())
-        if theirs.get(key) != ours.get(key) and not key.startswith(_MAY_DIFFER)
+        if theirs.get(key) != ours.get(key) and not key.startswith(MAY_DIFFER)
     ]
     if differing:
         raise CheckpointError(f"cannot resume with another configuration: {', '.join(differing)}")
+
+
+def _name_too(path: Path, name: str) -> None:
+    """Give the file a second name, in place of what had it."""
+    new = path.with_name(f"{name}.{os.getpid()}.tmp")
+    new.unlink(missing_ok=True)
+    try:
+        os.link(path, new)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, new)
+    new.replace(path.with_name(name))
 
 
 def _replace(path: Path, content: dict[str, Any]) -> None:

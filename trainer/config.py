@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +14,12 @@ import msgspec
 
 from carlad import toml
 from carlad.errors import ConfigError
+from trainer.composition import compose, keys, overridden, resolved
 from trainer.curriculum import CurriculumConfig, episode_options
 from trainer.env.config import RouteConfig
 
 _PACKAGED = Path(__file__).parent / "configs"
+MAY_DIFFER = ("train.", "servers.", "output.")  # sections that do not change what is learned
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -28,15 +32,26 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     seed: int = 1
     total_steps: Annotated[int, msgspec.Meta(ge=0)] = 1_000_000  # environment steps of all environments
+    episodes_max: Annotated[int, msgspec.Meta(ge=0)] = 0  # of all environments; 0: as many as the steps take
     seconds_max: Annotated[float, msgspec.Meta(gt=0)] = math.inf  # of training, evaluations not counted
     eval_episodes: Annotated[int, msgspec.Meta(ge=0)] = 50  # before and after the training; 0: none
     checkpoint_every_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0  # what a crash of the trainer costs
+    checkpoints_kept: Count = 3  # the newest; the best one is kept besides
     torch_threads: Count = 1  # small networks gain nothing from more
     checkpoint_every_updates: Count = 10  # in lockstep instead, where all environments begin anew then
     device: str = "auto"  # cpu, cuda, cuda:N; auto: a GPU where there is one
     compile: bool = False  # the networks by torch.compile: minutes at the start, worth it for images on a GPU
     bf16: bool = False  # encoders compute in bfloat16, for images on a GPU
     collect: Literal["elastic", "lockstep"] = "elastic"  # lockstep: exactly repeatable, but slow
+
+
+class OutputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where outputs go, each run to a folder of its own there; `--out` puts a run's together instead."""
+
+    logs: str = "data/logs"  # what a training says, its figures and its resolved configuration
+    sensor_capture: str = "data/sensor_capture"
+    tensorboard_logs: str = "data/tensorboard_logs"
+    model_checkpoints: str = "models/model_checkpoints"
 
 
 class ServersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -102,6 +117,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The whole configuration; an empty file is one that works."""
 
     train: TrainConfig = TrainConfig()
+    output: OutputConfig = OutputConfig()
     servers: ServersConfig = ServersConfig()
     env: RouteConfig = RouteConfig()
     curriculum: CurriculumConfig = CurriculumConfig()
@@ -111,17 +127,38 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     sac: SACConfig = SACConfig()
 
 
-def load(name: str, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration in file `name`, or the packaged one of that name, with `key=value` overrides.
+def load(*names: str, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration in the files `names`, later ones on top, with `key=value` overrides above all.
 
-    CARLA_HOST and CARLA_PORT name the server where the file names none. Raises ConfigError with file and key.
+    A name is a file or a packaged one, such as "training". CARLA_HOST and CARLA_PORT name the server where
+    the files name none. Raises ConfigError with file, line and key.
     """
-    path = _find(name)
-    text = toml.read(path)
+    return decode(compose(names, _PACKAGED, Config), overrides, environ)
+
+
+def load_training_config(*names: str, overrides: Sequence[str] = ()) -> Config:
+    """For scripts: what `python -m trainer train` takes with these --config and -o; "training" for none."""
+    return load(*(names or ("training",)), overrides=overrides)
+
+
+def get_training_parameter(name: str, config: Config | None = None) -> Any:
+    """For scripts: the value of a key, such as "ppo.clip" or "learning_rate", of `load_training_config()`.
+
+    Of several sections that have such a key the chosen algorithm's is meant. Raises ConfigError
+    for a key that there is not.
+    """
+    value: Any = config or load_training_config()
     try:
-        return decode(toml.parse(text), overrides, environ)
+        key = resolved(name, Config, value.algorithm)
+        known = list(keys(Config))
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            raise ConfigError(f"no such key{f'; did you mean {near[0]}?' if near else ''}")
     except ConfigError as error:
-        raise ConfigError(f"cannot use configuration {path}: {error}") from error
+        raise ConfigError(f"cannot get parameter {name!r}: {error}") from error
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
@@ -133,12 +170,8 @@ def decode(
     table: dict[str, Any], overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None
 ) -> Config:
     """A parsed table with overrides as a Config. Raises ConfigError naming the key."""
-    for assignment in overrides:
-        _apply(table, assignment)
-    if environ and ("CARLA_HOST" in environ or "CARLA_PORT" in environ):
-        address = f"{environ.get('CARLA_HOST', '127.0.0.1')}:{environ.get('CARLA_PORT', '2000')}"
-        table["servers"] = {"addresses": [address], "sessions": 1, **table.get("servers", {})}
-    config = toml.decode(table, Config)
+    table = overridden(table, overrides, Config, table.get("algorithm", Config().algorithm))
+    config = toml.decode(_with_server(table, environ or {}), Config)
     _check(config)
     return config
 
@@ -148,31 +181,23 @@ def flat(config: Config) -> dict[str, Any]:
     return dict(_flatten(msgspec.to_builtins(config), ""))
 
 
-def _find(name: str) -> Path:
-    packaged = _PACKAGED / f"{name}.toml"
-    if packaged.is_file() and not Path(name).exists():
-        return packaged
-    if not Path(name).is_file():
-        known = ", ".join(sorted(path.stem for path in _PACKAGED.glob("*.toml")))
-        raise ConfigError(f"cannot read configuration {name}: there is no such file; packaged are {known}")
-    return Path(name)
+def digest(config: Config) -> str:
+    """A short hash of all that decides what is learned: equal for configurations of which one can go on with
+    the other's checkpoints."""
+    deciding = {key: value for key, value in flat(config).items() if not key.startswith(MAY_DIFFER)}
+    return hashlib.sha256(msgspec.json.encode(deciding, order="sorted")).hexdigest()[:12]
 
 
-def _apply(table: dict[str, Any], assignment: str) -> None:
-    """Set `section.key=value` in the table; the value is TOML, or else a string."""
-    key, equals, text = assignment.partition("=")
-    *sections, last = key.strip().split(".")
-    if not equals or not last:
-        raise ConfigError(f"cannot use override {assignment!r}: write section.key=value")
-    try:
-        value = toml.parse(f"value = {text}")["value"]
-    except ConfigError:
-        value = text
-    for section in sections:
-        table = table.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"cannot use override {assignment!r}: {section} is no section")
-    table[last] = value
+def _with_server(table: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """With the bare server that CARLA_HOST and CARLA_PORT name, unless the table itself says where."""
+    host, port = environ.get("CARLA_HOST"), environ.get("CARLA_PORT")
+    servers = table.get("servers", {})
+    if not (host or port) or not isinstance(servers, dict) or servers.keys() & {"addresses", "endpoint"}:
+        return table
+    address = f"{host or '127.0.0.1'}:{port or 2000}"
+    if not (port or "2000").isdecimal() or not 0 < int(port or 2000) < 65536:
+        raise ConfigError(f"cannot use CARLA_PORT={port!r}: a port is a number from 1 to 65535")
+    return {**table, "servers": {**servers, "addresses": [address], "sessions": 1}}
 
 
 def _check(config: Config) -> None:

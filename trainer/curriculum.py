@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 
 from carlad import toml
 from carlad.errors import ConfigError
+from trainer.composition import merged
 from trainer.env.config import RouteConfig
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -118,18 +119,6 @@ def episode_options(stages: Sequence[StageConfig], env: RouteConfig) -> list[dic
     keys = sorted({key for stage in stages for key in stage.env})
     wholes = [msgspec.to_builtins(_whole(stage, env)) for stage in stages]
     return [{key: whole[key] for key in keys} for whole in wholes]
-
-
-def merged(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`table` with `over` on top: tables are merged key by key, everything else is replaced."""
-    result = dict(table)
-    for key, value in over.items():
-        below = result.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            result[key] = merged(below, value)
-        else:
-            result[key] = value
-    return result
 
 
 def _whole(stage: StageConfig, env: RouteConfig) -> RouteConfig:

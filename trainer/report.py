@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,27 +13,30 @@ from rich.live import Live
 from torch.utils.tensorboard import SummaryWriter
 
 from carlad.log import get_logger
-from trainer.checkpoint import Counters
+from trainer.checkpoint import Counters, Score
 from trainer.config import Config, flat
 from trainer.evaluate import Evaluation
+from trainer.folders import PROGRESS_FILE, Folders
 from trainer.player import Episode
 
 log = get_logger("carlad.trainer")
 
-PROGRESS_FILE = "progress.jsonl"
 _EPISODES_AVERAGED = 50
 _UPDATES_IN_RATE = 10
 _LOG_EVERY_S = 10.0  # where there is no terminal to draw a line on
 
 
 class Report:
-    """Writes one training's figures to `run` and `tensorboard`, and shows them on `console`. Close it."""
+    """Writes one training's figures to its folders, and shows them on `console`. Close it.
 
-    def __init__(self, run: Path, tensorboard: Path, config: Config, console: Console) -> None:
+    Whatever TensorBoard has of steps after `env_steps`, from before a resumption, is no longer shown.
+    """
+
+    def __init__(self, where: Folders, config: Config, console: Console, env_steps: int) -> None:
         self._config = config
-        self._writer = SummaryWriter(str(tensorboard))
+        self._writer = SummaryWriter(str(where.tensorboard), purge_step=env_steps + 1)
         self._writer.add_text("config", _table(config))
-        self._file = (run / PROGRESS_FILE).open("a", buffering=1)
+        self._file = (where.run / PROGRESS_FILE).open("a", buffering=1)
         self._episodes: deque[Episode] = deque(maxlen=_EPISODES_AVERAGED)
         self._rate: deque[tuple[float, int]] = deque(maxlen=_UPDATES_IN_RATE + 1)
         self._logged_s = -_LOG_EVERY_S
@@ -62,6 +64,13 @@ class Report:
             self._scalar(f"evaluation/{name}", figures[name], counters.env_steps)
         self._write({"evaluation": which, **self._where(counters), **figures})
         log.info(f"evaluation.{which}", **figures)
+
+    def score(self, stage: int) -> Score | None:
+        """Of the last episodes, of which there must be enough for a comparison."""
+        if len(self._episodes) < _EPISODES_AVERAGED:
+            return None
+        averages = self._averages()
+        return Score(stage, averages["success_rate"], averages["episodic_return"])
 
     def close(self) -> None:
         """Flush and close everything."""

@@ -12,18 +12,20 @@ import msgspec
 import torch
 from rich.console import Console
 
+from carlad import toml
 from carlad.errors import CarladError, ConfigError
-from carlad.log import get_logger
+from carlad.log import also_to, get_logger
 from carlad.session.environment import Server
 from carlad.session.members import Members
 from carlad.session.sources import ChildSource, DaemonSource, Source, Terms
-from trainer.checkpoint import Checkpoint, check_fits, save
-from trainer.config import Config
+from trainer.checkpoint import Checkpoint, Store, check_fits
+from trainer.config import Config, digest, flat
 from trainer.distributed import Ranks, joined
 from trainer.episodes import evaluation_seeds
 from trainer.evaluate import evaluate
+from trainer.folders import CONFIG_FILE, LOG_FILE, PROGRESS_FILE, Folders
 from trainer.learner import Learner, Rounds
-from trainer.report import PROGRESS_FILE, Report
+from trainer.report import Report
 
 log = get_logger("carlad.trainer")
 
@@ -35,24 +37,6 @@ _TRAFFIC_MANAGER_PORT = 8000  # CARLA's default; the session at address i takes 
 
 class DivergedError(CarladError):
     """The networks' weights are no longer finite."""
-
-
-class Folders(msgspec.Struct, frozen=True):
-    """Where a run's outputs go."""
-
-    run: Path
-    tensorboard: Path
-    checkpoint: Path
-
-
-def folders(out: Path | None, name: str) -> Folders:
-    """All under `out` where it is given, else under data/ and models/ by the run's name."""
-    if out is not None:
-        return Folders(out, out / "tensorboard", out / "checkpoints" / "checkpoint.pt")
-    checkpoints = Path("models", "model_checkpoints", name)
-    return Folders(
-        Path("data", "runs", name), Path("data", "tensorboard_logs", name), checkpoints / "checkpoint.pt"
-    )
 
 
 def train(
@@ -72,6 +56,10 @@ def train(
     with ExitStack() as stack:
         ranks, device = stack.enter_context(joined(config.train.device))
         where = ranks.gather(where)[0]
+        where.run.mkdir(parents=True, exist_ok=True)
+        if ranks.is_first:
+            stack.enter_context(also_to(where.run / LOG_FILE))
+            _note(config, where)
         vector = _start_sessions(config, where.run, ranks, stack)
         spaces = vector.spaces(config.servers.wait_s, stop)
         if spaces is None:
@@ -79,7 +67,7 @@ def train(
         learner = Learner(config, *spaces, device, ranks)
         if resume is not None:
             learner.restore(resume)
-        report = _report(config, where, ranks, console, stack)
+        report = _report(config, where, learner, console, stack)
         Training(config, where, vector, learner, report, stop).run()
 
 
@@ -99,7 +87,7 @@ class Training:
         stop: Callable[[], bool],
     ) -> None:
         """`report`: in the first process alone."""
-        self._config, self._checkpoint = config, where.checkpoint
+        self._config, self._store = config, Store(where.checkpoints, config.train.checkpoints_kept)
         self._vector, self._learner, self._report, self._stop = vector, learner, report, stop
         self._listing = Listing(where.run, learner.ranks)
         self._ranks, self._counters = learner.ranks, learner.counters
@@ -113,7 +101,6 @@ class Training:
             self._evaluate("start")
         self._learn()
         self._save()
-        log.info("checkpoint.saved", path=self._checkpoint, env_steps=self._counters.env_steps)
         self._evaluate("end")
 
     def _learn(self) -> None:
@@ -131,8 +118,14 @@ class Training:
                         return
 
     def _is_done(self) -> bool:
-        train = self._config.train
-        return self._counters.env_steps >= train.total_steps or self._counters.seconds >= train.seconds_max
+        return self._progress() >= 1 or self._counters.seconds >= self._config.train.seconds_max
+
+    def _progress(self) -> float:
+        """Which share of its steps or episodes is done, from 0 to 1."""
+        train, done = self._config.train, self._counters
+        by_steps = done.env_steps / train.total_steps if train.total_steps else 1.0
+        by_episodes = done.episodes / train.episodes_max if train.episodes_max else 0.0
+        return max(by_steps, by_episodes)
 
     def _is_time_to_save(self, saved_s: float) -> bool:
         train = self._config.train
@@ -147,7 +140,7 @@ class Training:
         self._listing.update(self._vector.telemetry)
         if self._agree(not rounds.collect(_never if self._in_lockstep else self._stop)):
             return False
-        losses = rounds.learn(counters.env_steps / self._config.train.total_steps)
+        losses = rounds.learn(self._progress())
         told = self._ranks.gather((rounds.player.steps, rounds.player.finished, self._vector.losses))
         finished = [episode for _, episodes, _ in told for episode in episodes]
         counters.env_steps += sum(steps for steps, _, _ in told)
@@ -169,9 +162,13 @@ class Training:
         return self._ranks.any(wish, self._learner.device)
 
     def _save(self) -> None:
+        """A checkpoint, which is kept as the best one if no other drove better in its last episodes."""
         checkpoint = self._learner.checkpoint()
-        if self._ranks.is_first:
-            save(self._checkpoint, checkpoint)
+        if self._report is None:
+            return
+        checkpoint.score = self._report.score(self._learner.episodes.curriculum.stage)
+        path, is_best = self._store.save(checkpoint)
+        log.info("checkpoint.saved", path=path, env_steps=self._counters.env_steps, best=is_best)
 
     def _evaluate(self, which: str) -> None:
         train = self._config.train
@@ -208,19 +205,24 @@ class Listing:
 
 
 def _report(
-    config: Config, where: Folders, ranks: Ranks, console: Console, stack: ExitStack
+    config: Config, where: Folders, learner: Learner, console: Console, stack: ExitStack
 ) -> Report | None:
     """The first process's."""
-    if not ranks.is_first:
+    if not learner.ranks.is_first:
         return None
-    report = Report(where.run, where.tensorboard, config, console)
+    report = Report(where, config, console, learner.counters.env_steps)
     stack.callback(report.close)
     return report
 
 
+def _note(config: Config, where: Folders) -> None:
+    """The resolved configuration, in the log and as a file that `--config` takes."""
+    log.info("training.configured", run=where.run, digest=digest(config), **flat(config))
+    (where.run / CONFIG_FILE).write_text(toml.dumps(msgspec.to_builtins(config)))
+
+
 def _start_sessions(config: Config, run: Path, ranks: Ranks, stack: ExitStack) -> Members:
     """This process's sessions, which end with the stack."""
-    run.mkdir(parents=True, exist_ok=True)
     sessions, addresses = config.servers.sessions, config.servers.addresses
     if addresses and len(addresses) != sessions * ranks.size:
         raise ConfigError(

@@ -73,7 +73,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from carlad import config
+    from carlad import config, toml
 
     shown = {
         section: dict(_keys(section, arguments.file, config.load(arguments.file)))
@@ -85,7 +85,7 @@ def _show(arguments: argparse.Namespace) -> None:
     for section, keys in shown.items():
         print(f"[{section}]")
         for key, entry in keys.items():
-            assignment = f"{key} = {_toml(entry['value'])}"
+            assignment = f"{key} = {toml.dumps_value(entry['value'])}"
             print(f"{assignment:<48}  # {entry['origin']}")
         print()
 
@@ -107,11 +107,3 @@ def _keys(section: str, file: Path | None, resolved: Config) -> Iterator[tuple[s
         else:
             origin = "default" if value == getattr(defaults, key) else "environment"
         yield key, {"value": msgspec.to_builtins(value), "origin": origin}
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{json.dumps(key)} = {_toml(inner)}' for key, inner in value.items())} }}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value, ensure_ascii=False)

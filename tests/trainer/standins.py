@@ -34,9 +34,16 @@ def free_port() -> int:
 def standin(port: int | None = None) -> Iterator[Server]:
     """A ready stand-in, ended afterwards."""
     chosen = port or free_port()
-    with start_standin(chosen) as process:
+    with started_standin(chosen):
+        yield Server("127.0.0.1", chosen, 8000)
+
+
+@contextmanager
+def started_standin(port: int) -> Iterator[subprocess.Popen[str]]:
+    """The process of a ready stand-in, killed afterwards."""
+    with start_standin(port) as process:
         try:
-            yield Server("127.0.0.1", chosen, 8000)
+            yield process
         finally:
             process.kill()
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carlad.errors import ConfigError
-from trainer.curriculum import Curriculum, CurriculumConfig, StageConfig, Standing, merged
+from trainer.curriculum import Curriculum, CurriculumConfig, StageConfig, Standing
 from trainer.env.config import RouteConfig
 
 SHORT = {"name": "short", "env": {"route_min_m": 20.0, "route_max_m": 40.0}}
@@ -129,15 +129,6 @@ def test_a_stage_that_is_no_environment_is_refused(stage: dict[str, Any], reason
 def test_a_curriculum_that_cannot_be_is_refused(table: dict[str, Any], reason: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=reason):
         msgspec.convert(table, CurriculumConfig)
-
-
-def test_merging_replaces_values_and_keeps_what_is_beside_them() -> None:
-    below = {"a": 1, "b": {"c": 2, "d": [1]}}
-    assert merged(below, {"b": {"d": [2], "e": 3}, "a": {"x": 1}}) == {
-        "a": {"x": 1},
-        "b": {"c": 2, "d": [2], "e": 3},
-    }
-    assert below == {"a": 1, "b": {"c": 2, "d": [1]}}
 
 
 def test_a_stage_may_be_just_a_name() -> None:

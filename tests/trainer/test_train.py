@@ -19,10 +19,11 @@ from carlad.errors import ConfigError
 from carlad.session.environment import Server
 from carlad.telemetry import Subscriber
 from tests.session.leaks import wait_until
-from tests.trainer.standins import free_port, standin, start_standin
+from tests.trainer.standins import free_port, standin, started_standin
 from trainer import checkpoint, train
 from trainer.checkpoint import CheckpointError
-from trainer.config import override
+from trainer.config import load, override
+from trainer.folders import CONFIG_FILE, LOG_FILE, Folders, together
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -73,7 +74,7 @@ def never() -> bool:
 def test_a_stopped_training_leaves_what_it_promises_and_goes_on_when_resumed(
     server: Server, tmp_path: Path
 ) -> None:
-    first, second = train.folders(tmp_path / "first", ""), train.folders(tmp_path / "second", "")
+    first, second = together(tmp_path / "first"), together(tmp_path / "second")
     with training(first.run, *on(server), "train.eval_episodes=2", "env.blocked_after_s=1") as process:
         wait_until(lambda: len(updates(first.run)) >= 2 or process.poll() is not None, WITHIN_S)
         process.send_signal(signal.SIGINT)
@@ -94,9 +95,11 @@ def test_a_stopped_training_leaves_what_it_promises_and_goes_on_when_resumed(
     assert endpoints(first.run).keys() == {"env-0"}
     _check_tags(first.tensorboard)
 
-    saved = checkpoint.load(first.checkpoint)
+    saved = checkpoint.load(checkpoint.find(first.run))
     assert saved.counters.updates == stopped[-1]["updates"]
     total = stopped[-1]["env_steps"] + 200
+    assert load(str(first.run / CONFIG_FILE), environ={}) == saved.config
+    assert (first.run / LOG_FILE).stat().st_size > 0
     config = override(saved.config, [f"train.total_steps={total}"])
     train.train(config, second, saved, never, Console())
     went_on, *_, end = entries(second.run)
@@ -113,7 +116,7 @@ def test_a_training_survives_its_servers_and_its_hosts_do_not_survive_it(
     port = free_port()
     fragile = Server("127.0.0.1", port, 8000)
     with (
-        start_standin(port) as victim,
+        started_standin(port) as victim,
         training(tmp_path, *on(server, fragile), "train.eval_episodes=0") as process,
     ):
         wait_until(lambda: len(updates(tmp_path)) >= 1, WITHIN_S)
@@ -137,7 +140,7 @@ def test_a_training_survives_its_servers_and_its_hosts_do_not_survive_it(
 @pytest.mark.parametrize(
     ("arguments", "overrides", "code", "reason"),
     [
-        (["--config", "nothing"], (), 2, "there is no such file; packaged are demo, training"),
+        (["--config", "nothing"], (), 2, "no such file; packaged are demo, docker, environment, training"),
         (["--config", "demo"], ("ppo.learning_rat=1",), 2, "did you mean ppo.learning_rate?"),
         (["--config", "demo"], ("servers.endpoint='ipc:///nowhere.sock'",), 1, "nowhere.sock"),
     ],
@@ -165,10 +168,8 @@ def _check_tags(tensorboard: Path) -> None:
     assert promised <= set(events.Tags()["scalars"])
 
 
-def _check_refusals(
-    config: train.Config, first: train.Folders, second: train.Folders, tmp_path: Path
-) -> None:
-    saved, unused = checkpoint.load(second.checkpoint), train.folders(tmp_path / "third", "")
+def _check_refusals(config: train.Config, first: Folders, second: Folders, tmp_path: Path) -> None:
+    saved, unused = checkpoint.load(checkpoint.find(second.run)), together(tmp_path / "third")
     with pytest.raises(CheckpointError, match=r"ppo.gamma \(checkpoint 0.97, now 0.5\)"):
         train.train(override(config, ["ppo.gamma=0.5"]), unused, saved, never, Console())
     with pytest.raises(ConfigError, match="it holds a training"):
