@@ -16,6 +16,8 @@ from typing import Any
 
 import gymnasium
 
+from carlad.errors import ConfigError
+from carlad.keys import read_pair
 from carlad.log import configure
 from carlad.session.broadcast import Broadcast
 from carlad.session.host import Host
@@ -38,8 +40,8 @@ def main() -> int:
         if not secret and not arguments.endpoint.startswith("ipc://"):
             raise ValueError(f"cannot serve at {arguments.endpoint} without --secret-file")
         make = _environment_class(arguments.env)
-        broadcast = _broadcast(arguments.telemetry, arguments.name) if arguments.telemetry else None
-    except (ValueError, ImportError, OSError, TelemetryError) as error:
+        broadcast = _broadcast(arguments) if arguments.telemetry else None
+    except (ValueError, ImportError, OSError, TelemetryError, ConfigError) as error:
         print(f"carlad.session: {error}", file=sys.stderr)
         return 2
     host = Host(make, broadcast)
@@ -70,6 +72,14 @@ def _parser() -> argparse.ArgumentParser:
         "--endpoint", required=True, help="of the step protocol: ipc://PATH, or tcp://HOST:PORT with a secret"
     )
     parser.add_argument("--telemetry", help="ZeroMQ endpoint that viewers subscribe to")
+    parser.add_argument(
+        "--viewers",
+        metavar="tcp://ADDRESS:PORT",
+        help="serve the telemetry there, too, to viewers with a key of --keys-dir",
+    )
+    parser.add_argument(
+        "--keys-dir", metavar="DIR", type=Path, help="server.key_secret, and clients/USER.key of viewers"
+    )
     parser.add_argument("--name", default=f"session-{os.getpid()}", help="what viewers see as the session")
     parser.add_argument("--secret-file", metavar="FILE", help="what a client must say; removed once read")
     parser.add_argument(
@@ -104,12 +114,19 @@ def _taken(secret_file: Path) -> str:
     return secret
 
 
-def _broadcast(endpoint: str, name: str) -> Broadcast:
-    """Readers are those who may enter the socket's folder, as the daemon's user or in its group."""
+def _broadcast(arguments: argparse.Namespace) -> Broadcast:
+    """Readers are those who may enter the socket's folder, as the daemon's user or in its group, and from
+    other machines those with a key."""
+    endpoint = arguments.telemetry
+    if arguments.viewers and not arguments.keys_dir:
+        raise ValueError(f"cannot show anything at {arguments.viewers} without --keys-dir")
     publisher = Publisher(endpoint)
     if endpoint.startswith("ipc://"):
         os.chmod(endpoint.removeprefix("ipc://"), 0o660)
-    return Broadcast(publisher, name)
+    if arguments.viewers:
+        pair = read_pair(arguments.keys_dir / "server.key_secret")
+        publisher.admit(arguments.viewers, pair, arguments.keys_dir / "clients")
+    return Broadcast(publisher, arguments.name)
 
 
 def _stop_fd() -> int:

@@ -80,6 +80,15 @@ class Host:
         except Exception as error:  # whatever a user's environment raises is reported, never fatal here
             return self._failed(error), {}
 
+    def is_held(self) -> bool:
+        """Whether a viewer has the session stand still, so that the next step is to wait."""
+        return (
+            self._broadcast is not None
+            and self._env is not None
+            and self._lost is None
+            and (self._broadcast.is_held(self._env.unwrapped))
+        )
+
     def close(self) -> None:
         """Close the environment, unless its server is gone: then nothing could be put in order there."""
         if self._env is not None and not self.simulator_lost:

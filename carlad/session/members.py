@@ -18,7 +18,7 @@ from carlad.errors import WaitedInVainError
 from carlad.log import get_logger
 from carlad.session.arrays import Array
 from carlad.session.opening import Opening
-from carlad.session.protocol import Reply, ResetDone, Stepped
+from carlad.session.protocol import Held, Reply, ResetDone, Stepped
 from carlad.session.sources import Hosted, Source
 from carlad.session.steps import EnvironmentFailedError, SessionLostError, Steps
 
@@ -221,6 +221,9 @@ class Members:
             self._lose(member, hosted, str(error))
 
     def _reply(self, member: _Member, hosted: Hosted, reply: Reply, arrays: dict[str, Array]) -> None:
+        if isinstance(reply, Held):
+            member.deadline_s = time.monotonic() + self._reply_within_s
+            return
         member.deadline_s = math.inf
         member.observation = hosted.steps.observation(arrays)
         if isinstance(reply, ResetDone):

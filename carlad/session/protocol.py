@@ -138,6 +138,10 @@ class Stepped(_Message, frozen=True, tag="stepped"):
     info: dict[str, Any] = {}
 
 
+class Held(_Message, frozen=True, tag="held"):
+    """Not the reply, which is still to come: a viewer has the session stand still. Repeated every second."""
+
+
 class Failed(_Message, frozen=True, tag="failed"):
     """The request was not done."""
 
@@ -147,7 +151,7 @@ class Failed(_Message, frozen=True, tag="failed"):
 
 # The unions stay in this form because msgspec reads them at run time, on Python 3.10 too.
 Request = Union[Hello, Construct, Attach, Share, Reset, Step, Close]  # noqa: UP007
-Reply = Union[Welcome, Constructed, Attached, Shared, ResetDone, Stepped, Failed]  # noqa: UP007
+Reply = Union[Welcome, Constructed, Attached, Shared, ResetDone, Stepped, Held, Failed]  # noqa: UP007
 
 
 class ArrayHeader(msgspec.Struct, frozen=True, array_like=True):

@@ -20,6 +20,7 @@ from carlad.session.protocol import (
     Close,
     Failed,
     FailureKind,
+    Held,
     Hello,
     ProtocolError,
     Reply,
@@ -34,6 +35,8 @@ from carlad.session.shared import Shelf
 
 _STRANGERS_MAX = 8  # connections that have not said the secret yet; one more closes the oldest
 _HELLO_WITHIN_S = 2.0
+_HELD_LOOK_S = 0.02  # how often a held session looks whether it may go on
+_HELD_PERIOD_S = 1.0
 _PEER = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
@@ -75,6 +78,7 @@ class Door:
         self._alone_since_s: float | None = time.monotonic()
         self._client: Connection[Request] | None = None
         self._shelf: Shelf | None = None
+        self._held: tuple[Step, dict[str, Array], float] | None = None  # and when to say so again
         self._strangers: dict[int, tuple[Connection[Request], float]] = {}  # with their deadlines
         self._poll = select.poll()
 
@@ -88,6 +92,8 @@ class Door:
                 ready = [fd for fd, _ in self._poll.poll(self._wait_ms())]
                 if stop_fd in ready or not self._attend(ready):
                     return
+                if self._held is not None:
+                    self._look_at_held(*self._held)
         finally:
             for connection in [c for c, _ in self._strangers.values()]:
                 connection.close()
@@ -114,6 +120,7 @@ class Door:
 
     def _wait_ms(self) -> float | None:
         left_s = min(_HELLO_WITHIN_S if self._strangers else float("inf"), self._patience_left_s())
+        left_s = min(left_s, _HELD_LOOK_S if self._held is not None else float("inf"))
         return None if left_s == float("inf") else 1000 * max(0.0, left_s) + 1
 
     # --- strangers
@@ -185,6 +192,7 @@ class Door:
         if self._client is not None:
             self._poll.unregister(self._client)
             self._client.close()
+            self._held = None
             self._client, self._alone_since_s = None, time.monotonic()
         if self._shelf is not None:
             self._shelf.close()
@@ -197,7 +205,10 @@ class Door:
                 request, found = message
                 if isinstance(request, Close):
                     return False
-                self._answer(client, request, found)
+                if isinstance(request, Step) and self._host.is_held():
+                    self._held = request, found, 0.0
+                else:
+                    self._answer(client, request, found)
         except ProtocolError as error:
             with suppress(OSError):
                 client.send(protocol.encode_head(Failed(FailureKind.BAD_REQUEST, str(error))))
@@ -205,6 +216,20 @@ class Door:
         except (OSError, EOFError):
             self._dismiss()
         return True
+
+    def _look_at_held(self, step: Step, found: dict[str, Array], say_s: float) -> None:
+        """Take the step that was held if it may go on now; else tell the client now and then."""
+        assert self._client is not None
+        now_s = time.monotonic()
+        try:
+            if not self._host.is_held():
+                self._held = None
+                self._answer(self._client, step, found)
+            elif now_s >= say_s:
+                self._held = step, found, now_s + _HELD_PERIOD_S
+                self._client.send(protocol.encode_head(Held()))
+        except OSError:
+            self._dismiss()
 
     def _answer(self, client: Connection[Request], request: Request, found: dict[str, Array]) -> None:
         if isinstance(request, Share):

@@ -21,6 +21,7 @@ from carlad.session.protocol import (
     Constructed,
     Failed,
     FailureKind,
+    Held,
     Hello,
     ProtocolError,
     Reply,
@@ -137,7 +138,7 @@ class Steps:
         self._send(Step(self._slot()), spaces.to_arrays(action))
 
     def receive_now(self) -> tuple[Reply, dict[str, Array]] | None:
-        """The reply if it is there.
+        """The reply if it is there, or `Held` in advance of it while a viewer has the session stand still.
 
         Raises SessionLostError if the host ended or lost its server, EnvironmentFailedError, and
         ProtocolError for a refused request.
@@ -180,9 +181,10 @@ class Steps:
             raise SessionLostError(f"the env host ended: {error}") from error
 
     def _reply(self, wait_s: float, what: str) -> tuple[Reply, dict[str, Array]]:
-        if (message := self._receive(wait_s)) is None:
-            raise SessionLostError(f"the env host did not answer {what} within {wait_s:g} s")
-        return message
+        while (message := self._receive(wait_s)) is not None:
+            if not isinstance(message[0], Held):
+                return message
+        raise SessionLostError(f"the env host did not answer {what} within {wait_s:g} s")
 
     def _receive(self, wait_s: float) -> tuple[Reply, dict[str, Array]] | None:
         try:
@@ -192,6 +194,8 @@ class Steps:
         if message is None:
             return None
         reply, found = message
+        if isinstance(reply, Held):
+            return reply, {}
         self._connection.shared = None
         if isinstance(reply, Failed):
             raise _error(reply)

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import zmq
 
-from carlad.errors import CarladError
+from carlad import keys
+from carlad.endpoints import remote
+from carlad.errors import CarladError, ConfigError
+from carlad.keys import KeyPair
 from carlad.telemetry.bundle import MAP, NUMBERS, Array, Bundle, Frame, Lanes, only
 from carlad.telemetry.codec import decode_bundle, decode_lanes, encode_bundle, encode_lanes
 from carlad.telemetry.topics import (
@@ -29,6 +33,9 @@ from carlad.telemetry.topics import (
     pause_topic,
 )
 
+if TYPE_CHECKING:
+    from zmq.auth.thread import ThreadAuthenticator
+
 T = TypeVar("T")
 
 _QUEUED_MAX = 2  # messages queued for one viewer; more would only be stale pictures and memory
@@ -39,6 +46,8 @@ _NEWS_MAX = 256  # subscription messages handled in one call: a flood of them mu
 _NEWS_PERIOD_S = (
     0.05  # between two looks for viewers, each of which is a system call: nothing a step would feel
 )
+_DOMAIN = "carlad"  # of ZAP (RFC 27)
+_HANDSHAKE_MS = 5_000  # a connection that does not get through CURVE's by then is closed
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 2_000, 10_000  # a frozen or vanished peer is dropped after this
 
 
@@ -65,6 +74,7 @@ class Publisher:
         self._lanes: bytes | None = None
         self._lanes_due = False
         self._look_s = 0.0  # when to look for viewers next
+        self._authenticator: ThreadAuthenticator | None = None
         self._context = zmq.Context()
         self._socket = _open(self._context, zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # each new viewer is seen, so it can be sent the map
@@ -76,6 +86,26 @@ class Publisher:
             self._context.destroy(linger=0)
             raise TelemetryError(f"cannot publish telemetry at {endpoint}: {error}") from error
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def admit(self, address: str, pair: KeyPair, clients: Path) -> None:
+        """Serve viewers on other machines, too: at tcp://ADDRESS:PORT with CURVE, those alone whose public
+        key is a file of `clients`. The socket speaks for itself with `pair`. Raises TelemetryError."""
+        from zmq.auth.thread import ThreadAuthenticator
+
+        try:
+            self._authenticator = ThreadAuthenticator(self._context)
+            self._authenticator.start()
+            self._authenticator.configure_curve(domain=_DOMAIN, location=os.fspath(clients))
+            self._socket.curve_server = True
+            self._socket.curve_publickey, self._socket.curve_secretkey = pair
+            self._socket.setsockopt_string(zmq.ZAP_DOMAIN, _DOMAIN)
+            self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+            self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+            self._socket.setsockopt(zmq.IPV6, "[" in address)
+            self._socket.bind(address)
+        except (zmq.ZMQError, OSError, ValueError) as error:
+            self.close()
+            raise TelemetryError(f"cannot publish telemetry at {address}: {error}") from error
 
     def due(self) -> frozenset[str]:
         """The channels of a bundle that is to be sent now, as its viewers have not had one for their period;
@@ -126,10 +156,12 @@ class Publisher:
                 continue
             bundles.due_s = now_s + bundles.period_s
             chosen = {name: array for name, array in (arrays or {}).items() if name in bundles.channels}
-            self._send(encode_bundle(topic, only(bundle, bundles.channels), chosen))
+            self._send(encode_bundle(topic, only(bundle, bundles.channels), chosen, bundles.as_jpeg))
 
     def close(self) -> None:
         """Close the endpoint and remove an `ipc://` endpoint's socket file. May be called again."""
+        if self._authenticator is not None and not self._context.closed:
+            self._authenticator.stop()
         self._context.destroy(linger=0)
         if self.endpoint.startswith("ipc://"):
             Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
@@ -174,8 +206,9 @@ class Subscriber:
     """A viewer's end: the newest bundle, and the map in `lanes` once it has come. Not thread-safe.
 
     It connects in the background and again whenever the publisher goes away and returns. `channels` are what
-    to get beside the bundle itself, at `rate_hz` at most. Raises TelemetryError for a badly written endpoint,
-    ValueError for channels that cannot be.
+    to get beside the bundle itself, at `rate_hz` at most. Over TCP images come as JPEG. Raises TelemetryError
+    for a badly written endpoint, ConfigError for a key that cannot be used, ValueError for channels that
+    cannot be.
     """
 
     def __init__(
@@ -190,11 +223,14 @@ class Subscriber:
         self._token = secrets.token_hex(4)
         self._steps = 0
         asked = frozenset(channels)
-        topic = bundles_topic(asked, rate_hz)
+        topic = bundles_topic(asked, rate_hz, as_jpeg=remote(endpoint) is not None)
         try:
-            self._bundles = self._subscribe(endpoint, topic)
-            self._maps = self._subscribe(endpoint, MAP) if MAP in asked else None
-        except zmq.ZMQError as error:
+            self._bundles = self._subscribe(topic)
+            self._maps = self._subscribe(MAP) if MAP in asked else None
+        except ConfigError:
+            self.close()
+            raise
+        except (zmq.ZMQError, ValueError) as error:
             self.close()
             raise TelemetryError(f"cannot read telemetry from {endpoint}: {error}") from error
 
@@ -217,7 +253,7 @@ class Subscriber:
         if self._pause is None:
             self._pause = _open(self._context, zmq.SUB)
             self._pause.subscribe(self._pause_topic())
-            self._pause.connect(self._endpoint)
+            self._connect(self._pause)
 
     def step(self) -> None:
         """Ask the session, which stands still, for one step."""
@@ -241,16 +277,24 @@ class Subscriber:
     def _pause_topic(self) -> bytes:
         return pause_topic(self._token, self._steps).encode() + b"\0"
 
-    def _subscribe(self, endpoint: str, topic: str) -> zmq.Socket[bytes]:
+    def _subscribe(self, topic: str) -> zmq.Socket[bytes]:
         socket = _open(self._context, zmq.SUB)
         socket.setsockopt(zmq.CONFLATE, 1)  # one message each way, and so exactly one subscription a socket
         socket.setsockopt(zmq.MAXMSGSIZE, _MESSAGE_BYTES_MAX)
         socket.setsockopt(zmq.RECONNECT_IVL, 50)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         socket.subscribe(topic.encode() + b"\0")
-        socket.connect(endpoint)
+        self._connect(socket)
         self._poller.register(socket, zmq.POLLIN)
         return socket
+
+    def _connect(self, socket: zmq.Socket[bytes]) -> None:
+        """With this user's key where the endpoint names its publisher's: tcp://KEY@HOST:PORT."""
+        there = remote(self._endpoint)
+        if there is not None and there.server_key:
+            keys.connect(socket, self._endpoint)
+        else:
+            socket.connect(self._endpoint)
 
     def _decoded(self, decode: Callable[[bytes], T], message: bytes) -> T | None:
         try:

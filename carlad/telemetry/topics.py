@@ -1,6 +1,7 @@
 """What a viewer subscribes to, as ZeroMQ sees it: a string that ends with a zero byte.
 
 `actors,bundle,camera@10`   the channels of one message, and how many a second at most
+`bundle,camera@10j`         the same, with images as JPEG: for viewers on other machines
 `map`                       a map's geometry
 `pause.TOKEN.N`             the session stands still while somebody subscribes to it; N: steps asked for
 """
@@ -15,7 +16,7 @@ from carlad.telemetry.bundle import BUNDLE, MAP, PAUSE
 
 RATE_MAX_HZ = 30  # bundles a second, as many as a viewer draws; steps may be far more
 _CHANNEL = r"[a-z0-9_.]{1,32}"
-_BUNDLES = re.compile(rf"({_CHANNEL}(?:,{_CHANNEL}){{0,31}})@([1-9][0-9]?)")
+_BUNDLES = re.compile(rf"({_CHANNEL}(?:,{_CHANNEL}){{0,31}})@([1-9][0-9]?)(j?)")
 _PAUSE = re.compile(rf"{PAUSE}\.([a-z0-9]{{1,16}})\.([0-9]{{1,9}})")
 
 
@@ -25,12 +26,13 @@ class Bundles:
 
     channels: frozenset[str]
     period_s: float
+    as_jpeg: bool = False
     due_s: float = 0.0
 
 
-def bundles_topic(channels: Iterable[str], rate_hz: int) -> str:
+def bundles_topic(channels: Iterable[str], rate_hz: int, as_jpeg: bool = False) -> str:
     """Raises ValueError for channels or a rate that no publisher would serve."""
-    topic = f"{','.join(sorted({BUNDLE, *channels} - {MAP}))}@{rate_hz}"
+    topic = f"{','.join(sorted({BUNDLE, *channels} - {MAP}))}@{rate_hz}{'j' * as_jpeg}"
     if parse_bundles(topic) is None:
         raise ValueError(f"cannot subscribe to {topic!r}: up to 32 channels, at 1 to {RATE_MAX_HZ} Hz")
     return topic
@@ -41,7 +43,7 @@ def parse_bundles(topic: str) -> Bundles | None:
     parts = _BUNDLES.fullmatch(topic)
     if parts is None or int(parts[2]) > RATE_MAX_HZ:
         return None
-    return Bundles(frozenset(parts[1].split(",")), 1 / int(parts[2]))
+    return Bundles(frozenset(parts[1].split(",")), 1 / int(parts[2]), parts[3] == "j")
 
 
 def pause_topic(token: str, steps: int) -> str:

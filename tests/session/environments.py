@@ -127,6 +127,23 @@ class Watched(Quiet):
         return Frame(bundle, {})
 
 
+class Shown(Watched):
+    """Lets viewers pause it, and carries a camera for them."""
+
+    viewers_may = frozenset({"pause", "view.chase"})
+
+    def __init__(self, length: int = 200) -> None:
+        super().__init__(length)
+        self._views: frozenset[str] = frozenset()
+
+    def show(self, views: frozenset[str]) -> None:
+        self._views = views
+
+    def frame_bundle(self, channels: frozenset[str]) -> Frame:
+        images = {name: np.full((8, 8, 3), 7, np.uint8) for name in self._views & channels}
+        return Frame(super().frame_bundle(channels).bundle, images)
+
+
 class WatchedTimeout(Watched, Timeout):
     """Can be looked into, and loses its simulator in the first step."""
 

@@ -146,10 +146,9 @@ def test_a_viewer_that_stops_reading_costs_bounded_memory_and_then_sees_the_newe
     assert psutil.Process().memory_info().rss - before < 30 * IMAGE.nbytes
     viewer.send_signal(signal.SIGCONT)
     assert viewer.stdout is not None
-    publisher.publish(bundle_of(1000), {"camera": IMAGE})
     seen = -1
     while seen < 1000:
-        publisher.publish(bundle_of(1001), {"camera": IMAGE})
+        publisher.publish(bundle_of(1001), {"camera": IMAGE}, to_all=True)
         seen = int(viewer.stdout.readline())
 
 

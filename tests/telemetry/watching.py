@@ -21,7 +21,7 @@ def bundle_of(tick: int, **fields: object) -> Bundle:
     return Bundle(tick=tick, **{**given, **fields})  # type: ignore[arg-type]
 
 
-def wait_until(condition: Callable[[], object], within_s: float = 5.0) -> None:
+def wait_until(condition: Callable[[], object], within_s: float = 30.0) -> None:
     """Return once `condition()` holds; AssertionError if it does not within the time."""
     deadline_s = time.monotonic() + within_s
     while not condition():
