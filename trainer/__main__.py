@@ -6,13 +6,14 @@ import argparse
 import sys
 
 from carlad.errors import CarladError, ConfigError
-from trainer.cli import train
+from trainer.cli import evaluate, train
 from trainer.cli.command import EXIT_CODES
 
-_FAMILIES = (train,)
+_FAMILIES = (train, evaluate)
 _EXAMPLES = """\
 examples:
   python -m trainer train --config training --out data/first
+  python -m trainer evaluate data/first --episodes 100
   python -m trainer train --help
 
 The configuration's keys are in docs/trainer.md.

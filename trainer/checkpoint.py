@@ -147,16 +147,21 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(f"cannot read checkpoint {path}: {reason}") from error
 
 
-def check_fits(checkpoint: Checkpoint, config: Config) -> None:
-    """Raises CheckpointError with the keys in which `config` differs from what was trained with."""
+def check_fits(checkpoint: Checkpoint, config: Config, evaluates: bool = False) -> None:
+    """Raises CheckpointError with the keys in which `config` differs from what was trained with.
+
+    Who only evaluates may do so in another environment.
+    """
+    may_differ = (*MAY_DIFFER, "env.", "curriculum.") if evaluates else MAY_DIFFER
     theirs, ours = flat(checkpoint.config), flat(config)
     differing = [
         f"{key} (checkpoint {theirs.get(key)!r}, now {ours.get(key)!r})"
         for key in sorted(theirs.keys() | ours.keys())
-        if theirs.get(key) != ours.get(key) and not key.startswith(MAY_DIFFER)
+        if theirs.get(key) != ours.get(key) and not key.startswith(may_differ)
     ]
     if differing:
-        raise CheckpointError(f"cannot resume with another configuration: {', '.join(differing)}")
+        do = "evaluate" if evaluates else "resume"
+        raise CheckpointError(f"cannot {do} with another configuration: {', '.join(differing)}")
 
 
 def _name_too(path: Path, name: str) -> None:

@@ -15,13 +15,14 @@ from torch.utils.tensorboard import SummaryWriter
 from carlad.log import get_logger
 from trainer.checkpoint import Counters, Score
 from trainer.config import Config, flat
-from trainer.evaluate import Evaluation
 from trainer.folders import PROGRESS_FILE, Folders
 from trainer.player import Episode
+from trainer.scores import Summary
 
 log = get_logger("carlad.trainer")
 
 _EPISODES_AVERAGED = 50
+_EVALUATED = ("success_rate", "route_completion", "driving_score_2_0", "driving_score_2_1", "episodic_return")
 _UPDATES_IN_RATE = 10
 _LOG_EVERY_S = 10.0  # where there is no terminal to draw a line on
 
@@ -57,11 +58,13 @@ class Report:
         self._write({**self._where(counters), **figures, "losses": losses})
         self._show(counters, figures)
 
-    def evaluation(self, which: str, counters: Counters, evaluation: Evaluation) -> None:
+    def evaluation(self, which: str, counters: Counters, evaluation: Summary) -> None:
         """Tell about the evaluation at the "start" or the "end"."""
-        figures = msgspec.to_builtins(evaluation)
-        for name in ("success_rate", "route_completion"):
-            self._scalar(f"evaluation/{name}", figures[name], counters.env_steps)
+        figures: dict[str, Any] = {"episodes": evaluation.episodes, "reasons": evaluation.reasons}
+        for name in _EVALUATED:
+            if (value := getattr(evaluation, name)) is not None:
+                figures[name] = value.mean
+                self._scalar(f"evaluation/{name}", value.mean, counters.env_steps)
         self._write({"evaluation": which, **self._where(counters), **figures})
         log.info(f"evaluation.{which}", **figures)
 

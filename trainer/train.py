@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import msgspec
 import torch
@@ -15,24 +14,20 @@ from rich.console import Console
 from carlad import toml
 from carlad.errors import CarladError, ConfigError
 from carlad.log import also_to, get_logger
-from carlad.session.environment import Server
 from carlad.session.members import Members
-from carlad.session.sources import ChildSource, DaemonSource, Source, Terms
 from trainer.checkpoint import Checkpoint, Store, check_fits
 from trainer.config import Config, digest, flat
-from trainer.distributed import Ranks, joined
+from trainer.distributed import joined
+from trainer.drivers import Greedy
 from trainer.episodes import evaluation_seeds
-from trainer.evaluate import evaluate
+from trainer.evaluate import Task, evaluate
 from trainer.folders import CONFIG_FILE, LOG_FILE, PROGRESS_FILE, Folders
 from trainer.learner import Learner, Rounds
 from trainer.report import Report
+from trainer.scores import summary
+from trainer.sessions import HOST_LOGS, Listing, started
 
 log = get_logger("carlad.trainer")
-
-ENVIRONMENT = "trainer.env.route_env:RouteEnv"
-SESSIONS_FILE = "sessions.json"  # tells viewers where the telemetry is
-_REPLY_MARGIN_S = 10.0  # beyond the client's own time-out, for which a call into a lost server takes
-_TRAFFIC_MANAGER_PORT = 8000  # CARLA's default; the session at address i takes the i-th after it
 
 
 class DivergedError(CarladError):
@@ -60,7 +55,8 @@ def train(
         if ranks.is_first:
             stack.enter_context(also_to(where.run / LOG_FILE))
             _note(config, where)
-        vector = _start_sessions(config, where.run, ranks, stack)
+        vector = started(config, where.run / HOST_LOGS, ranks)
+        stack.callback(vector.close)
         spaces = vector.spaces(config.servers.wait_s, stop)
         if spaces is None:
             return
@@ -176,32 +172,14 @@ class Training:
             return
         seeds = evaluation_seeds(train.seed, train.eval_episodes)
         options = self._learner.episodes.curriculum.whole()
-        evaluation = evaluate(self._vector, self._learner.policy, seeds, self._stop, options)
-        if evaluation is not None:
-            self._report.evaluation(which, self._counters, evaluation)
+        tasks = [Task(seed, options) for seed in seeds]
+        results = evaluate(self._vector, Greedy(self._learner.policy), tasks, self._stop)
+        if results is not None:
+            self._report.evaluation(which, self._counters, summary(results))
 
 
 def _never() -> bool:
     return False
-
-
-class Listing:
-    """The file that tells viewers where the sessions' telemetry is, written whenever that changes."""
-
-    def __init__(self, run: Path, ranks: Ranks) -> None:
-        self._path = run / SESSIONS_FILE
-        self._ranks = ranks
-        self._written: list[str | None] = []
-
-    def update(self, telemetry: list[str | None]) -> None:
-        """Those of the first process: viewers see as many as they could look at."""
-        if telemetry == self._written or not self._ranks.is_first:
-            return
-        self._written = telemetry
-        sessions = [{"session": f"env-{i}", "telemetry": where} for i, where in enumerate(telemetry) if where]
-        new = self._path.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode({"sessions": sessions}))
-        new.replace(self._path)
 
 
 def _report(
@@ -219,30 +197,3 @@ def _note(config: Config, where: Folders) -> None:
     """The resolved configuration, in the log and as a file that `--config` takes."""
     log.info("training.configured", run=where.run, digest=digest(config), **flat(config))
     (where.run / CONFIG_FILE).write_text(toml.dumps(msgspec.to_builtins(config)))
-
-
-def _start_sessions(config: Config, run: Path, ranks: Ranks, stack: ExitStack) -> Members:
-    """This process's sessions, which end with the stack."""
-    sessions, addresses = config.servers.sessions, config.servers.addresses
-    if addresses and len(addresses) != sessions * ranks.size:
-        raise ConfigError(
-            f"servers.addresses: {len(addresses)} given, but {ranks.size} processes "
-            f"with servers.sessions = {sessions} each need {sessions * ranks.size}"
-        )
-    first = ranks.rank * sessions
-    sources = [_source(config, run / "logs", index) for index in range(first, first + sessions)]
-    members = Members(sources, config.env.client_timeout_s + _REPLY_MARGIN_S)
-    stack.callback(members.close)
-    return members
-
-
-def _source(config: Config, logs: Path, index: int) -> Source:
-    """A daemon's session, or a child of ours on the address that is given."""
-    servers, env = config.servers, {"config": msgspec.to_builtins(config.env)}
-    if not servers.addresses:
-        terms = Terms(servers.env, env, servers.map or None, None, servers.wait_s, servers.endpoint or None)
-        return DaemonSource(terms)
-    logs.mkdir(parents=True, exist_ok=True)
-    host, _, port = servers.addresses[index].rpartition(":")
-    server = Server(host, int(port), _TRAFFIC_MANAGER_PORT + index)
-    return ChildSource(ENVIRONMENT, env, server, f"env-{index}", logs / f"env-{index}.log")

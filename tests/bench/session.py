@@ -24,7 +24,7 @@ from tests.bench.harness import Report
 from tests.session.environments import Camera
 from tests.trainer.standins import standin
 from trainer.env.route_env import RouteEnv
-from trainer.train import ENVIRONMENT
+from trainer.sessions import ENVIRONMENT
 
 ROUNDS, ROUND_S = 4, 1.5
 ACTION = np.array([0.0, 0.3], np.float32)

@@ -30,7 +30,7 @@ from trainer.env.route_env import RouteEnv
 from trainer.episodes import Episodes
 from trainer.policy import ActorCritic
 from trainer.rollout import Collector
-from trainer.train import ENVIRONMENT
+from trainer.sessions import ENVIRONMENT
 
 SECONDS = 2.0
 ACTION = np.array([0.0, 0.3], np.float32)

@@ -14,12 +14,14 @@ from tests.session.members import sessions
 from trainer import spaces
 from trainer.config import PolicyConfig, PPOConfig
 from trainer.curriculum import Curriculum, CurriculumConfig
+from trainer.drivers import Greedy, Random, Straight
 from trainer.env.config import RouteConfig
 from trainer.episodes import Episodes, evaluation_seeds
-from trainer.evaluate import evaluate
+from trainer.evaluate import Task, evaluate
 from trainer.policy import ActorCritic
 from trainer.ppo import Batch
 from trainer.rollout import Collector
+from trainer.scores import Result
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -42,6 +44,10 @@ def collector(vector: Members, learner: ActorCritic, lockstep: bool = False) -> 
 
 def observed(batch: Batch) -> torch.Tensor:
     return batch.seen(BOXES)[spaces.ONLY]
+
+
+def tasks(run_seed: int, count: int) -> list[Task]:
+    return [Task(seed) for seed in evaluation_seeds(run_seed, count)]
 
 
 def never() -> bool:
@@ -125,18 +131,42 @@ def test_an_evaluation_drives_each_seed_once_also_after_a_loss(tmp_path: Path) -
     config = {"marker": str(tmp_path / "marker"), "fault": "abort"}
     with sessions(2, tmp_path, "OnceOnly", **config) as vector:
         vector.spaces(30.0, lambda: False)
-        evaluation = evaluate(vector, policy(), evaluation_seeds(1, 7), never)
+        evaluation = evaluate(vector, Greedy(policy()), tasks(1, 7), never)
         assert vector.losses == 1
     assert evaluation is not None
-    assert (evaluation.success_rate, evaluation.episodes) == (1.0, 7)
+    assert [result.seed for result in evaluation] == evaluation_seeds(1, 7)
+    assert all(result.success and result.steps == 3 for result in evaluation)
+
+
+def test_an_evaluation_is_the_same_each_time_in_the_order_of_its_tasks(tmp_path: Path) -> None:
+    drivers = [Greedy(policy()), Random(Quiet.action_space), Straight(Quiet.action_space, ())]
+    outcomes = []
+    for name, count in (("one", 1), ("three", 3)):
+        (tmp_path / name).mkdir()
+        with sessions(count, tmp_path / name, length=5) as vector:
+            vector.spaces(30.0, lambda: False)
+            outcomes.append([evaluate(vector, driver, tasks(1, 5), never) for driver in drivers])
+    assert outcomes[0] == outcomes[1]
+    assert None not in outcomes[0]
+
+
+def test_who_wants_to_hear_is_told_of_each_result(tmp_path: Path) -> None:
+    told: list[Result] = []
+    with sessions(2, tmp_path) as vector:
+        vector.spaces(30.0, lambda: False)
+        results = evaluate(
+            vector, Greedy(policy()), [Task(1, None, "a"), Task(2, {"x": 1}, "b")], never, told.append
+        )
+    assert results is not None
+    assert sorted(result.route for result in told) == [result.route for result in results] == ["a", "b"]
 
 
 def test_an_evaluation_begins_in_the_middle_of_training_episodes(tmp_path: Path) -> None:
     with sessions(2, tmp_path, length=5) as vector:
         assert collector(vector, policy()).collect(never) is not None
-        evaluation = evaluate(vector, policy(), [1, 2, 3], never)
+        evaluation = evaluate(vector, Greedy(policy()), tasks(1, 3), never)
     assert evaluation is not None
-    assert evaluation.episodes == 3
+    assert len(evaluation) == 3
 
 
 def test_in_lockstep_the_same_state_gives_the_same_experience(tmp_path: Path) -> None:
