@@ -43,8 +43,9 @@ def connections(
     still: set[Connection] = set()
     over: set[Connection] = set()
     for found in table:
-        connection = _connection(found, ports)
-        if connection is not None and connection.peer_port not in own_ports:
+        if found.port in own_ports or found.peer_port in own_ports:  # most of them
+            continue
+        if (connection := _connection(found, ports)) is not None:
             (over if found.state == TIME_WAIT else still).add(connection)
     return Connections(frozenset(still), frozenset(over))
 
@@ -61,7 +62,7 @@ def _connection(found: Socket, ports: Collection[int]) -> Connection | None:
 
 def describe(connection: Connection) -> str:
     """`process 123 (python3)`, as far as we may look, else the address."""
-    for found in sockets(os.getpid()):
+    for found in sockets(os.getpid(), ports=(connection.port, connection.port)):
         if (found.port, found.peer_port) == (connection.peer_port, connection.port):
             for entry in os.listdir("/proc"):
                 if entry.isdigit() and found.inode in socket_inodes(int(entry)):

@@ -1,7 +1,8 @@
 """The kernel's table of TCP sockets, of this network namespace or of another process's.
 
 Our own is asked through sock_diag(7), which takes 0.2 ms where reading /proc/net/tcp takes 5: the kernel
-formats every line of that, and looks into every one of its 262144 buckets for it.
+formats every line of that, and looks into every one of its 262144 buckets for it. And it tells of the asked
+ports alone, so that what a look costs does not grow with the fleet.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ CLOSED = (4, 5, 9, 11)  # on this side: FIN_WAIT1, FIN_WAIT2, LAST_ACK, CLOSING
 TIME_WAIT = 6
 LISTEN = 10
 _ALL_STATES = 0xFFF
+_ALL_PORTS = (0, 0xFFFF)
 
 # include/uapi/linux/netlink.h, sock_diag.h, inet_diag.h
 _NETLINK_SOCK_DIAG = 4
@@ -29,6 +31,11 @@ _ERROR, _DONE = 2, 3
 _message = struct.Struct("=IHHII")  # length, type, flags, sequence, pid
 _request = struct.Struct("=BBBxI48x")  # family, protocol, extensions, states, any socket
 _socket = struct.Struct("=BBxx2s2s16s16s12x16xI")  # family, state, ports, addresses, ..., inode
+_attribute = struct.Struct("=HH")  # length with this header, type
+_BYTECODE = 1
+_comparison = struct.Struct("=BBHBBH")  # code, bytes to go on if so, and if not; (unused), port
+_jump = struct.Struct("=BBH")  # code, (for the kernel's check alone), bytes to go on
+_JUMP, _LOCAL_GE, _LOCAL_LE, _PEER_GE, _PEER_LE = 1, 2, 3, 4, 5
 _RECEIVE_BYTES = 1 << 16
 
 
@@ -43,19 +50,22 @@ class Socket(NamedTuple):
     inode: str
 
 
-def sockets(pid: int, states: int = _ALL_STATES) -> list[Socket]:
+def sockets(pid: int, states: int = _ALL_STATES, ports: tuple[int, int] = _ALL_PORTS) -> list[Socket]:
     """As process `pid` sees them, IPv4 and IPv6; to be called in a thread.
 
-    `states`: a bit for each. Empty where there is no such process any more.
+    `states`: a bit for each; `ports`: the first and the last, at either end. Empty where there is no such
+    process any more.
     """
     if _namespace(pid) == _namespace(os.getpid()):
         with suppress(OSError):  # a kernel without sock_diag
-            return [found for family in (socket.AF_INET, socket.AF_INET6) for found in _ask(family, states)]
+            families = (socket.AF_INET, socket.AF_INET6)
+            return [found for family in families for found in _ask(family, states, *ports)]
+    first, last = ports
     return [
         found
         for name in ("tcp", "tcp6")
         for found in read_table(_read(f"/proc/{pid}/net/{name}"))
-        if 1 << found.state & states
+        if 1 << found.state & states and (first <= found.port <= last or first <= found.peer_port <= last)
     ]
 
 
@@ -97,18 +107,34 @@ def read_messages(data: bytes, address_bytes: int) -> Iterator[Socket | None]:
         at += (length + 3) & ~3
 
 
-def _ask(family: int, states: int) -> Iterator[Socket]:
+def _ask(family: int, states: int, first: int, last: int) -> Iterator[Socket]:
+    bytecode = _with_port(first, last)
+    attribute = _attribute.pack(_attribute.size + len(bytecode), _BYTECODE) + bytecode
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
-        size = _message.size + _request.size
+        size = _message.size + _request.size + len(attribute)
         kernel.send(
             _message.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0)
             + _request.pack(family, socket.IPPROTO_TCP, 0, states)
+            + attribute
         )
         while True:
             for found in read_messages(kernel.recv(_RECEIVE_BYTES), 4 if family == socket.AF_INET else 16):
                 if found is None:
                     return
                 yield found
+
+
+def _with_port(first: int, last: int) -> bytes:
+    """The kernel's little program (include/uapi/linux/inet_diag.h) for a port of this range at either end.
+
+    To go on to its end is to be told of, and beyond its end, not to be.
+    """
+    step = _comparison.size
+    local = _comparison.pack(_LOCAL_GE, step, 2 * step + _jump.size, 0, 0, first)
+    local += _comparison.pack(_LOCAL_LE, step, step + _jump.size, 0, 0, last)
+    local += _jump.pack(_JUMP, _jump.size, _jump.size + 2 * step)
+    peer = _comparison.pack(_PEER_GE, step, 2 * step + 4, 0, 0, first)
+    return local + peer + _comparison.pack(_PEER_LE, step, step + 4, 0, 0, last)
 
 
 def _endpoint(text: str) -> tuple[bytes, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 import trio
@@ -27,8 +28,10 @@ class Visitors:
     async def look(self) -> Connections:
         """Those of others; `came` counts from now on. Of servers elsewhere nothing is seen."""
         if self._reach.ports.host == LOOPBACK:
-            table = await trio.to_thread.run_sync(sockets, os.getpid())
-            found = connections(table, self._reach.ports.served, self._reach.own_ports)
+            served = self._reach.ports.served
+            look = partial(sockets, os.getpid(), ports=(min(served), max(served)))
+            table = await trio.to_thread.run_sync(look)
+            found = connections(table, served, self._reach.own_ports)
             self._before = self._without_the_servers_own(found, table)
         return self._before
 

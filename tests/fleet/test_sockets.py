@@ -44,6 +44,44 @@ def test_both_ways_to_ask_the_kernel_say_the_same():
         }
 
 
+def test_of_a_range_of_ports_those_are_told_that_have_one_of_them_at_either_end(monkeypatch):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.create_connection(listener.getsockname()) as client,
+        socket.create_connection(other.getsockname()),
+    ):
+        server, peer = listener.getsockname()[1], client.getsockname()[1]
+        passing = socket.create_connection(listener.getsockname())
+        accepted = [listener.accept()[0] for _ in range(2)]
+        ended = passing.getsockname()[1]
+        passing.close()
+        for end in accepted:
+            end.close()
+        client.close()
+        every = sockets(os.getpid())
+        for first, last in ((server, server), (min(server, peer), max(server, peer)), (ended, ended)):
+            asked = sockets(os.getpid(), ports=(first, last))
+            assert {port for found in asked for port in (found.port, found.peer_port)} >= {server}
+            expected = [
+                now for now in every if first <= now.port <= last or first <= now.peer_port <= last
+            ]
+            assert _lasting(asked) == _lasting(expected)
+        monkeypatch.setattr("carlad.fleet.sockets._ask", _refuse)
+        assert _lasting(sockets(os.getpid(), ports=(server, server))) == _lasting(
+            now for now in every if server in (now.port, now.peer_port)
+        )
+
+
+def _refuse(*_):
+    raise OSError
+
+
+def _lasting(found):
+    """The connections, whatever stage of their end each has reached."""
+    return {(now.port, now.peer_port) for now in found if now.state in (TIME_WAIT, LISTEN)}
+
+
 def test_nothing_is_said_of_a_process_that_has_ended():
     assert sockets(1 << 30) == []
 
