@@ -63,9 +63,7 @@ def test_of_a_range_of_ports_those_are_told_that_have_one_of_them_at_either_end(
         for first, last in ((server, server), (min(server, peer), max(server, peer)), (ended, ended)):
             asked = sockets(os.getpid(), ports=(first, last))
             assert {port for found in asked for port in (found.port, found.peer_port)} >= {server}
-            expected = [
-                now for now in every if first <= now.port <= last or first <= now.peer_port <= last
-            ]
+            expected = [now for now in every if first <= now.port <= last or first <= now.peer_port <= last]
             assert _lasting(asked) == _lasting(expected)
         monkeypatch.setattr("carlad.fleet.sockets._ask", _refuse)
         assert _lasting(sockets(os.getpid(), ports=(server, server))) == _lasting(

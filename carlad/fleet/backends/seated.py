@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    suppress,
 )
 from pathlib import Path
 
+import msgspec
 import trio
 
 from carlad.config import GpuSection
 from carlad.fleet.backends.aim import Aim, Ticket
-from carlad.fleet.backends.interface import Backend, Found, Launch, Launcher, Server, Serving
+from carlad.fleet.backends.interface import Backend, Found, Launch, Launcher, Server
+from carlad.fleet.backends.watched import Watched, freed
 from carlad.fleet.gpu.cards import Cards, NoCardsError, Pids
-from carlad.fleet.gpu.devices import MIB, PciBus, cpus_near
-from carlad.fleet.gpu.placement import renders_on
+from carlad.fleet.gpu.devices import MIB, cpus_near
 from carlad.fleet.ports import Ports
 from carlad.log import get_logger
 from carlad.runtime import RestartPolicy
 
 log = get_logger(__name__)
 
-_RENDERS_BYTES = 64 * MIB  # less than any server that draws takes, more than one leaves on a card beside
-_LOOK_AGAIN_S = 1.0
-_SEEN_MAX_S = 10.0  # after it listens; what is not seen then cannot be seen, as in another pid namespace
+_TICKET = "card.json"  # in the run folder: for the next daemon
 
 
 class Seated:
@@ -61,12 +61,6 @@ class Seated:
     async def find(self, ports: Ports, folder: Path) -> Found:
         return await self._inner.find(ports, folder)
 
-    def adopted(
-        self, found: Found, ports: Ports, folder: Path, hurry: trio.Event
-    ) -> AbstractAsyncContextManager[Server]:
-        """Without a seat: it has its memory already, which is not free any more."""
-        return self._inner.adopted(found, ports, folder, hurry)
-
     async def clear(self, keep: Collection[Ports]) -> None:
         await self._inner.clear(keep)
 
@@ -74,19 +68,51 @@ class Seated:
     async def running(
         self, ports: Ports, folder: Path, log_path: Path, hurry: trio.Event
     ) -> AsyncIterator[Server]:
-        pids: list[Callable[[], tuple[int, ...]]] = []  # empty until there is a server
+        pids = _Pids()
         async with AsyncExitStack() as stack:
-            ticket = await self._take_ticket(stack, ports, lambda: pids[0]() if pids else ())
-            server = await stack.enter_async_context(self._inner.running(ports, folder, log_path, hurry))
-            pids.append(server.tree)
+            ticket = await self._take_ticket(stack, ports, pids)
+            inner = self._inner.running(ports, folder, log_path, hurry)
             if ticket is None:
-                yield server
+                yield await stack.enter_async_context(inner)
                 return
-            async with trio.open_nursery() as nursery:
-                watched = Watched(server, ticket, self._cards)
-                nursery.start_soon(watched.settle)
+            async with self._watched(inner, ticket, pids) as server:
+                (folder / _TICKET).write_bytes(msgspec.json.encode(ticket))
+                yield server
+
+    @asynccontextmanager
+    async def adopted(
+        self, found: Found, ports: Ports, folder: Path, hurry: trio.Event
+    ) -> AsyncIterator[Server]:
+        """On the seat that it had; its folder does not tell of one where there was no card to look at."""
+        ticket, pids = _ticket_in(folder), _Pids()
+        inner = self._inner.adopted(found, ports, folder, hurry)
+        if ticket is None:
+            async with inner as server:
+                yield server
+            return
+        with self._cards.same_seat(ticket.seat, pids):
+            async with self._watched(inner, ticket, pids) as watched:
                 yield watched
-                nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _watched(
+        self, inner: AbstractAsyncContextManager[Server], ticket: Ticket, pids: _Pids
+    ) -> AsyncIterator[Server]:
+        """At the end of the block its memory is free again. Raises ServerError where it is not."""
+        try:
+            async with inner as server:
+                pids.server = server
+                watched = Watched(server, ticket, self._cards, pids)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(watched.settle)
+                    try:
+                        yield watched
+                    finally:
+                        pids()
+                        nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await freed(self._cards, pids.seen)
 
     async def _take_ticket(self, stack: AsyncExitStack, ports: Ports, pids: Pids) -> Ticket | None:
         need_bytes = self._gpu.memory_mib * MIB
@@ -102,69 +128,21 @@ class Seated:
         return ticket
 
 
-class Watched:
-    """A server that is not said to serve before it was seen to draw where it should."""
+class _Pids:
+    """A server's processes; none until there is a server. `seen`: those that were there when asked, for
+    who looks for what they left."""
 
-    def __init__(self, server: Server, ticket: Ticket, cards: Cards) -> None:
-        self._server = server
-        self._ticket = ticket
-        self._cards = cards
-        self._listens = False
-        self._settled = False
-        self._misplaced = trio.Event()
-        self._why = ""
+    def __init__(self) -> None:
+        self.server: Server | None = None
+        self.seen: frozenset[int] = frozenset()
 
-    @property
-    def pid(self) -> int | None:
-        return self._server.pid
+    def __call__(self) -> tuple[int, ...]:
+        now = () if self.server is None else self.server.tree()
+        self.seen |= frozenset(now)
+        return now
 
-    def tree(self) -> tuple[int, ...]:
-        return self._server.tree()
 
-    def ran_out_of_memory(self) -> bool:
-        return self._server.ran_out_of_memory()
-
-    def listener(self, ports: Ports) -> Serving | None:
-        serving = self._server.listener(ports)
-        self._listens = serving is not None
-        return serving if self._settled else None
-
-    async def ended(self) -> str:
-        """Also where it draws on another card."""
-        how = ""
-
-        async def until(wait: Callable[[], Awaitable[object]]) -> None:
-            nonlocal how
-            how = str(await wait() or self._why)
-            nursery.cancel_scope.cancel()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(until, self._server.ended)
-            nursery.start_soon(until, self._misplaced.wait)
-        return how
-
-    async def settle(self) -> None:
-        """Returns once it was seen on a card, or cannot be."""
-        listened_for_s = 0.0
-        while listened_for_s < _SEEN_MAX_S:
-            await trio.sleep(_LOOK_AGAIN_S)
-            listened_for_s += _LOOK_AGAIN_S if self._listens else 0.0
-            try:
-                found = renders_on(await self._cards.devices(), frozenset(self.tree()), _RENDERS_BYTES)
-            except NoCardsError as error:
-                log.warning("gpu.unseen", pid=self.pid, reason=error)
-                break
-            if found is None:
-                continue
-            if found.pci != self._ticket.seat.pci:
-                self._misplace(found.pci)
-                return
-            break
-        self._settled = True
-
-    def _misplace(self, actual: PciBus) -> None:
-        seat, adapter = self._ticket.seat, self._ticket.adapter
-        self._why = f"draws on the card at {actual} instead of {seat.pci}, for Vulkan number {adapter}"
-        if adapter is not None:
-            self._cards.correct(adapter, actual)
-        self._misplaced.set()
+def _ticket_in(folder: Path) -> Ticket | None:
+    with suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode((folder / _TICKET).read_bytes(), type=Ticket)
+    return None

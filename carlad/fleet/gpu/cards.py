@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import msgspec
@@ -42,6 +42,9 @@ class Cards:
         self._seats: list[tuple[Seat, Pids]] = []
         self._giving = trio.Lock()
         self._asking = trio.Lock()
+        self._looking = trio.Lock()
+        self._looks = 0  # that were begun
+        self._seen: list[Device] = []  # by the last of them
 
     @property
     def can_be_looked_at(self) -> bool:
@@ -49,11 +52,15 @@ class Cards:
         return importlib.util.find_spec("pynvml") is not None
 
     async def devices(self) -> list[Device]:
-        """As they are now. Raises NoCardsError."""
-        found = await self._ask("cards", list[Device])
-        if not found:
+        """As they are now; of all who ask during a look one looks next, for all. Raises NoCardsError."""
+        looks_before = self._looks
+        async with self._looking:
+            if self._looks == looks_before or not self._seen:
+                self._looks, self._seen = self._looks + 1, []
+                self._seen = await self._ask("cards", list[Device])
+        if not self._seen:
             raise NoCardsError("NVML knows no card")
-        return found
+        return self._seen
 
     @asynccontextmanager
     async def seat(self, wanted: tuple[str, ...], need_bytes: int, server: Pids) -> AsyncIterator[Seat]:
@@ -61,11 +68,18 @@ class Cards:
 
         Raises ServerError where no card has room, NoCardsError where there is none to look at.
         """
-        async with self._giving:  # between a look and the promise that follows from it nobody else looks
-            seat = place(await self.devices(), wanted, self._present(), need_bytes)
-            self._seats.append((seat, server))
-        try:
+        with ExitStack() as stack:
+            async with self._giving:  # between a look and the promise that follows nobody else looks
+                seat = place(await self.devices(), wanted, self._present(), need_bytes)
+                stack.enter_context(self.same_seat(seat, server))
             yield seat
+
+    @contextmanager
+    def same_seat(self, seat: Seat, server: Pids) -> Iterator[None]:
+        """Kept, until the end of the block, for a server that an earlier daemon gave it to."""
+        self._seats.append((seat, server))
+        try:
+            yield
         finally:
             self._seats.remove((seat, server))
 
@@ -81,7 +95,8 @@ class Cards:
 
     def correct(self, adapter: int, actual: PciBus) -> None:
         """A server that was sent to `adapter` renders on `actual`: so will the next."""
-        assert self._order is not None
+        if self._order is None:  # an earlier daemon sent it, and Vulkan is yet to be asked
+            return
         if actual in self._order:
             other = self._order.index(actual)
             self._order[other] = self._order[adapter]

@@ -65,5 +65,16 @@ def renders_on(devices: Iterable[Device], pids: frozenset[int], least_bytes: int
     return best if best is not None and best.used_by(pids) >= least_bytes else None
 
 
+def left_by(devices: Iterable[Device], pids: frozenset[int]) -> str:
+    """What cards still have of processes that have ended; empty: nothing."""
+    left = [
+        f"{used // MIB} MiB of process {pid} on the card at {device.pci}"
+        for device in devices
+        for pid, used in sorted(device.processes.items())
+        if pid in pids
+    ]
+    return ", ".join(left)
+
+
 def _is_wanted(device: Device, wanted: Sequence[str]) -> bool:
     return bool({str(device.index), device.uuid, str(device.pci)} & set(wanted))

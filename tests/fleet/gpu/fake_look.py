@@ -1,7 +1,8 @@
 """Says what a machine with two cards would, of the servers that run now. Run as a script.
 
 `fake_look.py SPEC cards|adapters`, SPEC a JSON file: `vulkan`, the cards in Vulkan's order as it says;
-`draws_on`, the card that a server of each `-graphicsadapter` really uses; `mark`, in their environment.
+`draws_on`, the card that a server of each `-graphicsadapter` really uses; `mark`, in their environment;
+`frees_late`, for how many looks the memory of processes that have ended is still there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def main() -> None:
     used: list[dict[int, int]] = [{}, {}]
     for pid, adapter in adapters_in_use(spec["mark"].encode()):
         used[spec["draws_on"][adapter]][pid] = 3 * GIB
+    haunt(used, Path(sys.argv[1]).with_name("haunted.json"), spec["frees_late"])
     cards = [
         {
             "index": card,
@@ -36,6 +38,16 @@ def main() -> None:
         for card in (0, 1)
     ]
     json.dump(cards, sys.stdout)
+
+
+def haunt(used: list[dict[int, int]], kept: Path, looks: int) -> None:
+    """`kept`: for how many more looks each process is there, once it has gone."""
+    before = json.loads(kept.read_text()) if kept.exists() else []
+    here = [[card, pid, looks] for card in (0, 1) for pid in used[card]]
+    gone = [[card, pid, left - 1] for card, pid, left in before if left and pid not in used[card]]
+    for card, pid, _left in gone:
+        used[card][pid] = 3 * GIB
+    kept.write_text(json.dumps(here + gone))
 
 
 def adapters_in_use(mark: bytes):

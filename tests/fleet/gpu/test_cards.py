@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,33 +11,34 @@ from pathlib import Path
 import pytest
 import trio
 
-from carlad.config import GpuSection, LogsSection, RecycleSection
+from carlad.config import RecycleSection
 from carlad.errors import ServerError
 from carlad.fleet import probe
-from carlad.fleet.backends.aim import binary_aim
-from carlad.fleet.backends.local import Local
 from carlad.fleet.backends.seated import Seated
 from carlad.fleet.gpu import cards as cards_module
 from carlad.fleet.gpu.cards import Cards, NoCardsError
 from carlad.fleet.gpu.devices import PciBus
-from carlad.fleet.ports import PortRegistry
+from carlad.fleet.ports import Ports
 from carlad.fleet.reach import Reach
-from tests.fleet.processes import free_ports, is_running
+from tests.fleet.gpu.dying_daemon import LOOK, seated
+from tests.fleet.processes import REPOSITORY, free_ports, is_running
 from tests.fleet.scenario import PROBE, fake
-
-LOOK = Path(__file__).with_name("fake_look.py")
 
 
 @pytest.fixture
 def machine(tmp_path, environ):
     """Cards as a test says: Vulkan's order as it is told, and as servers really use it."""
 
-    def make(vulkan=(0, 1), draws_on=(0, 1), free_gib=(20, 10)) -> Cards:
+    def make(vulkan=(0, 1), draws_on=(0, 1), free_gib=(20, 10), frees_late=0) -> Cards:
         spec = tmp_path / "spec.json"
-        mark = f"CARLAD_TEST={environ['CARLAD_TEST']}"
-        spec.write_text(
-            json.dumps({"vulkan": vulkan, "draws_on": draws_on, "free_gib": free_gib, "mark": mark})
-        )
+        told = {
+            "vulkan": vulkan,
+            "draws_on": draws_on,
+            "free_gib": free_gib,
+            "mark": f"CARLAD_TEST={environ['CARLAD_TEST']}",
+            "frees_late": frees_late,
+        }
+        spec.write_text(json.dumps(told))
         return Cards(environ, (sys.executable, str(LOOK), str(spec)))
 
     return make
@@ -120,14 +122,6 @@ def arguments(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
-def seated(cards: Cards, environ, first: int, memory_mib: int = 3500) -> Seated:
-    registry = PortRegistry(first, first + 11)
-    gpu = GpuSection(memory_mib=memory_mib)
-    return Seated(
-        partial(Local, registry=registry, limits=LogsSection()), fake(environ), binary_aim, cards, gpu
-    )
-
-
 async def ready(backend: Seated, server, ports) -> None:
     await probe.check_start(Reach(ports), server.listener, "", PROBE)
 
@@ -157,6 +151,59 @@ def test_a_server_on_the_wrong_card_is_told_of_and_the_next_is_sent_right(tmp_pa
         with backend.place(None) as ports:
             async with backend.running(ports, tmp_path / "two", tmp_path / "log", trio.Event()) as server:
                 await ready(backend, server, ports)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("frees_late", "is_freed"), [(3, True), (10_000, False)])
+def test_an_end_is_over_when_the_cards_memory_is_free_again(
+    tmp_path, environ, machine, monkeypatch, frees_late, is_freed
+):
+    if not is_freed:
+        monkeypatch.setattr("carlad.fleet.backends.watched.FREED_MAX_S", 2.0)
+
+    async def scenario():
+        cards = machine(frees_late=frees_late)
+        backend = seated(cards, environ, free_ports())
+        pids = []
+
+        async def start_and_end():
+            with backend.place(None) as ports:
+                async with backend.running(ports, tmp_path / "run", tmp_path / "log", trio.Event()) as server:
+                    await ready(backend, server, ports)
+                    pids.append(server.pid)
+
+        if is_freed:
+            await start_and_end()
+            assert not any(pids[0] in card.processes for card in await cards.devices())
+        else:
+            why = r"not free 2 s after its end: 3072 MiB of process {} on the card at 0000:05:00"
+            with pytest.raises(ServerError) as caught:
+                await start_and_end()
+            assert why.format(pids[0]) in str(caught.value)
+        assert not is_running(pids[0])
+
+    run(scenario)
+
+
+def test_a_server_that_is_taken_back_keeps_its_seat(tmp_path, environ, machine):
+    async def scenario():
+        cards, first = machine(), free_ports()
+        command = [sys.executable, "-m", "tests.fleet.gpu.dying_daemon", str(tmp_path), str(first)]
+        done = await trio.run_process(command, check=False, cwd=REPOSITORY, env=environ)
+        assert done.returncode == -signal.SIGKILL
+        backend = seated(cards, environ, first, memory_mib=6 << 10)
+        ports = Ports(first)
+        found = await backend.find(ports, tmp_path / "run")
+        room = partial(cards.seat, (), 15 << 30, lambda: ())  # 20 GiB, less 3 that are used and 3 to come
+        with backend.place_again(ports):
+            async with backend.adopted(found, ports, tmp_path / "run", trio.Event()) as server:
+                await ready(backend, server, ports)
+                with pytest.raises(ServerError, match="left for a server; left: 0: 14336 MiB"):
+                    async with room():
+                        pass
+            async with room():
+                pass
 
     run(scenario)
 
