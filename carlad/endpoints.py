@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +44,11 @@ def remote(endpoint: str) -> Remote | None:
     if parts is None or not 1 <= int(parts["port"]) <= _PORT_MAX:
         return None
     return Remote(parts["host"], int(parts["port"]), parts["key"] or "")
+
+
+def are_elsewhere(endpoints: Sequence[str]) -> bool:
+    """Whether one may be on another machine, where it leases servers and hosts no sessions for us."""
+    return any(remote(endpoint) is not None for endpoint in endpoints)
 
 
 def endpoint_from(text: str) -> str:

@@ -59,7 +59,7 @@ class ServersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     sessions: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2  # environments, each on a server of its own
     env: str = "route"  # RouteEnv's name in the daemon's session.envs
-    endpoint: str = ""  # the daemon's; empty: CARLAD_ENDPOINT, else the default socket
+    endpoint: str = ""  # of one daemon or several, by commas; empty: CARLAD_ENDPOINT, else the default socket
     map: str = ""  # leased servers run it; empty: any
     wait_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0  # for a first server, while others hold them all
     addresses: tuple[Address, ...] = ()  # servers without a daemon, one for each session

@@ -1,4 +1,5 @@
-"""A run's environment sessions: a daemon's, or children of ours on servers that no daemon knows."""
+"""A run's environment sessions: a daemon's, or children of ours on servers that one elsewhere leases or that
+none knows."""
 
 from __future__ import annotations
 
@@ -6,8 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from carlad.endpoints import are_elsewhere, client_endpoints
 from carlad.errors import ConfigError
 from carlad.session.environment import Server
+from carlad.session.leased import LeaseSource
 from carlad.session.members import Members
 from carlad.session.sources import ChildSource, DaemonSource, Source, Terms
 from trainer.config import Config
@@ -34,15 +37,18 @@ def started(config: Config, logs: Path, ranks: Ranks = ALONE) -> Members:
 
 
 def _source(config: Config, logs: Path, index: int) -> Source:
-    """A daemon's session, or a child of ours on the address that is given."""
+    """A session of this machine's daemon; a child of ours on another's server, or at the address given."""
     servers, env = config.servers, {"config": msgspec.to_builtins(config.env)}
-    if not servers.addresses:
-        terms = Terms(servers.env, env, servers.map or None, None, servers.wait_s, servers.endpoint or None)
+    name, log = f"env-{index}", logs / f"env-{index}.log"
+    terms = Terms(servers.env, env, servers.map or None, None, servers.wait_s, servers.endpoint or None)
+    if not servers.addresses and not are_elsewhere(client_endpoints(terms.endpoint)):
         return DaemonSource(terms)
     logs.mkdir(parents=True, exist_ok=True)
+    if not servers.addresses:
+        return LeaseSource(ENVIRONMENT, terms, name, log)
     host, _, port = servers.addresses[index].rpartition(":")
     server = Server(host, int(port), _TRAFFIC_MANAGER_PORT + index)
-    return ChildSource(ENVIRONMENT, env, server, f"env-{index}", logs / f"env-{index}.log")
+    return ChildSource(ENVIRONMENT, env, server, name, log)
 
 
 class Listing:

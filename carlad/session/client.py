@@ -242,14 +242,15 @@ def open_session(
     ttl_s: float | None,
     wait_s: float,
     endpoint: str | None,
+    on_queued: Callable[[Queued], None] | None = None,
 ) -> Session:
-    """Raises as `session` does."""
+    """Raises as `session` does; `on_queued` as for `carlad.lease`."""
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(one)) for one in client_endpoints(endpoint)]
         chosen = nodes.choose(clients, map).endpoint
     client = Client(chosen)
     try:
-        return Session(client, client.open_session(env, config, map, ttl_s, wait_s))
+        return Session(client, client.open_session(env, config, map, ttl_s, wait_s, on_queued))
     except BaseException:
         client.close()
         raise

@@ -8,10 +8,9 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from carlad.client import Client
 from carlad.errors import CarladError
 from carlad.messages import Queued
-from carlad.session.client import Session
+from carlad.session.client import Session, open_session
 from carlad.session.environment import Server
 from carlad.session.remote import RemoteEnv
 from carlad.session.steps import Steps
@@ -78,7 +77,7 @@ class DaemonSource:
                 self.close()
                 raise
         else:
-            self._session = self._open()
+            self._session = open_session(*self._terms, self._go_on)
         opened = self._session.opened
         return Hosted(self._session.steps, opened.server, opened.telemetry, opened.cause)
 
@@ -93,46 +92,38 @@ class DaemonSource:
         if session is not None:
             session.close()
 
-    def _open(self) -> Session:
-        env, config, map_, ttl_s, wait_s, endpoint = self._terms
-        client = Client(endpoint)
-        try:
-            return Session(client, client.open_session(env, config, map_, ttl_s, wait_s, self._go_on))
-        except BaseException:
-            client.close()
-            raise
-
     def _go_on(self, _standing: Queued | None = None) -> None:
         if self._cancelled.is_set():
             raise CancelledError("cancelled")
 
 
-class ChildSource:
-    """Env hosts that are children of this process, on a server that no daemon knows."""
+class Children:
+    """Env hosts that are children of this process, one after the other."""
 
-    def __init__(self, env: str, config: dict[str, Any], server: Server, name: str, log: Path) -> None:
+    def __init__(self, env: str, config: dict[str, Any], name: str, log: Path) -> None:
         """`env` is MODULE:CLASS; `log` takes the hosts' output."""
-        self._env, self._config, self._server, self._name, self._log = env, config, server, name, log
+        self._env, self._config, self._name, self._log = env, config, name, log
         self._folder = Path(tempfile.mkdtemp(prefix="carlad-session-"))
         self._host: RemoteEnv | None = None
         self._lock = threading.Lock()
         self._cancelled = False
 
-    def obtain(self, cause: str | None) -> Hosted:
+    def host(self, server: Server) -> Hosted:
+        """On that server, in place of the one before. Raises CarladError, ProtocolError or OSError."""
         why = self._end()
         with self._lock:
             if self._cancelled:
                 raise CancelledError("cancelled")
             host = self._host = RemoteEnv(self._env, self._folder, self._name, self._log)
         try:
-            host.attach(self._server, self._config, ATTACH_WAIT_S)
+            host.attach(server, self._config, ATTACH_WAIT_S)
         except BaseException:
             self._end()
             raise
-        address = f"{self._server.host}:{self._server.rpc_port}"
-        return Hosted(host.steps, address, host.telemetry, why)
+        return Hosted(host.steps, f"{server.host}:{server.rpc_port}", host.telemetry, why)
 
     def cancel(self) -> None:
+        """From another thread: whoever waits in `host` is let go, for good."""
         with self._lock:
             self._cancelled = True
             if self._host is not None:
@@ -157,3 +148,24 @@ class ChildSource:
         with self._lock:
             self._host = None
         return how
+
+
+class ChildSource:
+    """Children on one server that no daemon knows."""
+
+    def __init__(self, env: str, config: dict[str, Any], server: Server, name: str, log: Path) -> None:
+        """As for `Children`."""
+        self._children = Children(env, config, name, log)
+        self._server = server
+
+    def obtain(self, cause: str | None) -> Hosted:
+        return self._children.host(self._server)
+
+    def cancel(self) -> None:
+        self._children.cancel()
+
+    def leave(self) -> None:
+        self._children.leave()
+
+    def close(self) -> None:
+        self._children.close()
