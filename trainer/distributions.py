@@ -1,13 +1,15 @@
 """Distributions over actions, made of the numbers that an actor network gives for each observation.
 
-`sample` and `best` give actions as the learner keeps them, in the shape that `log_probability` takes;
-`to_env` turns them into what the environment's action space holds.
+Acting is NumPy, because it is done for a few observations at a time; learning is PyTorch. `sample` and `best`
+give actions as the learner keeps them, in the shape that `log_probability` takes; `to_env` turns them into
+what the environment's action space holds.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from carlad.session.arrays import Array
 from trainer.spaces import Action
 
 Kind = Literal["gaussian", "squashed", "beta"]
+Numbers = TypeVar("Numbers", Array, Tensor)
 
 _LOG_STD_MIN, _LOG_STD_MAX = -4.0, 1.0
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # for means over a normal distribution
@@ -31,8 +34,8 @@ class Distribution(Protocol):
     inputs: int
     """How many numbers the actor gives for an observation."""
 
-    def sample(self, numbers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Actions for `numbers` (N, inputs), and their log probabilities (N,)."""
+    def sample(self, numbers: Array, rng: np.random.Generator) -> Array:
+        """Actions for `numbers`, float32 (N, inputs)."""
 
     def log_probability(self, numbers: Tensor, actions: Tensor) -> Tensor:
         """Of the actions (N,); differentiable."""
@@ -43,7 +46,7 @@ class Distribution(Protocol):
     def best(self, numbers: Tensor) -> Tensor:
         """The actions that stand for the distributions."""
 
-    def to_env(self, actions: Tensor) -> Array:
+    def to_env(self, actions: Array) -> Array:
         """One element of the action space in each row."""
 
 
@@ -68,9 +71,9 @@ class Gaussian(nn.Module):
         self.log_std = nn.Parameter(torch.full((self.inputs,), log_std))
         self._bounds = _Bounds(space)
 
-    def sample(self, numbers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        noise, log_std = _noise(numbers, generator), self._log_std()
-        return numbers + log_std.exp() * noise, _log_normal(noise, log_std)
+    def sample(self, numbers: Array, rng: np.random.Generator) -> Array:
+        std = np.exp(self.log_std.detach().cpu().numpy().clip(_LOG_STD_MIN, _LOG_STD_MAX))
+        return cast(Array, numbers + std * rng.standard_normal(numbers.shape, np.float32))
 
     def log_probability(self, numbers: Tensor, actions: Tensor) -> Tensor:
         log_std = self._log_std()
@@ -82,8 +85,8 @@ class Gaussian(nn.Module):
     def best(self, numbers: Tensor) -> Tensor:
         return numbers
 
-    def to_env(self, actions: Tensor) -> Array:
-        return self._bounds.from_symmetric(actions.cpu().numpy())
+    def to_env(self, actions: Array) -> Array:
+        return self._bounds.from_symmetric(actions)
 
     def _log_std(self) -> Tensor:
         return self.log_std.clamp(_LOG_STD_MIN, _LOG_STD_MAX)
@@ -107,35 +110,41 @@ class Squashed(nn.Module):
         weights = torch.tensor(_WEIGHTS / _WEIGHTS.sum(), dtype=torch.float32)
         self.register_buffer("_weights", weights, persistent=False)
 
-    def sample(self, numbers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        mean, log_std = self._split(numbers)
-        noise = _noise(mean, generator)
+    def sample(self, numbers: Array, rng: np.random.Generator) -> Array:
+        mean, log_std = self._split(numbers, np.tanh)
+        return mean + np.exp(log_std) * rng.standard_normal(mean.shape, np.float32)
+
+    def differentiable_sample(self, numbers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Actions for `numbers` and their log probabilities (N,), with gradients of both."""
+        mean, log_std = self._split(numbers, torch.tanh)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         actions = mean + log_std.exp() * noise
         return actions, _log_normal(noise, log_std) - _log_slope(actions).sum(-1)
 
     def log_probability(self, numbers: Tensor, actions: Tensor) -> Tensor:
-        mean, log_std = self._split(numbers)
+        mean, log_std = self._split(numbers, torch.tanh)
         noise = (actions - mean) / log_std.exp()
         return _log_normal(noise, log_std) - _log_slope(actions).sum(-1)
 
     def entropy(self, numbers: Tensor) -> Tensor:
         """The normal distribution's, and the mean of what tanh adds: a Gauss-Hermite sum over 9 nodes."""
-        mean, log_std = self._split(numbers)
+        mean, log_std = self._split(numbers, torch.tanh)
         nodes = mean[..., None] + log_std.exp()[..., None] * self._nodes
         added: Tensor = (_log_slope(nodes) * self._weights).sum((-2, -1))
         return _normal_entropy(log_std) + added
 
     def best(self, numbers: Tensor) -> Tensor:
-        return self._split(numbers)[0]
+        return self._split(numbers, torch.tanh)[0]
 
-    def to_env(self, actions: Tensor) -> Array:
-        return self._bounds.from_symmetric(actions.tanh().cpu().numpy())
+    def to_env(self, actions: Array) -> Array:
+        return self._bounds.from_symmetric(np.tanh(actions))
 
-    def _split(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def _split(self, numbers: Numbers, tanh: Callable[[Any], Any]) -> tuple[Numbers, Numbers]:
         """Means, and log deviations that stay between their limits smoothly."""
-        mean, raw = numbers.chunk(2, -1)
+        size = self.inputs // 2
         middle, reach = (_LOG_STD_MAX + _LOG_STD_MIN) / 2, (_LOG_STD_MAX - _LOG_STD_MIN) / 2
-        return mean, middle + reach * torch.tanh(raw + math.atanh((-0.5 - middle) / reach))
+        raw = numbers[:, size:] + math.atanh((-0.5 - middle) / reach)
+        return numbers[:, :size], middle + reach * tanh(raw)
 
 
 class Beta(nn.Module):
@@ -150,32 +159,32 @@ class Beta(nn.Module):
         self.inputs = 2 * space.shape[0]
         self._bounds = _Bounds(space)
 
-    def sample(self, numbers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        a, b = self._split(numbers)
-        first, second = torch._standard_gamma(a, generator), torch._standard_gamma(b, generator)
-        actions = (first / (first + second)).clamp(_EDGE, 1 - _EDGE)
-        return actions, _log_beta(a, b, actions)
+    def sample(self, numbers: Array, rng: np.random.Generator) -> Array:
+        a, b = self._split(numbers, lambda raw: np.logaddexp(0, raw))
+        return rng.beta(a, b).astype(np.float32).clip(_EDGE, 1 - _EDGE)
 
     def log_probability(self, numbers: Tensor, actions: Tensor) -> Tensor:
-        return _log_beta(*self._split(numbers), actions)
+        a, b = self._split(numbers, functional.softplus)
+        norm = torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b)
+        return (norm + (a - 1) * actions.log() + (b - 1) * torch.log1p(-actions)).sum(-1)
 
     def entropy(self, numbers: Tensor) -> Tensor:
-        a, b = self._split(numbers)
+        a, b = self._split(numbers, functional.softplus)
         total = a + b
         shape = (a - 1) * torch.digamma(a) + (b - 1) * torch.digamma(b) - (total - 2) * torch.digamma(total)
         return (torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(total) - shape).sum(-1)
 
     def best(self, numbers: Tensor) -> Tensor:
         """The means."""
-        a, b = self._split(numbers)
+        a, b = self._split(numbers, functional.softplus)
         return a / (a + b)
 
-    def to_env(self, actions: Tensor) -> Array:
-        return self._bounds.from_symmetric(2 * actions.cpu().numpy() - 1)
+    def to_env(self, actions: Array) -> Array:
+        return self._bounds.from_symmetric(2 * actions - 1)
 
-    def _split(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = (1 + functional.softplus(numbers)).chunk(2, -1)
-        return a, b
+    def _split(self, numbers: Numbers, softplus: Callable[[Any], Any]) -> tuple[Numbers, Numbers]:
+        size, both = self.inputs // 2, 1 + softplus(numbers)
+        return both[:, :size], both[:, size:]
 
 
 class Categorical(nn.Module):
@@ -186,9 +195,9 @@ class Categorical(nn.Module):
         self.inputs = int(space.n)
         self._start = int(space.start)
 
-    def sample(self, numbers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        actions = torch.multinomial(numbers.softmax(-1), 1, generator=generator).squeeze(-1)
-        return actions, self.log_probability(numbers, actions)
+    def sample(self, numbers: Array, rng: np.random.Generator) -> Array:
+        """The largest after Gumbel's noise. Source: Gumbel 1954; Maddison et al. 2014, "A* Sampling"."""
+        return cast(Array, (numbers + rng.gumbel(size=numbers.shape)).argmax(-1))
 
     def log_probability(self, numbers: Tensor, actions: Tensor) -> Tensor:
         return numbers.log_softmax(-1).gather(-1, actions[..., None]).squeeze(-1)
@@ -200,8 +209,8 @@ class Categorical(nn.Module):
     def best(self, numbers: Tensor) -> Tensor:
         return numbers.argmax(-1)
 
-    def to_env(self, actions: Tensor) -> Array:
-        return actions.cpu().numpy() + self._start
+    def to_env(self, actions: Array) -> Array:
+        return actions + self._start
 
 
 class _Bounds:
@@ -218,10 +227,6 @@ class _Bounds:
         return actions if self._is_identity else self._middle + self._reach * actions
 
 
-def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-
-
 def _log_normal(noise: Tensor, log_std: Tensor) -> Tensor:
     """Log density of mean + std * noise, summed over the actions."""
     return -(0.5 * noise**2 + log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
@@ -234,8 +239,3 @@ def _normal_entropy(log_std: Tensor) -> Tensor:
 def _log_slope(actions: Tensor) -> Tensor:
     """log of the derivative of tanh, without loss where it is small."""
     return 2 * (math.log(2) - actions - functional.softplus(-2 * actions))
-
-
-def _log_beta(a: Tensor, b: Tensor, actions: Tensor) -> Tensor:
-    norm = torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b)
-    return (norm + (a - 1) * actions.log() + (b - 1) * torch.log1p(-actions)).sum(-1)

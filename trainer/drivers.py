@@ -41,7 +41,7 @@ class Greedy:
     def _best(self, observation: Any) -> Any:
         observed = spaces.parts(observation)
         batch = {key: torch.as_tensor(part)[None].to(self._policy.device) for key, part in observed.items()}
-        return self._policy.to_env(self._policy.best(batch))[0]
+        return self._policy.to_env(self._policy.best(batch).cpu().numpy())[0]
 
 
 class Random:

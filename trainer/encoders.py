@@ -27,19 +27,19 @@ class Encoder(nn.Module):
         """`extra` numbers come in addition. Raises ConfigError for a part that its encoder cannot take."""
         super().__init__()
         kinds = {key: config.encoders.get(key) or _default(key, box) for key, box in boxes.items()}
-        self._vectors = [key for key, kind in kinds.items() if kind == "mlp"]
+        self.vectors = [key for key, kind in kinds.items() if kind == "mlp"]
         self._others = [key for key, kind in kinds.items() if kind != "mlp"]
         self.parts = nn.ModuleList(
             _part(key, boxes[key], kinds[key], config.features) for key in self._others
         )
-        size = sum(math.prod(boxes[key].shape) for key in self._vectors) + config.features * len(self.parts)
+        size = sum(math.prod(boxes[key].shape) for key in self.vectors) + config.features * len(self.parts)
         size += extra
         self.trunk = mlp(size, config.hidden, config.activation)
         self.size = config.hidden[-1] if config.hidden else size
 
     def forward(self, observations: Mapping[str, Tensor], extra: Tensor | None = None) -> Tensor:
         """`extra`: (N, extra)."""
-        found = [observations[key].flatten(1).float() for key in self._vectors]
+        found = [observations[key].flatten(1).float() for key in self.vectors]
         if extra is not None:
             found.append(extra)
         for key, part in zip(self._others, self.parts, strict=True):

@@ -7,17 +7,19 @@ from typing import Any, Protocol
 
 import gymnasium
 import msgspec
+import numpy as np
 import torch
 
 from carlad.session import spaces as described
 from carlad.session.members import Members
 from trainer import spaces
+from trainer.acting import on
 from trainer.checkpoint import Checkpoint, CheckpointError, Counters
 from trainer.config import Config
 from trainer.curriculum import Curriculum
 from trainer.distributed import ALONE, Ranks
 from trainer.episodes import Episodes, EpisodesState
-from trainer.player import Player, on
+from trainer.player import Player
 from trainer.policy import ActorCritic, Policy
 from trainer.ppo import PPO
 from trainer.replay import Replay
@@ -60,9 +62,8 @@ class Learner:
             name: msgspec.to_builtins(described.describe(space))
             for name, space in (("observation", observations), ("action", actions))
         }
-        self.generator, self.drawing = torch.Generator(device), torch.Generator()  # on the device; on the CPU
-        for generator in (self.generator, self.drawing):
-            generator.manual_seed(config.train.seed + _RANK_SEEDS * ranks.rank)
+        self.generator = torch.Generator(device).manual_seed(config.train.seed + _RANK_SEEDS * ranks.rank)
+        self.rng = np.random.default_rng([config.train.seed, ranks.rank])
         curriculum, sessions = Curriculum(config.curriculum, config.env), config.servers.sessions
         self.episodes = Episodes(config.train.seed, sessions, curriculum, ranks.rank * sessions)
         torch.manual_seed(config.train.seed)
@@ -84,7 +85,7 @@ class Learner:
         """The present state; it shares memory with the learner. All processes have to call it."""
         own = {
             "generator": self.generator.get_state(),
-            "drawing": self.drawing.get_state(),
+            "rng": self.rng.bit_generator.state,
             "episodes": msgspec.to_builtins(self.episodes.state()),
         }
         states = {
@@ -105,7 +106,7 @@ class Learner:
                 optimizer.load_state_dict(state)
             own = states["ranks"][self.ranks.rank % len(states["ranks"])]
             self.generator.set_state(own["generator"])
-            self.drawing.set_state(own["drawing"])
+            self.rng.bit_generator.state = own["rng"]
             self.episodes.restore(msgspec.convert(own["episodes"], EpisodesState))
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"cannot resume: the checkpoint does not fit: {error}") from error
@@ -133,7 +134,7 @@ class OnPolicy:
         self._ppo, self._ranks = ppo, learner.ranks
         lockstep = config.train.collect == "lockstep"
         self._collector = Collector(
-            vector, learner.boxes, ppo.policy, config.ppo, learner.episodes, learner.generator, lockstep
+            vector, learner.boxes, ppo.policy, config.ppo, learner.episodes, learner.rng, lockstep
         )
         self.player = self._collector.player
 
@@ -159,11 +160,11 @@ class OffPolicy:
             learner.boxes,
             sac.policy.an_action(),
             config.sac.buffer_steps,
-            learner.drawing,
+            learner.rng,
             pinned=learner.device.type == "cuda",
         )
         lockstep = config.train.collect == "lockstep"
-        self.player = Player(vector, sac.policy, self._replay, learner.episodes, learner.generator, lockstep)
+        self.player = Player(vector, sac.policy, self._replay, learner.episodes, learner.rng, lockstep)
 
     def collect(self, stop: Callable[[], bool]) -> bool:
         missing = self._config.learn_after_steps - self._replay.steps

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from trainer.distributed import ALONE, Ranks
 
-_CLIP = 10.0  # of what is normalised, in standard deviations
+CLIP = 10.0  # of what is normalised, in standard deviations
 _VARIANCE_MIN = 1e-4
 
 
@@ -17,12 +19,14 @@ class RunningNorm(nn.Module):
     mean: Tensor
     variance: Tensor
     count: Tensor
+    inverse: Tensor
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("variance", torch.ones(size))
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("inverse", 1 / self.deviation, persistent=False)
 
     @property
     def deviation(self) -> Tensor:
@@ -41,6 +45,11 @@ class RunningNorm(nn.Module):
         self.variance.copy_((squares + delta**2 * self.count * added / total) / total)
         self.mean.add_(delta * added / total)
         self.count.copy_(total.max())
+        self.inverse.copy_(1 / self.deviation)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        return ((vectors - self.mean) / self.deviation).clamp(-_CLIP, _CLIP)
+        return ((vectors - self.mean) * self.inverse).clamp(-CLIP, CLIP)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self.inverse.copy_(1 / self.deviation)

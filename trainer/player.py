@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from carlad.session.arrays import Array
 from carlad.session.members import Began, Members, Moved, Phase
 from trainer import spaces
+from trainer.acting import Acting
 from trainer.episodes import Episodes
 from trainer.policy import Policy
 
@@ -39,7 +40,7 @@ class Store(Protocol):
     def observations_of(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """What waits in these rows, which were added one after the other."""
 
-    def acted(self, rows: Sequence[int], actions: Tensor, log_probabilities: Tensor) -> None:
+    def acted(self, rows: Sequence[int], actions: Array) -> None:
         """What was done in each of these rows."""
 
     def moved(self, row: int, step: Moved, following: int | None) -> None:
@@ -61,7 +62,7 @@ class Player:
     """Plays the policy in all environments of `vector`; `episodes` says which episode is next.
 
     In lockstep all environments take their steps together, in their order: a slow one holds up the others,
-    and the same policy, generator and episodes give the same experience.
+    and the same policy, `rng` and episodes give the same experience.
     """
 
     def __init__(
@@ -70,13 +71,14 @@ class Player:
         policy: Policy,
         store: Store,
         episodes: Episodes,
-        generator: torch.Generator,
+        rng: np.random.Generator,
         lockstep: bool = False,
     ) -> None:
-        """`generator` is on the policy's device."""
+        """`rng` chooses the actions."""
         self.finished: list[Episode] = []  # while `play` was last running; lost ones are left out
         self._vector, self._policy, self._store = vector, policy, store
-        self._episodes, self._generator, self._lockstep = episodes, generator, lockstep
+        self._episodes, self._lockstep = episodes, lockstep
+        self._acting = Acting(policy, rng)
         self._tracks = [_Track() for _ in vector.phases()]
         self._waiting: list[int] = []  # members, in the order of their rows
         self._steps = 0
@@ -131,9 +133,8 @@ class Player:
         if not self._waiting:
             return
         rows = [row for i in self._waiting if (row := self._tracks[i].row) is not None]
-        observations = on(self._generator.device, self._store.observations_of(rows))
-        actions, log_probabilities = self._policy.act(observations, self._generator)
-        self._store.acted(rows, actions, log_probabilities)
+        actions = self._acting.act(self._store.observations_of(rows))
+        self._store.acted(rows, actions)
         for i, action in zip(self._waiting, self._policy.to_env(actions), strict=True):
             self._vector.act(i, action)
         self._waiting = []
@@ -178,10 +179,3 @@ class Player:
         track.row = row = self._store.add(spaces.parts(observation))
         self._waiting.append(member)
         return row
-
-
-def on(device: torch.device, observations: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The observations on the device; from pinned memory the copy goes on in the background."""
-    if device.type == "cpu":
-        return observations
-    return {key: part.to(device, non_blocking=True) for key, part in observations.items()}

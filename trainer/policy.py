@@ -46,9 +46,9 @@ class Policy(nn.Module):
         return self.actor.weight.device
 
     @torch.inference_mode()
-    def act(self, observations: Observations, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Sampled actions and their log probabilities (N,)."""
-        return self.distribution.sample(self._numbers(self._normalised(observations)), generator)
+    def numbers(self, observations: Observations) -> Tensor:
+        """What the distribution is made of, (N, its inputs)."""
+        return self._numbers(self._normalised(observations))
 
     @torch.inference_mode()
     def best(self, observations: Observations) -> Tensor:
@@ -57,10 +57,10 @@ class Policy(nn.Module):
 
     @torch.inference_mode()
     def an_action(self) -> Tensor:
-        """One action as `act` gives them in rows, of no meaning."""
+        """One action as it is kept, of no meaning."""
         return self.distribution.best(torch.zeros(1, self.distribution.inputs))[0]
 
-    def to_env(self, actions: Tensor) -> Array:
+    def to_env(self, actions: Array) -> Array:
         """The actions as the environment takes them, one in each row."""
         return self.distribution.to_env(actions)
 
@@ -116,6 +116,12 @@ class ActorCritic(Policy):
     def values(self, observations: Observations) -> Tensor:
         """The critic's estimates (N,) of the discounted return."""
         return self._value(self._encoded(self.critic_encoder, self._normalised(observations)))
+
+    @torch.inference_mode()
+    def judged(self, observations: Observations, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Log probabilities of the actions and values, each (N,)."""
+        log_probabilities, _, values = self.evaluate(observations, actions)
+        return log_probabilities, values
 
     def evaluate(self, observations: Observations, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log probabilities of the actions, entropies and values, each (N,); for a loss."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from carlad.session.arrays import Array
 from carlad.session.members import Moved
-from trainer.player import on
+from trainer.acting import on
 from trainer.rollout import torch_dtype
 from trainer.spaces import Boxes
 
@@ -34,9 +34,9 @@ class Replay:
     """
 
     def __init__(
-        self, boxes: Boxes, action: Tensor, capacity: int, generator: torch.Generator, pinned: bool
+        self, boxes: Boxes, action: Tensor, capacity: int, rng: np.random.Generator, pinned: bool
     ) -> None:
-        """`action` is one of those that the policy samples. `generator` chooses minibatches, on the CPU."""
+        """`action` is one of those that the policy samples. `rng` chooses minibatches."""
         self._tensors = {
             key: torch.empty(capacity, *box.shape, dtype=torch_dtype(box.dtype), pin_memory=pinned)
             for key, box in boxes.items()
@@ -47,7 +47,7 @@ class Replay:
         self._terminated = np.empty(capacity, np.bool_)
         self._following = np.empty(capacity, np.int64)
         self._is_step = np.zeros(capacity, np.bool_)  # whether what came of it is known
-        self._capacity, self._generator = capacity, generator
+        self._capacity, self._rng = capacity, rng
         self._rows = 0
         self.steps = 0  # that can be drawn
 
@@ -65,8 +65,8 @@ class Replay:
     def observations_of(self, rows: Sequence[int]) -> dict[str, Tensor]:
         return self._at(np.array(rows) % self._capacity)
 
-    def acted(self, rows: Sequence[int], actions: Tensor, log_probabilities: Tensor) -> None:
-        self._actions[torch.tensor(rows) % self._capacity] = actions.cpu()
+    def acted(self, rows: Sequence[int], actions: Array) -> None:
+        self._actions[np.array(rows) % self._capacity] = torch.from_numpy(actions)
 
     def moved(self, row: int, step: Moved, following: int | None) -> None:
         """Steps that lost a simulator are left out, and so is one whose row was overwritten meanwhile."""
@@ -98,7 +98,7 @@ class Replay:
         assert self.steps > 0
         filled, found = min(self._rows, self._capacity), np.empty(0, np.int64)
         while len(found) < size:
-            drawn = torch.randint(filled, (2 * size,), generator=self._generator).numpy()
+            drawn = self._rng.integers(filled, size=2 * size)
             found = np.concatenate([found, drawn[self._is_step[drawn]]])
         return found[:size]
 

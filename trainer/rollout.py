@@ -12,14 +12,15 @@ from torch import Tensor
 from carlad.session.arrays import Array
 from carlad.session.members import Members, Moved
 from trainer import gae
+from trainer.acting import on
 from trainer.config import PPOConfig
 from trainer.episodes import Episodes
-from trainer.player import Player, on
+from trainer.player import Player
 from trainer.policy import ActorCritic
 from trainer.ppo import Batch
 from trainer.spaces import Boxes
 
-_VALUED_AT_ONCE = 512  # observations, so that the critic's layers fit into memory
+_JUDGED_AT_ONCE = 512  # observations, so that the networks' layers fit into memory
 
 
 class Rollout:
@@ -43,6 +44,7 @@ class Rollout:
         self.last: list[dict[str, Array]] = []
         """Observations with which episodes were cut off."""
         self.used = 0
+        self.kept = 0  # rows from the batch before, whose log probabilities are known
 
     def add(self, observation: Mapping[str, Array]) -> int:
         row, self.used = self.used, self.used + 1
@@ -68,10 +70,8 @@ class Rollout:
             for key, tensor in self._tensors.items()
         }
 
-    def acted(self, rows: Sequence[int], actions: Tensor, log_probabilities: Tensor) -> None:
-        first, end = rows[0], rows[-1] + 1
-        self.actions[first:end] = actions.cpu().numpy()
-        self.log_probabilities[first:end] = log_probabilities.cpu().numpy()
+    def acted(self, rows: Sequence[int], actions: Array) -> None:
+        self.actions[rows[0] : rows[-1] + 1] = actions
 
     def moved(self, row: int, step: Moved, following: int | None) -> None:
         self.rewards[row] = step.reward
@@ -85,7 +85,7 @@ class Rollout:
             for part in (*self._parts.values(), self.actions, self.log_probabilities):
                 part[row] = part[kept]
         self.last.clear()
-        self.used = len(keep)
+        self.used = self.kept = len(keep)
 
 
 class Collector:
@@ -98,15 +98,15 @@ class Collector:
         policy: ActorCritic,
         config: PPOConfig,
         episodes: Episodes,
-        generator: torch.Generator,
+        rng: np.random.Generator,
         lockstep: bool = False,
     ) -> None:
-        """`generator` is on the policy's device."""
-        self._policy, self._config, self._device = policy, config, generator.device
+        """`rng` chooses the actions."""
+        self._policy, self._config, self._device = policy, config, policy.device
         under_way = 2 * len(vector.phases())  # when a batch begins, and when it ends
         rows, pinned = config.batch_steps + under_way, self._device.type == "cuda"
         self._rollout = Rollout(boxes, policy.an_action(), rows, pinned)
-        self.player = Player(vector, policy, self._rollout, episodes, generator, lockstep)
+        self.player = Player(vector, policy, self._rollout, episodes, rng, lockstep)
 
     def collect(self, stop: Callable[[], bool]) -> Batch | None:
         """The next `config.batch_steps` steps, or a few more; None if `stop` said so first.
@@ -123,9 +123,9 @@ class Collector:
         """All steps but those that lost a simulator, with their advantages."""
         rollout = self._rollout
         observations = on(self._device, rollout.observations(0, rollout.used))
-        values = self._values(observations)
+        values = self._judge(observations)
         if rollout.last:
-            lasts = self._values(on(self._device, rollout.last_observations()))
+            lasts = self._policy.values(on(self._device, rollout.last_observations())).cpu().numpy()
             values = np.concatenate([values, lasts[::-1]])
         fragments = [np.array(fragment) for fragment in self.player.fragments()]
         advantages = np.concatenate([self._advantages(fragment, values) for fragment in fragments])
@@ -136,14 +136,18 @@ class Collector:
         columns = rows, rollout.actions[rows], rollout.log_probabilities[rows], advantages, returns
         return Batch(observations, *(torch.from_numpy(column).to(self._device) for column in columns))
 
-    def _values(self, observations: Mapping[str, Tensor]) -> gae.Floats:
-        size = len(next(iter(observations.values())))
-        slices = [slice(first, first + _VALUED_AT_ONCE) for first in range(0, size, _VALUED_AT_ONCE)]
-        pieces = [
-            self._policy.values({key: part[chosen] for key, part in observations.items()})
-            for chosen in slices
-        ]
-        return torch.cat(pieces).cpu().numpy()
+    def _judge(self, observations: Mapping[str, Tensor]) -> gae.Floats:
+        """The values of all rows; puts down the log probabilities of what was done in this batch."""
+        rollout, values = self._rollout, np.empty(self._rollout.used, np.float32)
+        actions = torch.from_numpy(rollout.actions).to(self._device)
+        for first in range(0, rollout.used, _JUDGED_AT_ONCE):
+            chosen = slice(first, min(first + _JUDGED_AT_ONCE, rollout.used))
+            seen = {key: part[chosen] for key, part in observations.items()}
+            log_probabilities, some = self._policy.judged(seen, actions[chosen])
+            values[chosen] = some.cpu().numpy()
+            known = max(0, rollout.kept - first)
+            rollout.log_probabilities[chosen][known:] = log_probabilities.cpu().numpy()[known:]
+        return values
 
     def _advantages(self, rows: gae.Rows, values: gae.Floats) -> gae.Floats:
         rollout, config = self._rollout, self._config

@@ -14,6 +14,7 @@ from torch.nn import functional
 from carlad.errors import ConfigError
 from trainer.config import PolicyConfig, SACConfig
 from trainer.distributed import ALONE, Ranks
+from trainer.distributions import Squashed
 from trainer.encoders import Encoder, linear
 from trainer.policy import Observations, Policy, seen_by
 from trainer.replay import Minibatch
@@ -41,8 +42,10 @@ class SoftActorCritic(Policy):
         return [*self.actor_encoder.parameters(), *self.actor.parameters()]
 
     def sample(self, observations: Observations, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """As `act`, and differentiable."""
-        return self.distribution.sample(self._numbers(self._normalised(observations)), generator)
+        """Actions and their log probabilities, with gradients."""
+        assert isinstance(self.distribution, Squashed)
+        numbers = self._numbers(self._normalised(observations))
+        return self.distribution.differentiable_sample(numbers, generator)
 
     def judged(self, observations: Observations, actions: Tensor, by_targets: bool = False) -> Tensor:
         """Both estimates (2, N) of the return after the actions, which are as the policy samples them."""

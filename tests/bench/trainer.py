@@ -22,6 +22,7 @@ from carlad.session.sources import ChildSource
 from tests.bench.harness import Report, rate
 from tests.trainer.standins import standin
 from trainer import spaces
+from trainer.acting import Acting
 from trainer.config import PolicyConfig, PPOConfig
 from trainer.curriculum import Curriculum, CurriculumConfig
 from trainer.env.config import RouteConfig
@@ -131,8 +132,8 @@ def _policy_step() -> Callable[[], object]:
     boxes = spaces.boxes(env.observation_space)
     policy = ActorCritic(boxes, spaces.action(env.action_space), PolicyConfig())
     observations = {key: torch.zeros(1, *box.shape) for key, box in boxes.items()}
-    generator = torch.Generator()
-    return lambda: policy.act(observations, generator)
+    acting = Acting(policy, np.random.default_rng(0))
+    return lambda: acting.act(observations)
 
 
 def _collected_per_s(servers: list[Server]) -> float:
@@ -149,7 +150,7 @@ def _collected_per_s(servers: list[Server]) -> float:
             policy = ActorCritic(boxes, spaces.action(found[1]), PolicyConfig())
             episodes = Episodes(1, len(servers), Curriculum(CurriculumConfig(), RouteConfig()))
             config = PPOConfig(batch_steps=256)
-            collector = Collector(vector, boxes, policy, config, episodes, torch.Generator())
+            collector = Collector(vector, boxes, policy, config, episodes, np.random.default_rng(0))
             collector.collect(lambda: False)
             return 256 * rate(lambda: collector.collect(lambda: False), SECONDS)
         finally:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from carlad.errors import ConfigError
 from trainer import spaces
+from trainer.acting import Acting
 from trainer.config import PolicyConfig
 from trainer.policy import ActorCritic
 
@@ -34,14 +35,42 @@ def seen(rows: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("action", [ACTIONS, Discrete(4)])
 def test_the_loss_sees_what_was_acted_on(action: spaces.Action, shared: bool) -> None:
     learner, observations = policy(action, shared=shared), seen(6)
-    actions, log_probabilities = learner.act(observations, torch.Generator().manual_seed(1))
-    again, entropy, values = learner.evaluate(observations, actions.clone())
-    torch.testing.assert_close(again.detach(), log_probabilities)
+    actions = torch.from_numpy(Acting(learner, np.random.default_rng(1)).act(observations))
+    log_probabilities, entropies, values = learner.evaluate(observations, actions)
+    expected = learner.distribution.log_probability(learner.numbers(observations), actions)
+    torch.testing.assert_close(log_probabilities.detach(), expected.detach())
     torch.testing.assert_close(values.detach(), learner.values(observations))
-    assert entropy.shape == (6,)
-    assert actions[0].shape == learner.an_action().shape
-    assert actions.dtype == learner.an_action().dtype
-    assert all(action.contains(one) for one in np.clip(learner.to_env(actions), -1, 3))
+    torch.testing.assert_close(learner.judged(observations, actions), (expected.detach(), values.detach()))
+    assert entropies.shape == (6,)
+    assert (actions[0].shape, actions.dtype) == (learner.an_action().shape, learner.an_action().dtype)
+    bounds = (action.low, action.high) if isinstance(action, Box) else (0, 3)  # the environment clips
+    assert all(action.contains(one) for one in np.clip(learner.to_env(actions.numpy()), *bounds))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_policy_of_vectors_acts_by_the_newest_weights_and_scales(activation: str, normalise: bool) -> None:
+    boxes = {key: BOXES[key] for key in ("state", "goal")}
+    config = PolicyConfig(hidden=(16, 8), activation=activation, normalise=normalise)  # type: ignore[arg-type]
+    learner, observations = ActorCritic(boxes, ACTIONS, config), seen(7)
+    acting = Acting(learner, np.random.default_rng(0))
+    assert acting._vectors is not None
+    optimizer = torch.optim.Adam(learner.parameters(), lr=0.1)
+    for _ in range(3):
+        learner.learn_scale({key: 3 * observations[key] + 1 for key in boxes})
+        learner.evaluate(observations, torch.zeros(7, 2))[0].sum().backward()
+        optimizer.step()
+        numbers = torch.from_numpy(acting._numbers(observations))
+        torch.testing.assert_close(numbers, learner.numbers(observations), atol=1e-5, rtol=1e-5)
+
+
+def test_the_critics_scale_moves_and_what_it_says_does_not() -> None:
+    learner, observations = policy(normalise_returns=True), seen(20)
+    before = learner.values(observations)
+    learner.learn_return_scale(50 + 9 * torch.randn(100, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(learner.values(observations), before, atol=1e-3, rtol=1e-3)
+    assert learner.return_deviation.item() == pytest.approx(9, rel=0.2)
+    assert policy().return_deviation == 1
 
 
 def test_actor_and_critic_see_only_what_they_are_to() -> None:
@@ -71,7 +100,7 @@ def test_vectors_are_normalised_and_images_are_not() -> None:
 
 
 def test_an_untrained_policy_means_to_do_nothing() -> None:
-    assert np.abs(policy().to_env(policy().best(seen(100)))).max() < 0.1
+    assert np.abs(policy().to_env(policy().best(seen(100)).numpy())).max() < 0.1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
+from trainer.acting import Acting
 from trainer.config import PolicyConfig, PPOConfig
 from trainer.policy import ActorCritic
 from trainer.ppo import PPO, Batch
@@ -21,7 +22,9 @@ def experience(ppo: PPO, seed: int = 0) -> Batch:
     """One-step episodes in which an action is the better the nearer it is to the observation's first part."""
     generator = torch.Generator().manual_seed(seed)
     observations = torch.rand(512, 2, generator=generator) * 2 - 1
-    actions, log_probabilities = (part.clone() for part in ppo.policy.act({"state": observations}, generator))
+    acting = Acting(ppo.policy, np.random.default_rng(seed))
+    actions = torch.from_numpy(acting.act({"state": observations}))
+    log_probabilities = ppo.policy.judged({"state": observations}, actions)[0].clone()
     rewards = -((actions[:, 0] - observations[:, 0]) ** 2)
     advantages = rewards - ppo.policy.values({"state": observations}).clone()
     return Batch({"state": observations}, torch.arange(512), actions, log_probabilities, advantages, rewards)

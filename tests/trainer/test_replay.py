@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 def replay(capacity: int) -> Replay:
-    return Replay(BOXES, torch.zeros(1), capacity, torch.Generator().manual_seed(0), pinned=False)
+    return Replay(BOXES, torch.zeros(1), capacity, np.random.default_rng(0), pinned=False)
 
 
 def seen(number: int) -> dict[str, np.ndarray]:
@@ -30,7 +30,7 @@ def play(subject: Replay, first: int, steps: int) -> int:
     """Observations count on from `first`; step n is rewarded by n + 1. Returns the row that waits."""
     row = subject.add(seen(first))
     for number in range(first, first + steps):
-        subject.acted([row], torch.full((1, 1), float(number)), torch.zeros(1))
+        subject.acted([row], np.full((1, 1), number, np.float32))
         following = subject.add(seen(number + 1))
         subject.moved(row, moved(number + 1), following)
         row = following
@@ -63,7 +63,7 @@ def test_the_newest_steps_are_kept() -> None:
 def test_the_end_of_a_task_leads_nowhere_and_a_cut_off_episode_to_its_last_observation() -> None:
     subject = replay(10)
     ended, cut = subject.add(seen(1)), subject.add(seen(2))
-    subject.acted([ended, cut], torch.zeros(2, 1), torch.zeros(2))
+    subject.acted([ended, cut], np.zeros((2, 1), np.float32))
     subject.moved(ended, moved(5, terminated=True), None)
     subject.moved(cut, moved(6, truncated=True), subject.add_last(seen(6)))
     batch = subject.draw(100, CPU)
@@ -75,7 +75,7 @@ def test_the_end_of_a_task_leads_nowhere_and_a_cut_off_episode_to_its_last_obser
 def test_a_lost_step_is_left_out() -> None:
     subject = replay(10)
     lost = play(subject, 0, 2)
-    subject.acted([lost], torch.zeros(1, 1), torch.zeros(1))
+    subject.acted([lost], np.zeros((1, 1), np.float32))
     subject.moved(lost, moved(2, truncated=True, sim_lost={}), None)
     assert subject.steps == 2
     assert subject.draw(50, CPU).rewards.max() == 2
@@ -84,7 +84,7 @@ def test_a_lost_step_is_left_out() -> None:
 def test_a_step_that_took_longer_than_the_ring_goes_round_is_left_out() -> None:
     subject = replay(10)
     slow = subject.add(seen(77))
-    subject.acted([slow], torch.zeros(1, 1), torch.zeros(1))
+    subject.acted([slow], np.zeros((1, 1), np.float32))
     play(subject, 0, 30)
     subject.moved(slow, moved(78), subject.add(seen(78)))
     assert 77 not in subject.draw(300, CPU).observations["state"]

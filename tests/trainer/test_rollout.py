@@ -38,8 +38,7 @@ def policy() -> ActorCritic:
 
 def collector(vector: Members, learner: ActorCritic, lockstep: bool = False) -> Collector:
     episodes = Episodes(1, len(vector.phases()), Curriculum(CurriculumConfig(), RouteConfig()))
-    generator = torch.Generator().manual_seed(0)
-    return Collector(vector, BOXES, learner, CONFIG, episodes, generator, lockstep)
+    return Collector(vector, BOXES, learner, CONFIG, episodes, np.random.default_rng(0), lockstep)
 
 
 def observed(batch: Batch) -> torch.Tensor:
@@ -187,8 +186,8 @@ def test_in_lockstep_a_restarted_collector_goes_on_as_a_new_one_in_its_state(tmp
     with sessions(2, tmp_path, length=7) as vector:
         first = collector(vector, policy(), lockstep=True)
         assert first.collect(never) is not None
-        generator, episodes = first.player._generator, first.player._episodes
-        state, cursors = generator.get_state(), episodes.state()
+        rng, episodes = first.player._acting._rng, first.player._episodes
+        state, cursors = rng.bit_generator.state, episodes.state()
         first.player.restart()
         went_on = first.collect(never)
         assert went_on is not None
@@ -196,7 +195,7 @@ def test_in_lockstep_a_restarted_collector_goes_on_as_a_new_one_in_its_state(tmp
     (tmp_path / "again").mkdir()
     with sessions(2, tmp_path / "again", length=7) as vector:
         second = collector(vector, policy(), lockstep=True)
-        second.player._generator.set_state(state)
+        second.player._acting._rng.bit_generator.state = state
         second.player._episodes.restore(cursors)
         resumed = second.collect(never)
         assert resumed is not None

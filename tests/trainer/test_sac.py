@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
 from carlad.errors import ConfigError
+from trainer.acting import Acting
 from trainer.config import PolicyConfig, SACConfig
 from trainer.replay import Minibatch
 from trainer.sac import SAC, SACLosses, SoftActorCritic
@@ -25,15 +27,15 @@ def one_step_episodes(sac: SAC, seed: int, terminated: bool = True) -> Minibatch
     """An action is the better the nearer it is to the observation's first part."""
     generator = torch.Generator().manual_seed(seed)
     observations = {"state": torch.rand(256, 2, generator=generator) * 2 - 1}
-    actions, _ = sac.policy.act(observations, generator)
+    actions = torch.from_numpy(Acting(sac.policy, np.random.default_rng(seed)).act(observations))
     rewards = -((actions.tanh()[:, 0] - observations["state"][:, 0]) ** 2)
     ends = torch.full((256,), terminated)
-    return Minibatch(observations, actions.clone(), rewards.clone(), observations, ends)
+    return Minibatch(observations, actions, rewards, observations, ends)
 
 
 def mean_error(sac: SAC) -> float:
     observations = torch.rand(500, 2, generator=torch.Generator().manual_seed(9)) * 2 - 1
-    best = torch.from_numpy(sac.policy.to_env(sac.policy.best({"state": observations})))
+    best = torch.from_numpy(sac.policy.to_env(sac.policy.best({"state": observations}).numpy()))
     return float((best[:, 0] - observations[:, 0]).abs().mean())
 
 

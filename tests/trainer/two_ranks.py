@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from gymnasium.spaces import Box
 
+from trainer.acting import Acting
 from trainer.config import PolicyConfig, PPOConfig
 from trainer.distributed import Ranks, joined
 from trainer.normalisation import RunningNorm
@@ -59,7 +61,8 @@ def _weights(ranks: Ranks) -> None:
     ppo = PPO(policy, PPOConfig(batch_steps=64, minibatch_steps=16), generator, ranks)
     size = 60 + 7 * ranks.rank
     observations = {"state": torch.randn(size, 2, generator=generator)}
-    actions, log_probabilities = (part.clone() for part in policy.act(observations, generator))
+    actions = torch.from_numpy(Acting(policy, np.random.default_rng(ranks.rank)).act(observations))
+    log_probabilities = policy.judged(observations, actions)[0].clone()
     advantages = torch.randn(size, generator=generator)
     rows = torch.arange(size)
     ppo.update(Batch(observations, rows, actions, log_probabilities, advantages, advantages), 0.0)
