@@ -36,6 +36,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     seconds_max: Annotated[float, msgspec.Meta(gt=0)] = math.inf  # of training, evaluations not counted
     eval_episodes: Annotated[int, msgspec.Meta(ge=0)] = 50  # before and after the training; 0: none
     checkpoint_every_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0  # what a crash of the trainer costs
+    picture_every_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0  # an episode from above; 0: none
     checkpoints_kept: Count = 3  # the newest; the best one is kept besides
     torch_threads: Count = 1  # small networks gain nothing from more
     checkpoint_every_updates: Count = 10  # in lockstep instead, where all environments begin anew then

@@ -21,11 +21,13 @@ _BUSY = (Phase.OPENING, Phase.RESETTING, Phase.STEPPING)
 
 
 class Episode(NamedTuple):
-    """A finished episode: its undiscounted return, its length in steps and what its last info said."""
+    """A finished episode: its undiscounted return, its length in steps, what its last info said, and the
+    reward's terms, each added up."""
 
     episodic_return: float
     length: int
     info: dict[str, Any]
+    reward_terms: dict[str, float]
 
 
 class Store(Protocol):
@@ -55,6 +57,7 @@ class _Track:
     fragment: list[int] = field(default_factory=list)  # the rows of its steps
     episodic_return: float = 0.0
     length: int = 0
+    terms: dict[str, float] = field(default_factory=dict)  # of the reward, each added up
     stage: int = 0  # of the curriculum, when the episode began
 
 
@@ -76,6 +79,7 @@ class Player:
     ) -> None:
         """`rng` chooses the actions."""
         self.finished: list[Episode] = []  # while `play` was last running; lost ones are left out
+        self.lost: list[dict[str, Any]] = []  # `sim_lost` of those
         self._vector, self._policy, self._store = vector, policy, store
         self._episodes, self._lockstep = episodes, lockstep
         self._acting = Acting(policy, rng)
@@ -85,7 +89,7 @@ class Player:
 
     def play(self, steps: int, stop: Callable[[], bool]) -> bool:
         """Take that many steps, or a few more; False if `stop` said so first."""
-        self.finished, self._steps = [], 0
+        self.finished, self.lost, self._steps = [], [], 0
         while self._steps < steps:
             if stop():
                 return False
@@ -150,7 +154,7 @@ class Player:
     def _note(self, event: Began | Moved) -> None:
         track = self._tracks[event.member]
         if isinstance(event, Began):
-            track.episodic_return, track.length = 0.0, 0
+            track.episodic_return, track.length, track.terms = 0.0, 0, {}
             self._wait(event.member, track, event.observation)
         elif track.row is not None:  # else of an episode that was given up
             self._moved(event, track, track.row)
@@ -159,20 +163,24 @@ class Player:
         track.fragment.append(row)
         track.episodic_return += step.reward
         track.length += 1
+        for name, value in step.info.get("reward_terms", {}).items():
+            track.terms[name] = track.terms.get(name, 0.0) + value
         self._steps += 1
         following: int | None = None
         if not (step.terminated or step.truncated):
             following = self._wait(step.member, track, step.observation)
         else:
             track.row = None
-            if "sim_lost" not in step.info:
+            if (lost := step.info.get("sim_lost")) is not None:
+                self.lost.append(lost)
+            else:
                 self._finish(step, track)
                 if not step.terminated:
                     following = self._store.add_last(spaces.parts(step.observation))
         self._store.moved(row, step, following)
 
     def _finish(self, step: Moved, track: _Track) -> None:
-        self.finished.append(Episode(track.episodic_return, track.length, step.info))
+        self.finished.append(Episode(track.episodic_return, track.length, step.info, track.terms))
         self._episodes.curriculum.note(track.stage, step.info["success"])
 
     def _wait(self, member: int, track: _Track, observation: Any) -> int:

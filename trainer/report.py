@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.live import Live
 from torch.utils.tensorboard import SummaryWriter
@@ -15,16 +15,14 @@ from torch.utils.tensorboard import SummaryWriter
 from carlad.log import get_logger
 from trainer.checkpoint import Counters, Score
 from trainer.config import Config, flat
+from trainer.figures import EPISODES_AVERAGED, Figures, Round, averages
 from trainer.folders import PROGRESS_FILE, Folders
-from trainer.player import Episode
 from trainer.scores import Summary
 
 log = get_logger("carlad.trainer")
 
-_EPISODES_AVERAGED = 50
-_EVALUATED = ("success_rate", "route_completion", "driving_score_2_0", "driving_score_2_1", "episodic_return")
-_UPDATES_IN_RATE = 10
 _LOG_EVERY_S = 10.0  # where there is no terminal to draw a line on
+_EVALUATED = ("success_rate", "route_completion", "driving_score_2_0", "driving_score_2_1", "episodic_return")
 
 
 class Report:
@@ -33,13 +31,16 @@ class Report:
     Whatever TensorBoard has of steps after `env_steps`, from before a resumption, is no longer shown.
     """
 
-    def __init__(self, where: Folders, config: Config, console: Console, env_steps: int) -> None:
+    def __init__(
+        self, where: Folders, config: Config, console: Console, env_steps: int, ranks: int = 1
+    ) -> None:
+        """`ranks`: processes that have as many sessions each as the configuration says."""
         self._config = config
+        self._sessions = config.servers.sessions * ranks
         self._writer = SummaryWriter(str(where.tensorboard), purge_step=env_steps + 1)
         self._writer.add_text("config", _table(config))
         self._file = (where.run / PROGRESS_FILE).open("a", buffering=1)
-        self._episodes: deque[Episode] = deque(maxlen=_EPISODES_AVERAGED)
-        self._rate: deque[tuple[float, int]] = deque(maxlen=_UPDATES_IN_RATE + 1)
+        self._figures = Figures(self._sessions)
         self._logged_s = -_LOG_EVERY_S
         self._live = (
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
@@ -47,16 +48,21 @@ class Report:
         if self._live is not None:
             self._live.start()
 
-    def update(self, counters: Counters, episodes: list[Episode], losses: dict[str, float]) -> None:
+    def update(self, counters: Counters, round_: Round) -> None:
         """Tell about an update of the learner and the episodes that ended before it."""
-        self._episodes.extend(episodes)
-        figures = {"sps": self._steps_per_s(counters), "sim_lost": counters.sim_lost, **self._averages()}
+        figures = self._figures.add(round_, counters.seconds, counters.sim_lost)
         for name, value in figures.items():
-            self._scalar(f"charts/{name}", value, counters.env_steps)
-        for name, value in losses.items():
-            self._scalar(f"losses/{name}", value, counters.env_steps)
-        self._write({**self._where(counters), **figures, "losses": losses})
-        self._show(counters, figures)
+            self._scalar(name, value, counters.env_steps)
+        charts = {name.partition("/")[2]: v for name, v in figures.items() if name.startswith("charts/")}
+        others = {
+            name: value for name, value in figures.items() if not name.startswith(("charts/", "losses/"))
+        }
+        self._write({**self._where(counters), **charts, "losses": dict(round_.losses), **others})
+        self._show(counters, round_, charts)
+
+    def picture(self, counters: Counters, image: NDArray[np.uint8]) -> None:
+        """Show how an episode was driven, uint8 (H, W, 3), RGB."""
+        self._writer.add_image("episode", image, counters.env_steps, dataformats="HWC")
 
     def evaluation(self, which: str, counters: Counters, evaluation: Summary) -> None:
         """Tell about the evaluation at the "start" or the "end"."""
@@ -70,10 +76,10 @@ class Report:
 
     def score(self, stage: int) -> Score | None:
         """Of the last episodes, of which there must be enough for a comparison."""
-        if len(self._episodes) < _EPISODES_AVERAGED:
+        if len(self._figures.episodes) < EPISODES_AVERAGED:
             return None
-        averages = self._averages()
-        return Score(stage, averages["success_rate"], averages["episodic_return"])
+        figures = averages(self._figures.episodes)
+        return Score(stage, figures["success_rate"], figures["episodic_return"])
 
     def close(self) -> None:
         """Flush and close everything."""
@@ -81,27 +87,6 @@ class Report:
             self._live.stop()
         self._file.close()
         self._writer.close()
-
-    def _averages(self) -> dict[str, float]:
-        """Over the last episodes; empty before the first has ended."""
-        if not self._episodes:
-            return {}
-        return {
-            "success_rate": float(np.mean([episode.info["success"] for episode in self._episodes])),
-            "route_completion": float(
-                np.mean([episode.info["route_completion"] for episode in self._episodes])
-            ),
-            "episodic_return": float(np.mean([episode.episodic_return for episode in self._episodes])),
-            "episodic_length": float(np.mean([episode.length for episode in self._episodes])),
-        }
-
-    def _steps_per_s(self, counters: Counters) -> float:
-        """Over the last updates, learning included."""
-        self._rate.append((counters.seconds, counters.env_steps))
-        (first_s, first), (last_s, last) = self._rate[0], self._rate[-1]
-        if last_s > first_s:
-            return (last - first) / (last_s - first_s)
-        return counters.env_steps / counters.seconds if counters.seconds else 0.0
 
     def _where(self, counters: Counters) -> dict[str, Any]:
         return {
@@ -118,19 +103,34 @@ class Report:
     def _write(self, entry: dict[str, Any]) -> None:
         self._file.write(msgspec.json.encode(entry).decode() + "\n")
 
-    def _show(self, counters: Counters, figures: dict[str, float]) -> None:
-        line = (
-            f"{counters.env_steps:,} of {self._config.train.total_steps:,} steps, "
-            f"{figures['sps']:,.0f} steps/s, "
-            f"success rate {figures.get('success_rate', 0.0):.2f}, "
-            f"return {figures.get('episodic_return', 0.0):.1f}, "
-            f"{counters.episodes:,} episodes, {counters.sim_lost} simulators lost"
-        )
+    def _show(self, counters: Counters, round_: Round, charts: dict[str, float]) -> None:
         if self._live is not None:
-            self._live.update(line, refresh=True)
+            self._live.update(self._line(counters, round_, charts), refresh=True)
         elif time.monotonic() - self._logged_s >= _LOG_EVERY_S:
             self._logged_s = time.monotonic()
-            log.info("training", env_steps=counters.env_steps, episodes=counters.episodes, **figures)
+            servers = f"{round_.servers}/{self._sessions}"
+            log.info(
+                "training",
+                env_steps=counters.env_steps,
+                episodes=counters.episodes,
+                servers=servers,
+                **charts,
+            )
+
+    def _line(self, counters: Counters, round_: Round, charts: dict[str, float]) -> str:
+        train = self._config.train
+        of_episodes = f" of {train.episodes_max:,}" if train.episodes_max else ""
+        parts = [
+            f"{counters.env_steps:,} of {train.total_steps:,} steps",
+            f"{counters.episodes:,}{of_episodes} episodes",
+            f"{charts.get('sps', 0.0):,.0f} steps/s",
+            f"success {charts.get('success_rate', 0.0):.2f}",
+            f"return {charts.get('episodic_return', 0.0):.1f}",
+            f"{round_.servers} of {self._sessions} servers, {counters.sim_lost} lost",
+        ]
+        if stages := self._config.curriculum.stages:
+            parts.append(f"stage {stages[round_.stage].name}")
+        return " · ".join(parts)
 
 
 def _table(config: Config) -> str:

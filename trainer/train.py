@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import msgspec
 import torch
@@ -14,18 +15,21 @@ from rich.console import Console
 from carlad import toml
 from carlad.errors import CarladError, ConfigError
 from carlad.log import also_to, get_logger
-from carlad.session.members import Members
+from carlad.session.members import Members, Phase
 from trainer.checkpoint import Checkpoint, Store, check_fits
 from trainer.config import Config, digest, flat
 from trainer.distributed import joined
 from trainer.drivers import Greedy
 from trainer.episodes import evaluation_seeds
 from trainer.evaluate import Task, evaluate
+from trainer.figures import Round
 from trainer.folders import CONFIG_FILE, LOG_FILE, PROGRESS_FILE, Folders
 from trainer.learner import Learner, Rounds
+from trainer.onlooker import Onlooker
 from trainer.report import Report
 from trainer.scores import summary
 from trainer.sessions import HOST_LOGS, Listing, started
+from trainer.stopwatch import Stopwatch
 
 log = get_logger("carlad.trainer")
 
@@ -88,6 +92,8 @@ class Training:
         self._listing = Listing(where.run, learner.ranks)
         self._ranks, self._counters = learner.ranks, learner.counters
         self._lost_before = learner.counters.sim_lost
+        self._watch = Stopwatch()
+        self._onlooker: Onlooker | None = None
         self._in_lockstep = config.train.collect == "lockstep"
 
     def run(self) -> None:
@@ -95,9 +101,20 @@ class Training:
         self._listing.update(self._vector.telemetry)
         if self._counters.env_steps == 0:
             self._evaluate("start")
-        self._learn()
+        with self._looking_on():
+            self._learn()
         self._save()
         self._evaluate("end")
+
+    @contextmanager
+    def _looking_on(self) -> Iterator[None]:
+        """An episode of the first environment is shown now and then."""
+        every_s = self._config.train.picture_every_s
+        if self._report is None or every_s == 0:
+            yield
+            return
+        with Onlooker(lambda: self._vector.telemetry[0], every_s) as self._onlooker:
+            yield
 
     def _learn(self) -> None:
         rounds = self._learner.rounds(self._vector)
@@ -131,26 +148,41 @@ class Training:
 
     def _round(self, rounds: Rounds) -> bool:
         """Some experience and what is learned from it; False if stopped before there was enough."""
-        learner, counters = self._learner, self._counters
+        counters, never_late = self._counters, _never if self._in_lockstep else self._stop
         started_s = time.monotonic()
         self._listing.update(self._vector.telemetry)
-        if self._agree(not rounds.collect(_never if self._in_lockstep else self._stop)):
-            return False
-        losses = rounds.learn(self._progress())
-        told = self._ranks.gather((rounds.player.steps, rounds.player.finished, self._vector.losses))
-        finished = [episode for _, episodes, _ in told for episode in episodes]
-        counters.env_steps += sum(steps for steps, _, _ in told)
+        with self._watch.phase("collect"):
+            if self._agree(not rounds.collect(never_late)):
+                return False
+        with self._watch.phase("learn"):
+            losses = rounds.learn(self._progress())
+        player, phases = rounds.player, self._vector.phases()
+        servers = sum(phase is not Phase.OPENING for phase in phases)
+        told = self._ranks.gather((player.steps, player.finished, player.lost, self._vector.losses, servers))
+        steps, finished, lost, sims_lost, all_servers = zip(*told, strict=True)
+        counters.env_steps += sum(steps)
         counters.updates += 1
-        counters.episodes += len(finished)
-        counters.sim_lost = self._lost_before + sum(losses for _, _, losses in told)
+        counters.episodes += sum(map(len, finished))
+        counters.sim_lost = self._lost_before + sum(sims_lost)
         counters.seconds += time.monotonic() - started_s
         if not all(math.isfinite(loss) for loss in losses.values()):
             raise DivergedError(
                 f"the learning diverged after {counters.env_steps} steps: "
-                f"lower {learner.config.algorithm}.learning_rate"
+                f"lower {self._config.algorithm}.learning_rate"
             )
         if self._report is not None:
-            self._report.update(counters, finished, losses)
+            round_ = Round(
+                env_steps=sum(steps),
+                spent_s=self._watch.take(),
+                finished=[*itertools.chain(*finished)],
+                lost=[*itertools.chain(*lost)],
+                losses=losses,
+                servers=sum(all_servers),
+                stage=self._learner.episodes.curriculum.stage,
+            )
+            self._report.update(counters, round_)
+            if self._onlooker is not None and (image := self._onlooker.picture()) is not None:
+                self._report.picture(counters, image)
         return True
 
     def _agree(self, wish: bool) -> bool:
@@ -159,7 +191,11 @@ class Training:
 
     def _save(self) -> None:
         """A checkpoint, which is kept as the best one if no other drove better in its last episodes."""
-        checkpoint = self._learner.checkpoint()
+        with self._watch.phase("save"):
+            self._keep(self._learner.checkpoint())
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        """In the first process."""
         if self._report is None:
             return
         checkpoint.score = self._report.score(self._learner.episodes.curriculum.stage)
@@ -188,7 +224,7 @@ def _report(
     """The first process's."""
     if not learner.ranks.is_first:
         return None
-    report = Report(where, config, console, learner.counters.env_steps)
+    report = Report(where, config, console, learner.counters.env_steps, learner.ranks.size)
     stack.callback(report.close)
     return report
 
