@@ -1,79 +1,176 @@
-"""`python -m viz`: watch a training that is running, in a window or as a picture in a file."""
+"""`python -m viz`: watch a training that is running, in a window, or as a picture or a film in a file."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from carlad.errors import CarladError
-from viz.source import NoRunError, Session, Source, ViewerError, newest_run, read_sessions
+from viz import sessions
+from viz.scene import ViewerError
+
+if TYPE_CHECKING:
+    from viz.replay import Replay
+    from viz.source import Source
 
 _EXAMPLES = """\
 examples:
-  python -m viz                                       the newest run under data/
-  python -m viz --run data/runs/demo --session env-1  one session of a run
-  python -m viz --telemetry ipc:///run/user/1000/carlad/env-1.telemetry
-  python -m viz --snapshot now.png --size 800x600     no screen needed
+  python -m viz                                   the newest run under data/, else the daemon's sessions
+  python -m viz first --session env-1             one session of the run data/.../first
+  python -m viz session-1f00c2a9                  a session of the daemon
+  python -m viz --list                            what there is to watch
+  python -m viz first --snapshot now.png          no screen needed
+  python -m viz first --video drive.mp4 --seconds 10
+  python -m viz first --record drive.mcap --seconds 10
+  python -m viz cloud first                       the LiDAR's points in three dimensions
+  python -m viz replay drive.mcap --speed 2
+  python -m viz info drive.mcap
 """
 
-
-_FIRST_PICTURE_WITHIN_S = 10.0  # several times what a learner's update takes
+_FIRST_PICTURE_WITHIN_S = 30.0  # several times what a learner's update takes on a loaded machine
 _LOOK_AGAIN_S = 0.1
+_SIZE = (1280, 720)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command's exit code: 0 done, 1 nothing to see or no screen, 2 wrong usage."""
-    options = _parser().parse_args(arguments)
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # read when pygame is imported
+    given = sys.argv[1:] if arguments is None else arguments
+    command = _COMMANDS.get(given[0]) if given else None
     try:
-        with closing(_source_in_time(options)) as source:
-            _show(source, options)
+        return command(given[1:]) if command is not None else _watch(given)
     except CarladError as error:
         print(f"viz: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _watch(given: list[str]) -> int:
+    options = _parser().parse_args(given)
+    listing, chosen = found_in_time(options)
+    if options.list:
+        for session in listing():
+            print(f"{session.session}\t{session.telemetry}")
+        return 0
+    _prepare_pygame(options)
+    from viz.source import Source
+
+    with closing(Source(listing, chosen)) as source:
+        if options.record is not None:
+            _record(source, options)
+        else:
+            _show(source, options)
     return 0
 
 
-def _show(source: Source, options: argparse.Namespace) -> None:
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    if options.snapshot is not None:
+def _replay(given: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m viz replay", description="Show a recording.")
+    parser.add_argument("file", type=Path, metavar="FILE.mcap")
+    parser.add_argument("--speed", type=_positive, default=1.0, help="times as quick as it was (default: 1)")
+    parser.add_argument("--at", type=float, default=0.0, metavar="S", help="begin there, in seconds")
+    _add_output(parser)
+    options = parser.parse_args(given)
+    _prepare_pygame(options)
+    from viz.replay import Replay
+
+    with closing(Replay(options.file, options.speed)) as replay:
+        replay.go_to(options.at)
+        replay.update(0.0)
+        _show(replay, options)
+    return 0
+
+
+def _info(given: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m viz info", description="Say what is in a recording.")
+    parser.add_argument("file", type=Path, metavar="FILE.mcap")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    options = parser.parse_args(given)
+    from viz.info import print_info
+
+    print_info(options.file, as_json=options.json)
+    return 0
+
+
+def _cloud(given: list[str]) -> int:
+    from viz.cloud_command import main
+
+    return main(given)
+
+
+_COMMANDS = {"replay": _replay, "info": _info, "cloud": _cloud}
+
+
+def _prepare_pygame(options: argparse.Namespace) -> None:
+    """What needs no screen gets none: pygame reads this variable when it is imported."""
+    if options.snapshot is not None or options.video is not None:
         os.environ["SDL_VIDEODRIVER"] = "dummy"
-    from viz import app  # pygame reads these variables when it is imported
 
-    if options.snapshot is None:
-        app.run_window(source, options.size)
-    else:
-        app.snapshot(source, options.snapshot, options.size, options.wait or _FIRST_PICTURE_WITHIN_S)
+
+def _show(source: Source | Replay, options: argparse.Namespace) -> None:
+    from viz import app, headless
+
+    wait_s = getattr(options, "wait", None) or _FIRST_PICTURE_WITHIN_S
+    if options.snapshot is not None:
+        headless.snapshot(source, options.snapshot, options.size, wait_s, options.scale)
         print(options.snapshot)
+    elif options.video is not None:
+        seconds = options.seconds or (math.inf if hasattr(source, "reader") else 10.0)
+        count = headless.film(source, options.video, options.size, seconds, wait_s, options.scale)
+        print(f"{options.video}: {count} pictures")
+    else:
+        app.run_window(source, options.size, options.scale)
 
 
-def _source_in_time(options: argparse.Namespace) -> Source:
-    """Waits for the run as long as --wait says, and not at all without it."""
+def _record(source: Source, options: argparse.Namespace) -> None:
+    """Record without showing anything, until the time is over or the command is interrupted."""
+    wait_s = options.wait or _FIRST_PICTURE_WITHIN_S
+    if not source.update(wait_s):
+        endpoint = source.scene().session.telemetry
+        raise ViewerError(f"no telemetry from {endpoint} within {wait_s:g} s: is the training running?")
+    source.record(options.record)
+    if (said := source.scene().said) is not None:
+        raise ViewerError(said)
+    deadline_s = time.monotonic() + (options.seconds or math.inf)
+    try:
+        while time.monotonic() < deadline_s:
+            source.update(0.1)
+    except KeyboardInterrupt:
+        pass
+    source.stop_recording()
+    print(source.scene().said)
+
+
+def found_in_time(options: argparse.Namespace) -> tuple[sessions.Listing, str | None]:
+    """Waits for what is to be watched as long as --wait says, and not at all without it."""
     deadline_s = time.monotonic() + (options.wait or 0.0)
     while True:
         try:
-            return _source(options)
-        except NoRunError:
+            return _found(options)
+        except sessions.NoRunError:
             if time.monotonic() >= deadline_s:
                 raise
         time.sleep(_LOOK_AGAIN_S)
 
 
-def _source(options: argparse.Namespace) -> Source:
-    """Raises ViewerError where there is no such run or session, TelemetryError for a bad endpoint."""
+def _found(options: argparse.Namespace) -> tuple[sessions.Listing, str | None]:
+    """Raises ViewerError where there is no such run or session."""
     if options.telemetry is not None:
-        return Source([Session(options.session or options.telemetry, options.telemetry)])
-    run = options.run or newest_run(Path("data"))
-    sessions = read_sessions(run)
-    names = [session.session for session in sessions]
+        return sessions.of_endpoint(options.telemetry, options.session), None
+    if options.run is not None:
+        listing, chosen = sessions.of_run(options.run), None
+    else:
+        listing, chosen = sessions.find(options.what, options.endpoint)
+    names = [session.session for session in listing()]
     if options.session not in (None, *names):
-        raise ViewerError(f"cannot watch {options.session!r}: {run} has the sessions {', '.join(names)}")
-    return Source(sessions, names.index(options.session) if options.session else 0, run)
+        raise ViewerError(f"cannot watch {options.session!r}: the sessions there are {', '.join(names)}")
+    return listing, options.session or chosen
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,26 +180,61 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_what(parser)
+    parser.add_argument("--list", action="store_true", help="print the sessions instead of showing one")
+    parser.add_argument("--record", metavar="FILE.mcap", type=Path, help="record, and show nothing")
+    _add_output(parser)
+    return parser
+
+
+def add_what(
+    parser: argparse.ArgumentParser, help_: str = "a run's name or directory, or a session's id"
+) -> None:
+    """The arguments that say which session is meant."""
     what = parser.add_mutually_exclusive_group()
+    what.add_argument("what", nargs="?", help=help_)
     what.add_argument("--telemetry", metavar="ENDPOINT", help="telemetry endpoint of one session")
     what.add_argument(
         "--run", metavar="DIR", type=Path, help="run directory of a trainer (has sessions.json)"
     )
     parser.add_argument("--session", metavar="NAME", help="which session of the run (default: the first)")
     parser.add_argument(
-        "--size", metavar="WxH", type=_size, default=(1280, 720), help="window size in pixels"
+        "--endpoint", help="of the daemon (default: CARLAD_ENDPOINT, else its socket on this machine)"
     )
-    parser.add_argument("--snapshot", metavar="FILE.png", type=Path, help="write one picture and exit")
     parser.add_argument(
         "--wait",
         metavar="S",
-        type=float,
-        help="how long to wait for the run, and then for a snapshot's picture (default: 0 and 10 s)",
+        type=_positive,
+        help="how long to wait for the run, and then for a first picture (default: 0 and 30 s)",
     )
-    return parser
 
 
-def _size(text: str) -> tuple[int, int]:
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--size", metavar="WxH", type=size_of, default=_SIZE, help="window size in pixels (default: 1280x720)"
+    )
+    parser.add_argument(
+        "--scale", type=_positive, help="of letters and lines, 1 to 4 (default: as the size suggests)"
+    )
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--snapshot", metavar="FILE.png", type=Path, help="write one picture and exit")
+    output.add_argument("--video", metavar="FILE.mp4", type=Path, help="write a film and exit")
+    parser.add_argument(
+        "--seconds", metavar="S", type=_positive, help="length of a film (10; of a replay: all) or recording"
+    )
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"cannot use {text!r}: a number above 0 is wanted")
+    return value
+
+
+def size_of(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     if not (
         width.isdecimal() and height.isdecimal() and 800 <= int(width) <= 7680 and 600 <= int(height) <= 4320

@@ -1,120 +1,61 @@
-"""The window: lays out the picture, reads keys and mouse, and draws a frame whenever there is something new.
-
-Without a screen the same picture goes to a file (`snapshot`).
-"""
+"""The window: reads keys and mouse, and draws a picture whenever there is something new."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pygame
 
-from viz import theme
-from viz.birdseye import BirdsEye
-from viz.camera import draw_camera
-from viz.hud import draw_hud
-from viz.source import Scene, Signal, Source, ViewerError
-from viz.view import ViewFromWorld
+from viz.layout import SIZE_MIN
+from viz.picture import Picture, save
+from viz.replay import Replay
+from viz.scene import Session, ViewerError
+from viz.source import Source
 
-SIZE_MIN = (800, 600)  # smaller windows show a part of this
-HELP = "+ / −  zoom      drag  move      f  follow      s  screenshot      tab  next session      q  quit"
 _FRAME_S = 1 / 30
 _REDRAW_S = 0.25  # without news too, so that the age of the picture is seen to grow
-_LANES_WAIT_S = 0.5  # how long a snapshot waits for the map after its first bundle
 _ZOOM_STEP = 1.2
-_FOOTER_H = 28
-_GAP = 10
 _UNSEEN_DRIVERS = ("dummy", "offscreen")  # what SDL falls back to
-_NO_SCREEN_HINT = "--snapshot FILE.png needs none"
+_NO_SCREEN_HINT = "--snapshot FILE.png and --video FILE.mp4 need none"
+
+BOTH_HELP = (
+    ("+ \u2212", "zoom"),
+    ("drag", "move"),
+    ("f", "follow"),
+    ("t", "tiles"),
+    ("s", "screenshot"),
+    ("h", "all keys"),
+    ("q", "quit"),
+)
+LIVE_HELP = (
+    ("tab", "next session"),
+    ("l", "list sessions"),
+    ("space", "pause the picture"),
+    ("r", "record"),
+    *BOTH_HELP,
+    ("p", "pause the session itself"),
+    ("n", "one step of a paused session"),
+    ("c", "cameras for viewers alone"),
+)
+REPLAY_HELP = (
+    ("space", "play"),
+    ("left right", "step"),
+    ("up down", "speed"),
+    ("home", "to the begin"),
+    *BOTH_HELP,
+)
 
 
-class Picture:
-    """Draws scenes onto a surface, and holds what the keys and the mouse change."""
-
-    def __init__(self) -> None:
-        self.follow = True
-        self.view_from_world = ViewFromWorld()
-        self._birdseye = BirdsEye()
-        self._fonts = theme.Fonts.load()
-
-    def draw(self, surface: pygame.Surface, scene: Scene) -> None:
-        """Draw the whole picture."""
-        surface.fill(theme.BACKGROUND)
-        world, hud, footer = panels(*surface.get_size())
-        self._draw_world(surface.subsurface(world), scene)
-        draw_hud(surface.subsurface(hud), self._fonts, scene)
-        theme.draw_text(surface, self._fonts.label, HELP, (footer.left, footer.top + 6), theme.MUTED)
-
-    def zoom(self, factor: float, at: tuple[int, int] | None = None) -> None:
-        """Zoom by `factor` about the window's pixel `at`, or about the middle of the view."""
-        view = self.view_from_world
-        self.view_from_world = view.zoomed(factor, at or (view.width / 2, view.height / 2))
-
-    def drag(self, right_px: int, down_px: int) -> None:
-        """Pull the view; it no longer follows the ego vehicle then."""
-        self.follow = False
-        self.view_from_world = self.view_from_world.dragged(right_px, down_px)
-
-    def _draw_world(self, surface: pygame.Surface, scene: Scene) -> None:
-        ego = scene.bundle.ego if scene.bundle is not None else None
-        self.view_from_world = self.view_from_world.sized(*surface.get_size())
-        if self.follow and ego is not None:
-            self.view_from_world = self.view_from_world.centred(ego.x, ego.y)
-        self._birdseye.draw(surface, self._fonts, self.view_from_world, scene.lanes, scene.bundle)
-        if scene.camera is not None:
-            draw_camera(surface, self._fonts, scene.camera, width_max=surface.get_width() // 3)
-        if (text := banner(scene)) is not None:
-            _draw_banner(surface, self._fonts, text)
-
-
-def panels(width: int, height: int) -> tuple[pygame.Rect, pygame.Rect, pygame.Rect]:
-    """Where bird's-eye view, HUD and key help lie in the window."""
-    hud_w = min(350, max(250, width * 27 // 100))
-    world = pygame.Rect(0, 0, width - hud_w - _GAP, height - _FOOTER_H)
-    hud = pygame.Rect(width - hud_w, 0, hud_w, height)
-    return world, hud, pygame.Rect(20, height - _FOOTER_H, world.width - 20, _FOOTER_H)
-
-
-def banner(scene: Scene) -> str | None:
-    """What the viewer must be told across the picture, if anything."""
-    if scene.signal is Signal.WAITING:
-        return f"waiting for a first picture from {scene.session.telemetry}"
-    if scene.signal is Signal.LOST:
-        return f"no telemetry for {scene.age_s:.0f} s: paused or ended; reconnecting"
-    return scene.bundle.note if scene.bundle is not None else None
-
-
-def snapshot(source: Source, path: Path, size: tuple[int, int], wait_s: float) -> None:
-    """Wait for a picture and write it to `path`. Raises ViewerError if none comes within `wait_s`."""
-    if not source.update(wait_s):
-        endpoint = source.scene().session.telemetry
-        raise ViewerError(f"no telemetry from {endpoint} within {wait_s:g} s: is the training running?")
-    deadline_s = time.monotonic() + _LANES_WAIT_S
-    while source.scene().lanes is None and time.monotonic() < deadline_s:
-        source.update(_FRAME_S)
-    pygame.font.init()
-    surface = pygame.Surface(size)
-    Picture().draw(surface, source.scene())
-    save(surface, path)
-
-
-def save(surface: pygame.Surface, path: Path) -> None:
-    """Write the surface as an image. Raises ViewerError if it cannot be written."""
-    try:
-        pygame.image.save(surface, path)
-    except (OSError, pygame.error) as error:
-        raise ViewerError(f"cannot write {path}: {error}") from error
-
-
-def run_window(source: Source, size: tuple[int, int]) -> None:
+def run_window(source: Source | Replay, size: tuple[int, int], scale: float | None = None) -> None:
     """Show the source in a window until it is closed. Raises ViewerError where there is no screen."""
     pygame.font.init()
     try:
         _open_window(size)
-        Window(source).run()
+        Window(source, scale).run()
     finally:
         pygame.quit()
 
@@ -123,6 +64,7 @@ def _open_window(size: tuple[int, int]) -> None:
     try:
         pygame.display.init()
         pygame.display.set_mode(size, pygame.RESIZABLE)
+        pygame.key.set_repeat(400, 60)
     except pygame.error as error:
         raise ViewerError(f"cannot open a window: {error}; {_NO_SCREEN_HINT}") from error
     if pygame.display.get_driver() in _UNSEEN_DRIVERS and "SDL_VIDEODRIVER" not in os.environ:
@@ -132,11 +74,15 @@ def _open_window(size: tuple[int, int]) -> None:
 class Window:
     """The event loop on pygame's one window, which exists already."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source | Replay, scale: float | None = None) -> None:
         self.open = True
-        self.picture = Picture()
         self.source = source
+        self.picture = Picture(scale, REPLAY_HELP if isinstance(source, Replay) else LIVE_HELP)
         self._canvas = pygame.Surface(SIZE_MIN)
+        self._seeking = False
+        self._actions = self._common_actions() | (
+            _replay_actions(source) if isinstance(source, Replay) else self._live_actions(source)
+        )
 
     def run(self) -> None:
         """Draw what comes in until the window is closed."""
@@ -170,40 +116,101 @@ class Window:
             self._press(event.key)
         elif event.type == pygame.MOUSEWHEEL:
             self.picture.zoom(_ZOOM_STEP**event.y, pygame.mouse.get_pos())
+        elif event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+            self._seeking = isinstance(self.source, Replay) and self.picture.timeline_bar.collidepoint(
+                event.pos
+            )
+            return self._seek(event.pos)
+        elif event.type == pygame.MOUSEBUTTONUP:
+            self._seeking = False
+            return False
         elif event.type == pygame.MOUSEMOTION and event.buttons[0]:
-            self.picture.drag(*event.rel)
+            if not self._seek(event.pos):
+                self.picture.drag(*event.rel)
         else:
             return event.type in (pygame.VIDEORESIZE, pygame.VIDEOEXPOSE)
         return True
 
+    def _seek(self, at: tuple[int, int]) -> bool:
+        """Go to the time under the mouse, if it was pressed on the time line."""
+        bar, source = self.picture.timeline_bar, self.source
+        if not self._seeking or not isinstance(source, Replay):
+            return False
+        source.go_to((at[0] - bar.left) / max(1, bar.width) * source.duration_s)
+        return True
+
     def _press(self, key: int) -> None:
-        if key in (pygame.K_q, pygame.K_ESCAPE):
-            self.open = False
-        elif key in (pygame.K_PLUS, pygame.K_EQUALS, pygame.K_KP_PLUS):
-            self.picture.zoom(_ZOOM_STEP)
-        elif key in (pygame.K_MINUS, pygame.K_KP_MINUS):
-            self.picture.zoom(1 / _ZOOM_STEP)
-        elif key == pygame.K_f:
-            self.picture.follow = not self.picture.follow
-        elif key == pygame.K_TAB:
-            self.source.next_session()
-        elif key == pygame.K_s:
-            self._screenshot()
+        if self.picture.chooser is not None and isinstance(self.source, Source):
+            self._choose(self.source, *self.picture.chooser, key)
+        elif (action := self._actions.get(key)) is not None:
+            action()
+
+    def _choose(self, source: Source, sessions: list[Session], marked: int, key: int) -> None:
+        """A key while the list of sessions is open."""
+        self.picture.chooser = None
+        if key in (pygame.K_UP, pygame.K_DOWN, pygame.K_TAB):
+            self.picture.chooser = sessions, (marked + (-1 if key == pygame.K_UP else 1)) % len(sessions)
+        elif key in (pygame.K_RETURN, pygame.K_KP_ENTER):
+            source.watch(sessions[marked])
+
+    def _common_actions(self) -> dict[int, Callable[[], None]]:
+        picture = self.picture
+        closer, farther = (lambda: picture.zoom(_ZOOM_STEP)), (lambda: picture.zoom(1 / _ZOOM_STEP))
+        return {
+            pygame.K_q: self._close,
+            pygame.K_ESCAPE: self._close,
+            pygame.K_PLUS: closer,
+            pygame.K_EQUALS: closer,
+            pygame.K_KP_PLUS: closer,
+            pygame.K_MINUS: farther,
+            pygame.K_KP_MINUS: farther,
+            pygame.K_f: lambda: _flip(picture, "follow"),
+            pygame.K_t: lambda: _flip(picture, "tiles"),
+            pygame.K_h: lambda: _flip(picture, "help"),
+            pygame.K_s: self._screenshot,
+        }
+
+    def _live_actions(self, source: Source) -> dict[int, Callable[[], None]]:
+        return {
+            pygame.K_TAB: source.next_session,
+            pygame.K_l: lambda: self._list(source),
+            pygame.K_SPACE: source.freeze,
+            pygame.K_r: lambda: source.toggle_recording(Path()),
+            pygame.K_p: source.toggle_pause,
+            pygame.K_n: source.step,
+            pygame.K_c: source.toggle_views,
+        }
+
+    def _list(self, source: Source) -> None:
+        names = [session.session for session in source.sessions]
+        watched = source.scene().session.session
+        self.picture.chooser = source.sessions, names.index(watched) if watched in names else 0
+
+    def _close(self) -> None:
+        self.open = False
 
     def _screenshot(self) -> None:
         path = Path(f"viz-{time.strftime('%Y%m%d-%H%M%S')}.png")
         try:
             save(self._canvas, path)
+            self.source.say(f"saved {path.resolve()}")
             print(f"saved {path.resolve()}", flush=True)
         except ViewerError as error:
+            self.source.say(str(error))
             print(f"viz: {error}", file=sys.stderr, flush=True)
 
 
-def _draw_banner(surface: pygame.Surface, fonts: theme.Fonts, text: str) -> None:
-    text = theme.fitted(fonts.body, text, surface.get_width() - 60)
-    width, height = fonts.body.size(text)
-    box = pygame.Rect(0, 0, width + 36, height + 16)
-    box.midbottom = surface.get_width() // 2, surface.get_height() - 48
-    theme.fill_rounded(surface, box, theme.ORANGE, box.height // 2)
-    theme.fill_rounded(surface, box.inflate(-3, -3), theme.PANEL, box.height // 2)
-    theme.draw_text(surface, fonts.body, text, (box.centerx, box.top + 8), align="centre")
+def _replay_actions(replay: Replay) -> dict[int, Callable[[], None]]:
+    return {
+        pygame.K_SPACE: replay.toggle,
+        pygame.K_LEFT: lambda: replay.step(-1),
+        pygame.K_RIGHT: lambda: replay.step(1),
+        pygame.K_UP: lambda: replay.change_speed(1),
+        pygame.K_DOWN: lambda: replay.change_speed(-1),
+        pygame.K_HOME: lambda: replay.go_to(0.0),
+        pygame.K_END: lambda: replay.go_to(replay.duration_s),
+    }
+
+
+def _flip(picture: Picture, name: str) -> None:
+    setattr(picture, name, not getattr(picture, name))

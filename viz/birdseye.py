@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pygame
 
-from carlad.telemetry import Actor, Bundle, Ego, Lanes
+from carlad.telemetry import Actor, Bundle, Ego, Lanes, Light
 from viz import theme
 from viz.roads import RoadLayer
 from viz.theme import Points
@@ -16,6 +16,9 @@ from viz.view import ViewFromWorld
 
 _ROUTE_WIDTH_M = 1.1
 _BOX_LENGTH_MIN_PX = 9.0
+_IDS_SCALE_MIN = 4.0  # px/m; farther out the actors' numbers would only cover the streets
+_STOP_LINE_M = 3.0
+_LIGHT_COLOURS = {"red": theme.VERMILLION, "yellow": theme.YELLOW, "green": theme.GREEN}
 _NUMBER_MAX = 1e6  # metres or degrees; what a diverged simulation sends is not drawn
 _BODY = np.array(
     [(0.0, 0.2), (0.0, 0.8), (0.07, 1.0), (0.95, 1.0), (1.0, 0.87), (1.0, 0.13), (0.95, 0.0), (0.07, 0.0)]
@@ -53,8 +56,14 @@ class BirdsEye:
             self._roads.blit(surface, view_from_world, lanes)
         if bundle is not None:
             _draw_route(surface, view_from_world, bundle.route)
-            for actor in filter(_is_placed, bundle.actors):
+            for light in bundle.lights:
+                _draw_light(surface, view_from_world, light)
+            placed = [actor for actor in bundle.actors if _is_placed(actor)]
+            for actor in placed:
                 _draw_actor(surface, view_from_world, actor)
+            if view_from_world.scale >= _IDS_SCALE_MIN:
+                for actor in placed:
+                    _draw_id(surface, fonts, view_from_world, actor)
             if bundle.ego is not None and _is_placed(bundle.ego):
                 _draw_ego(surface, view_from_world, bundle.ego)
         _draw_ruler(surface, fonts, view_from_world.scale)
@@ -88,6 +97,25 @@ def _draw_actor(surface: pygame.Surface, view: ViewFromWorld, actor: Actor) -> N
     _draw_box(surface, view, actor, colour)
 
 
+def _draw_id(surface: pygame.Surface, fonts: theme.Fonts, view: ViewFromWorld, actor: Actor) -> None:
+    """The actor's number, beside it."""
+    aside = max(actor.half_length_m, actor.half_width_m) * view.scale * 0.7 + fonts.px(4)
+    x, y = view.points([(actor.x, actor.y)])[0]
+    if theme.visible(surface, np.array([(x - 60, y - 60), (x + 60, y + 60)])):
+        theme.draw_text(
+            surface, fonts.label, str(actor.id), (x + aside, y - aside - fonts.px(8)), theme.MUTED
+        )
+
+
+def _draw_light(surface: pygame.Surface, view: ViewFromWorld, light: Light) -> None:
+    """A bar across the lane where a traffic light's stop line is."""
+    if not all(abs(number) < _NUMBER_MAX for number in (light.x, light.y, light.yaw_deg)):
+        return
+    colour = _LIGHT_COLOURS.get(light.state, theme.MUTED)
+    bar = box_corners(light.x, light.y, light.yaw_deg, max(0.3, 2 / view.scale), _STOP_LINE_M / 2)
+    theme.fill_polygon(surface, view.points(bar), colour)
+
+
 def _draw_ego(surface: pygame.Surface, view: ViewFromWorld, ego: Ego) -> None:
     halo = max(14.0, (ego.half_length_m + 1.4) * view.scale)
     layer = pygame.Surface((2 * halo, 2 * halo), pygame.SRCALPHA)
@@ -118,10 +146,15 @@ def _shape(outline: Points, corners: Points) -> Points:
 
 def _draw_ruler(surface: pygame.Surface, fonts: theme.Fonts, scale: float) -> None:
     """A bar of a round number of metres in the lower left corner."""
-    metres = next((m for m in (1, 2, 5, 10, 20, 50, 100, 200) if m * scale >= 60), 500)
-    left, bottom, width = 18, surface.get_height() - 18, round(metres * scale)
+    metres = next((m for m in (1, 2, 5, 10, 20, 50, 100, 200) if m * scale >= fonts.px(60)), 500)
+    left, bottom, width = (
+        surface.get_width() - fonts.px(18),
+        surface.get_height() - fonts.px(16),
+        round(metres * scale),
+    )
+    left -= width
     for rect in ((left, bottom, width, 2), (left, bottom - 4, 2, 10), (left + width - 2, bottom - 4, 2, 10)):
         surface.fill(theme.MUTED, rect)
     theme.draw_text(
-        surface, fonts.label, f"{metres} m", (left + width / 2, bottom - 20), theme.MUTED, "centre"
+        surface, fonts.label, f"{metres} m", (left + width / 2, bottom - fonts.px(20)), theme.MUTED, "centre"
     )

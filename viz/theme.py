@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pygame
@@ -43,19 +44,25 @@ Align = Literal["left", "right", "centre"]
 
 @dataclass(frozen=True)
 class Fonts:
-    """The letters of the picture, from small to large."""
+    """The letters of the picture, from small to large, and the scale of everything else."""
 
     label: pygame.font.Font
     body: pygame.font.Font
     title: pygame.font.Font
     figure: pygame.font.Font
+    scale: float = 1.0
 
     @classmethod
-    def load(cls) -> Fonts:
+    def load(cls, scale: float = 1.0) -> Fonts:
         """Roboto, which open3d of the viz extra brings along, else pygame's own font."""
         medium, bold = _roboto("Medium"), _roboto("Bold")
         sizes = ((medium, 12), (medium, 14), (bold, 16), (bold, 38))
-        return cls(*(pygame.font.Font(path, size) for path, size in sizes))
+        label, body, title, figure = (pygame.font.Font(path, round(size * scale)) for path, size in sizes)
+        return cls(label, body, title, figure, scale)
+
+    def px(self, length: float) -> int:
+        """Pixels of a length that is given for a scale of 100 %."""
+        return round(length * self.scale)
 
 
 def _roboto(weight: str) -> Path | None:
@@ -102,10 +109,10 @@ def fill_rounded(surface: pygame.Surface, rect: pygame.Rect, colour: Colour, rad
             pygame.gfxdraw.filled_circle(surface, x, y, radius, colour)
 
 
-def draw_card(surface: pygame.Surface, rect: pygame.Rect) -> None:
+def draw_card(surface: pygame.Surface, rect: pygame.Rect, radius: int = 9) -> None:
     """The ground of a panel: a thin edge around a rounded surface."""
-    fill_rounded(surface, rect, EDGE, 9)
-    fill_rounded(surface, rect.inflate(-2, -2), PANEL, 8)
+    fill_rounded(surface, rect, EDGE, radius)
+    fill_rounded(surface, rect.inflate(-2, -2), PANEL, radius - 1)
 
 
 def fill_polygon(surface: pygame.Surface, corners: Points, colour: Colour) -> None:
@@ -146,3 +153,32 @@ def visible(surface: pygame.Surface, points: Points) -> bool:
     if not (np.abs(low) < 30_000).all() or not (np.abs(high) < 30_000).all():
         return False
     return bool((high >= 0).all() and (low <= surface.get_size()).all())
+
+
+# From low to high: dark blue over green to yellow, of growing lightness, so also without colours.
+_HEIGHTS = np.array(
+    [(68, 57, 131), (49, 104, 142), (33, 145, 140), (93, 201, 98), (253, 231, 37)], np.float64
+)
+_HEIGHT_LOW_M, _HEIGHT_HIGH_M = -0.5, 4.0
+
+
+def by_height(z_m: NDArray[Any]) -> NDArray[np.uint8]:
+    """Colours (N, 3) of heights in metres above the ground."""
+    share = (np.asarray(z_m, np.float64) - _HEIGHT_LOW_M) / (_HEIGHT_HIGH_M - _HEIGHT_LOW_M)
+    return along(_HEIGHTS, share)
+
+
+def along(colours: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Colours (N, 3) between the given ones (M, 3), for shares in [0, 1]."""
+    at = share.clip(0, 1) * (len(colours) - 1)
+    channels = [np.interp(at, np.arange(len(colours)), colours[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def number(value: float) -> str:
+    """A figure of about three digits, as people read it."""
+    if not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2
+    return f"{value:,.{digits}f}".replace("-", "\u2212")

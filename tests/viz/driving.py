@@ -9,10 +9,11 @@ import argparse
 import math
 import time
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from carlad.telemetry import Actor, Bundle, Control, Ego, Lane, Lanes, Publisher
+from carlad.telemetry import Actor, Array, Bev, Bundle, Control, Ego, Lane, Lanes, Light, Publisher
 
 BLOCK_M = 80.0
 BLOCKS = 4
@@ -90,8 +91,14 @@ def bundle_at(tick: int, session: str = "env-0") -> Bundle:
         sim_time_s=time_s,
         server="127.0.0.1:2000",
         map="Carla/Maps/Grid",
-        ego=Ego(x, y, yaw_deg, speed_mps),
-        control=Control(steer, 0.45 + 0.3 * math.cos(time_s), 0.0),
+        ego=Ego(x, y, yaw_deg, speed_mps, lamps=["low_beam"], light=light_state(tick)),
+        control=Control(steer, 0.45 + 0.3 * math.cos(time_s), 0.0, gear=2),
+        lights=[
+            Light(88.0, 80.0 + LANE_M / 2, 180.0, "green"),
+            Light(152.0, 81.75, 0.0, light_state(tick)),
+            Light(158.25, 88.0, 90.0, "yellow"),
+        ],
+        bev=Bev(["road", "lane_marks", "route", "vehicles", "ego"], 4.0, 96.0, 64.0),
         actors=[*traffic(travelled_m), Actor(99, "walker", 112.0, 74.6, 0.0, 0.35, 0.35)],
         route=[pose(travelled_m + ahead)[:2] for ahead in range(0, 66, 3)],
         reward_terms={
@@ -101,8 +108,11 @@ def bundle_at(tick: int, session: str = "env-0") -> Bundle:
             "collision": 0.0,
         },
         episode_return=0.41 * tick,
+        scores={"route_completion": (tick % 400) / 400, "driving_score_2_1": 62.5},
         success_rate=0.64,
         steps_per_s=612.0,
+        timings_ms={"tick": 1.4, "step": 1.9},
+        viewers_may=["pause", "view.chase"],
     )
 
 
@@ -118,6 +128,41 @@ def traffic(travelled_m: float) -> list[Actor]:
     ]
 
 
+def light_state(tick: int) -> str:
+    return ("red", "green", "yellow")[tick // 60 % 3]
+
+
+def arrays_at(tick: int) -> dict[str, Array]:
+    """What comes as arrays: a camera, the policy's masks, and a LiDAR's cloud."""
+    return {"camera": camera_image(tick), "bev": masks(tick), "lidar": cloud(tick)}
+
+
+def masks(tick: int) -> NDArray[np.uint8]:
+    """uint8 (5, 128, 128): a road ahead, its marks, the route, a car ahead, and the ego vehicle."""
+    layers = np.zeros((5, 128, 128), np.uint8)
+    layers[0, :, 50:92] = layers[0, 20:48] = 255
+    layers[1, (np.arange(128) + tick) % 16 < 8, 70:72] = 255
+    layers[2, 34:96, 60:68] = 255
+    layers[3, 50 + tick % 20 : 68 + tick % 20, 60:68] = 255
+    layers[4, 88:106, 60:68] = 255
+    return layers
+
+
+def cloud(tick: int) -> NDArray[np.float32]:
+    """float32 (N, 4) in the vehicle's frame: the ground in rings, two house fronts, a car ahead."""
+    rng = np.random.default_rng(tick)
+    around = rng.uniform(-math.pi, math.pi, 3000)
+    far = rng.integers(3, 14, 3000) ** 1.35
+    ground = np.stack([far * np.cos(around), far * np.sin(around), rng.normal(0, 0.03, 3000)], axis=1)
+    along, up = rng.uniform(-35, 35, 2400), rng.uniform(0, 6, 2400)
+    fronts = np.stack([along, np.where(np.arange(2400) % 2, 11.0, -9.0), up], axis=1)
+    car = rng.uniform((11, 1.2, 0.2), (15.4, 3.1, 1.6), (500, 3))
+    car[::2, 0] = 11
+    points = np.concatenate([ground, fronts, car])
+    intensity = rng.uniform(0.1, 0.9, len(points))[:, None]
+    return np.concatenate([points, intensity], axis=1).astype(np.float32)
+
+
 def camera_image(tick: int) -> NDArray[np.uint8]:
     """A test picture, uint8 (120, 160, 3) RGB: sky, ground and a road that moves."""
     rows, columns = np.mgrid[0:120, 0:160]
@@ -130,6 +175,11 @@ def camera_image(tick: int) -> NDArray[np.uint8]:
     return image
 
 
+def sent(bundle: Bundle) -> Bundle:
+    """With the time of its publication."""
+    return msgspec.structs.replace(bundle, sent_ns=time.time_ns())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("endpoint")
@@ -140,7 +190,8 @@ def main() -> None:
     publisher.set_lanes(grid_lanes())
     print("publishing", flush=True)
     for tick in range(100_000):
-        publisher.publish(bundle_at(tick), {"camera": camera_image(tick)} if options.camera else {})
+        if publisher.due():
+            publisher.publish(sent(bundle_at(tick)), arrays_at(tick) if options.camera else {})
         time.sleep(DELTA_S)
 
 

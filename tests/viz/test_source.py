@@ -9,7 +9,9 @@ import pytest
 from carlad.telemetry import Publisher
 from tests.telemetry.watching import bundle_of, wait_until
 from tests.viz.driving import camera_image, grid_lanes
-from viz.source import Scene, Session, Signal, Source, ViewerError, newest_run, read_sessions
+from viz.scene import Scene, Session, Signal, ViewerError
+from viz.sessions import NoRunError, daemon_sessions, find, newest_run, of_run, read_sessions
+from viz.source import Source
 
 
 def run_of(directory: Path, **endpoints: str) -> Path:
@@ -48,13 +50,34 @@ def test_the_newest_run_is_the_one_written_last(tmp_path: Path) -> None:
         run_of(tmp_path / "runs" / "deep" / "a", a="ipc:///a"),
     )
     os.utime(old / "sessions.json", (1, 1))
-    assert newest_run(tmp_path) == new
+    assert newest_run(tmp_path, None) == new
+    assert newest_run(tmp_path, "z") == old
+    assert newest_run(tmp_path, "y") is None
+    assert newest_run(tmp_path / "absent", None) is None
 
 
-def test_no_run_at_all_says_what_to_do(tmp_path: Path) -> None:
-    for data in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(ViewerError, match=r"no sessions\.json under .*start a training"):
-            newest_run(data)
+def test_where_there_is_neither_a_run_nor_a_daemon_it_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NoRunError, match=r"cannot find a run under data or a session: .*start a training"):
+        daemon_sessions(f"ipc://{tmp_path}/nobody.sock")
+
+
+def test_a_run_is_found_by_its_directory_and_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_of(tmp_path / "data" / "runs" / "first", a="ipc:///a")
+    run_of(tmp_path / "elsewhere", b="ipc:///b")
+    for what, session in (
+        ("first", "a"),
+        ("elsewhere", "b"),
+        (str(tmp_path / "elsewhere"), "b"),
+        (None, "a"),
+    ):
+        listing, chosen = find(what)
+        assert ([each.session for each in listing()], chosen) == ([session], None)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"sessions": [{"session": 1}]}', '{"sessions": []}', "\x00"])
@@ -69,22 +92,22 @@ def test_a_scene_goes_from_waiting_to_live_to_lost_and_back(
 ) -> None:
     monkeypatch.setattr("viz.source.STALE_AFTER_S", 0.2)
     publishers[0].set_lanes(grid_lanes())
-    with closing(Source([Session("a", publishers[0].endpoint)])) as source:
+    with closing(Source(lambda: [Session("a", publishers[0].endpoint)])) as source:
         assert source.scene().signal is Signal.WAITING
         scene = seen_from(publishers[0], source, "a")
         assert scene.signal is Signal.LIVE
-        assert scene.camera is not None
+        assert "camera" in scene.arrays
         wait_until(lambda: publishers[0].wanted() and not source.update(0.0) and source.scene().lanes)
         wait_until(lambda: source.scene().signal is Signal.LOST)
         assert source.scene().bundle is not None
-        publishers[0].publish(bundle_of(1))
+        publishers[0].publish(bundle_of(1), to_all=True)
         wait_until(lambda: source.update(0.01))
         assert source.scene().signal is Signal.LIVE
 
 
 def test_next_session_goes_round(publishers: list[Publisher]) -> None:
     sessions = [Session(name, publisher.endpoint) for name, publisher in zip("ab", publishers, strict=True)]
-    with closing(Source(sessions)) as source:
+    with closing(Source(lambda: sessions)) as source:
         for turn in range(3):
             seen_from(publishers[turn % 2], source, "ab"[turn % 2])
             source.next_session()
@@ -96,7 +119,7 @@ def test_a_session_is_followed_to_another_endpoint(
 ) -> None:
     monkeypatch.setattr("viz.source._LOOK_AGAIN_S", 0.05)
     run = run_of(tmp_path / "run", first="ipc:///nowhere", moved=publishers[0].endpoint)
-    with closing(Source(read_sessions(run), 1, run)) as source:
+    with closing(Source(of_run(run), "moved")) as source:
         seen_from(publishers[0], source, "moved")
         run_of(run, another="ipc:///nowhere", moved=publishers[1].endpoint)
         wait_until(lambda: not source.update(0.01) and source.scene().session.telemetry.endswith("/b"))
@@ -108,7 +131,7 @@ def test_a_run_that_disappears_leaves_the_picture(
 ) -> None:
     monkeypatch.setattr("viz.source._LOOK_AGAIN_S", 0.01)
     run = run_of(tmp_path / "run", a=publishers[0].endpoint)
-    with closing(Source(read_sessions(run), 0, run)) as source:
+    with closing(Source(of_run(run))) as source:
         seen_from(publishers[0], source, "a")
         (run / "sessions.json").unlink()
         wait_until(lambda: not source.update(0.02) and source.scene().age_s > 0.1)
