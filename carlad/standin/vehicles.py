@@ -141,8 +141,8 @@ class Vehicle(Actor):
         state, yaw = self.state, radians(turn.yaw)
         state[_POSE] = (place.x, place.y, place.z, turn.pitch, turn.yaw, turn.roll)
         state[c.HEADING_X], state[c.HEADING_Y] = cos(yaw), sin(yaw)
-        if velocity is not None:
-            self.push(velocity)
+        # As CARLA's teleport of a physics body: it goes on in the direction in which it went.
+        self.push(self.velocity if velocity is None else velocity)
 
     def push(self, velocity: t.Vector3D) -> None:
         """Set the velocity: m/s, world frame. Without physics it is only reported."""

@@ -256,6 +256,17 @@ def test_teleported_vehicle_stands_where_it_was_put(world: carla.World) -> None:
     assert vehicle.get_location().distance(points[7].location) < 0.1
 
 
+def test_a_teleported_vehicle_goes_on_in_the_direction_in_which_it_went(world: carla.World) -> None:
+    vehicle, pose = car(world), world.get_map().get_spawn_points()[7]
+    ahead, aside = pose.get_forward_vector(), pose.get_right_vector()
+    vehicle.set_target_velocity(aside * 10.0)
+    vehicle.set_transform(pose)
+    world.tick()
+    velocity = vehicle.get_velocity()
+    assert velocity.dot(aside) > 5.0
+    assert abs(velocity.dot(ahead)) < 1.0
+
+
 def test_constant_velocity_is_held_until_it_is_released(world: carla.World) -> None:
     vehicle = car(world)
     vehicle.enable_constant_velocity(carla.Vector3D(x=7.0))
