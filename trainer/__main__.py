@@ -6,10 +6,10 @@ import argparse
 import sys
 
 from carlad.errors import CarladError, ConfigError
-from trainer.cli import evaluate, train
+from trainer.cli import evaluate, export, train
 from trainer.cli.command import EXIT_CODES
 
-_FAMILIES = (train, evaluate)
+_FAMILIES = (train, evaluate, export)
 _EXAMPLES = """\
 examples:
   python -m trainer train --config training --out data/first

@@ -49,6 +49,9 @@ class Distribution(Protocol):
     def to_env(self, actions: Array) -> Array:
         """One element of the action space in each row."""
 
+    def exported(self, actions: Tensor) -> Tensor:
+        """As `to_env`, within bounds, for networks that act without this package."""
+
 
 def distribution(space: Action, kind: Kind, log_std: float) -> Distribution:
     """For a Discrete space always the categorical one."""
@@ -87,6 +90,9 @@ class Gaussian(nn.Module):
 
     def to_env(self, actions: Array) -> Array:
         return self._bounds.from_symmetric(actions)
+
+    def exported(self, actions: Tensor) -> Tensor:
+        return self._bounds.exported(actions)
 
     def _log_std(self) -> Tensor:
         return self.log_std.clamp(_LOG_STD_MIN, _LOG_STD_MAX)
@@ -139,6 +145,9 @@ class Squashed(nn.Module):
     def to_env(self, actions: Array) -> Array:
         return self._bounds.from_symmetric(np.tanh(actions))
 
+    def exported(self, actions: Tensor) -> Tensor:
+        return self._bounds.exported(torch.tanh(actions))
+
     def _split(self, numbers: Numbers, tanh: Callable[[Any], Any]) -> tuple[Numbers, Numbers]:
         """Means, and log deviations that stay between their limits smoothly."""
         size = self.inputs // 2
@@ -182,6 +191,9 @@ class Beta(nn.Module):
     def to_env(self, actions: Array) -> Array:
         return self._bounds.from_symmetric(2 * actions - 1)
 
+    def exported(self, actions: Tensor) -> Tensor:
+        return self._bounds.exported(2 * actions - 1)
+
     def _split(self, numbers: Numbers, softplus: Callable[[Any], Any]) -> tuple[Numbers, Numbers]:
         size, both = self.inputs // 2, 1 + softplus(numbers)
         return both[:, :size], both[:, size:]
@@ -212,6 +224,9 @@ class Categorical(nn.Module):
     def to_env(self, actions: Array) -> Array:
         return actions + self._start
 
+    def exported(self, actions: Tensor) -> Tensor:
+        return actions + self._start
+
 
 class _Bounds:
     """From [-1, 1] to those of a Box; parts without two finite bounds stay as they are."""
@@ -225,6 +240,11 @@ class _Bounds:
 
     def from_symmetric(self, actions: Array) -> Array:
         return actions if self._is_identity else self._middle + self._reach * actions
+
+    def exported(self, actions: Tensor) -> Tensor:
+        """Clipped, as environments do themselves where a part is outside."""
+        middle, reach = torch.from_numpy(self._middle), torch.from_numpy(self._reach)
+        return middle + reach * actions.clamp(-1.0, 1.0)
 
 
 def _log_normal(noise: Tensor, log_std: Tensor) -> Tensor:

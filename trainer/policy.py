@@ -36,7 +36,9 @@ class Policy(nn.Module):
         vectors = {key: box for key, box in boxes.items() if config.normalise and _is_vector(box)}
         self.norms = nn.ModuleDict({key: RunningNorm(box.shape[0]) for key, box in vectors.items()})
         self.distribution = distribution(action, config.distribution, config.log_std)
-        self.actor_encoder = Encoder(seen_by(boxes, config.actor, "actor"), config)
+        actor_boxes = seen_by(boxes, config.actor, "actor")
+        self.actor_keys = tuple(actor_boxes)
+        self.actor_encoder = Encoder(actor_boxes, config)
         self.actor = linear(self.actor_encoder.size, self.distribution.inputs, gain=0.01)
         self.bf16 = False  # whether encoders compute in bfloat16; weights and losses stay float32
 
@@ -54,6 +56,11 @@ class Policy(nn.Module):
     def best(self, observations: Observations) -> Tensor:
         """The actions that it deems best."""
         return self.distribution.best(self._numbers(self._normalised(observations)))
+
+    def exported(self, observations: Observations) -> Tensor:
+        """The best actions as the environment takes them, of the parts that the actor sees; for tracing."""
+        seen = {key: self.norms[key](p) if key in self.norms else p for key, p in observations.items()}
+        return self.distribution.exported(self.distribution.best(self._numbers(seen)))
 
     @torch.inference_mode()
     def an_action(self) -> Tensor:
