@@ -112,6 +112,11 @@ class Player:
         """The rows whose steps are still to come, in ascending order."""
         return sorted(track.row for track in self._tracks if track.row is not None)
 
+    @property
+    def waiting(self) -> int:
+        """On how many rows, the last ones under way, nobody has acted yet."""
+        return len(self._waiting)
+
     def renumber(self, rows: list[int]) -> None:
         """Forget the fragments; each row under way is its place in `rows` from now on."""
         for track in self._tracks:

@@ -44,7 +44,7 @@ class Rollout:
         self.last: list[dict[str, Array]] = []
         """Observations with which episodes were cut off."""
         self.used = 0
-        self.kept = 0  # rows from the batch before, whose log probabilities are known
+        self.known = 0  # rows that the policy before acted on: their log probabilities stay
 
     def add(self, observation: Mapping[str, Array]) -> int:
         row, self.used = self.used, self.used + 1
@@ -79,13 +79,16 @@ class Rollout:
         self.valid[row] = "sim_lost" not in step.info
         self.following[row] = row if following is None else following
 
-    def clear(self, keep: Sequence[int]) -> None:
-        """Forget all but the rows in `keep`, which is in ascending order; they become the first ones."""
+    def clear(self, keep: Sequence[int], waiting: int) -> None:
+        """Forget all but the rows in `keep`, in ascending order; they become the first ones.
+
+        On the last `waiting` of them nobody has acted yet.
+        """
         for row, kept in enumerate(keep):
             for part in (*self._parts.values(), self.actions, self.log_probabilities):
                 part[row] = part[kept]
         self.last.clear()
-        self.used = self.kept = len(keep)
+        self.used, self.known = len(keep), len(keep) - waiting
 
 
 class Collector:
@@ -115,7 +118,7 @@ class Collector:
         policy that chose them. The batch is good until the next call.
         """
         keep = self.player.under_way()
-        self._rollout.clear(keep)
+        self._rollout.clear(keep, self.player.waiting)
         self.player.renumber(keep)
         return self._batch() if self.player.play(self._config.batch_steps, stop) else None
 
@@ -145,7 +148,7 @@ class Collector:
             seen = {key: part[chosen] for key, part in observations.items()}
             log_probabilities, some = self._policy.judged(seen, actions[chosen])
             values[chosen] = some.cpu().numpy()
-            known = max(0, rollout.kept - first)
+            known = max(0, rollout.known - first)
             rollout.log_probabilities[chosen][known:] = log_probabilities.cpu().numpy()[known:]
         return values
 

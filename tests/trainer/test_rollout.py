@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,24 @@ def test_batches_follow_each_other_without_losing_a_step(tmp_path: Path) -> None
         second = steps.collect(never)
     assert second is not None
     torch.testing.assert_close(led_to, observed(second)[0])
+
+
+def test_steps_under_way_keep_the_log_probabilities_of_the_policy_that_chose_them(tmp_path: Path) -> None:
+    learner = policy()
+    with sessions(3, tmp_path, length=1000) as vector:
+        steps = collector(vector, learner)
+        assert steps.collect(never) is not None
+        under_way, waiting = steps.player.under_way(), steps.player.waiting
+        old = copy.deepcopy(learner)
+        with torch.no_grad():
+            learner.actor.bias += 1.0
+        batch = steps.collect(never)
+    assert batch is not None
+    carried = batch.rows < len(under_way) - waiting
+    assert (~carried).any()
+    for chosen, chooser in ((carried, old), (~carried, learner)):
+        expected, _ = chooser.judged(batch.seen(BOXES, chosen), batch.actions[chosen])
+        torch.testing.assert_close(batch.log_probabilities[chosen], expected)
 
 
 def test_finished_episodes_are_reported_with_return_and_length(tmp_path: Path) -> None:
