@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -30,7 +31,9 @@ def look(environ: Mapping[str, str], folders: Folders) -> Health:
     """At the daemon of this container where there is one. Raises ConfigError."""
     if folders.socket.exists():
         return _of_daemon(f"ipc://{folders.socket}")
-    return look_at(servers(environ, folders))
+    chosen = servers(environ, folders)
+    os.environ.update(chosen.variables)  # the client in this process finds its key there
+    return look_at(chosen)
 
 
 def look_at(chosen: Servers) -> Health:
