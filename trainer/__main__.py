@@ -6,12 +6,13 @@ import argparse
 import sys
 
 from carlad.errors import CarladError, ConfigError
-from trainer.cli import evaluate, export, train
+from trainer.cli import check, evaluate, export, train
 from trainer.cli.command import EXIT_CODES
 
-_FAMILIES = (train, evaluate, export)
+_FAMILIES = (train, evaluate, export, check)
 _EXAMPLES = """\
 examples:
+  python -m trainer check
   python -m trainer train --config training --out data/first
   python -m trainer evaluate data/first --episodes 100
   python -m trainer train --help
