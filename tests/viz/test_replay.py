@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
+import psutil
 import pygame
 import pytest
 
@@ -181,4 +181,7 @@ def test_a_training_is_filmed_live(training: str, tmp_path: Path) -> None:  # no
     done = viz("--telemetry", training, "--video", str(film), "--seconds", "1", "--size", "800x600")
     assert (done.returncode, done.stderr) == (0, "")
     assert imageio_ffmpeg.count_frames_and_secs(str(film))[0] == 20
-    assert subprocess.run(["pgrep", "-f", str(film)], capture_output=True).stdout == b""
+    left = [
+        each.pid for each in psutil.process_iter(["cmdline"]) if str(film) in (each.info["cmdline"] or [])
+    ]
+    assert left == []
