@@ -19,7 +19,6 @@ from carlad.fleet.probe import UnfitError
 from carlad.fleet.records import run_name
 from carlad.fleet.resources import watch_usage
 from carlad.fleet.situation import Situation
-from carlad.fleet.tenancy import Tenancies
 from carlad.fleet.upkeep import Upkeep
 from carlad.journal import JournalError
 
@@ -34,7 +33,6 @@ class Incarnation:
     def __init__(
         self,
         situation: Situation,
-        tenancies: Tenancies,
         now_s: float,
         *,
         found: Found | None = None,
@@ -44,7 +42,6 @@ class Incarnation:
         self.course = Course(situation, now_s, was_ready=was_ready)
         self.upkeep: Upkeep | None = None
         self._situation = situation
-        self._tenancies = tenancies
         self._found = found
         self._server: Server | None = None
 
@@ -57,7 +54,7 @@ class Incarnation:
         course = self.course
         try:
             with course.scope, self._a_block_of_ports() as ports:
-                upkeep = Upkeep(self._situation, course, ports, self.tree, self._tenancies)
+                upkeep = Upkeep(self._situation, course, ports, self.tree)
                 self.upkeep = upkeep
                 course.end_if_unwanted()  # as one that was taken back may be
                 async with self._running(ports) as self._server:

@@ -11,6 +11,7 @@ from carlad.fleet.baseline import Baseline
 from carlad.fleet.lifecycle import State
 from carlad.fleet.ports import Ports
 from carlad.fleet.standing import Wish
+from carlad.fleet.tenancy import Seen
 from carlad.fleet.wear import Past
 from carlad.journal import Put
 from carlad.messages import SlotStatus
@@ -33,6 +34,7 @@ class SlotRecord(msgspec.Struct, frozen=True):
     why: str = ""
     made_from: str = ""
     past: Past = Past()
+    seen: tuple[Seen, ...] = ()
 
     @property
     def may_run(self) -> bool:

@@ -15,6 +15,7 @@ from carlad.fleet.plan import Plan
 from carlad.fleet.ports import Ports
 from carlad.fleet.records import SLOT, SlotRecord, ring
 from carlad.fleet.standing import Standing, Wish
+from carlad.fleet.tenancy import Tenancies
 from carlad.fleet.wear import Wear
 from carlad.journal import JournalError, Put
 from carlad.log import get_logger
@@ -58,6 +59,7 @@ class Situation:
         self.made_from = plan.made_from  # its server
         self.maps: frozenset[str] = frozenset()  # that its servers said they have
         self.wear = Wear()  # of its server
+        self.tenancies = Tenancies()
         self._notify = notify
         self._changes = changes
         self._ledger = ledger
@@ -138,6 +140,7 @@ class Situation:
         """As the slot that `record` speaks of, without a server; the last incarnation had that number."""
         if record is not None:
             self.ports, self.baseline, self.maps = record.ports, record.baseline, record.maps
+            self.tenancies = Tenancies(record.seen)
             self.standing.go_on(record.wish, record.why)
             self.change(restarts=record.status.restarts, draining=self.standing.is_draining)
         self.change(incarnation=incarnation)
@@ -158,6 +161,7 @@ class Situation:
             why=self.standing.why,
             made_from=self.made_from,
             past=self.wear.past,
+            seen=self.tenancies.seen(),
         )
         return Put(SLOT, str(self.number), record)
 

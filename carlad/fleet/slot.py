@@ -27,7 +27,7 @@ from carlad.fleet.requests import End, Lease, Load, Release, SlotRequest
 from carlad.fleet.rest import Rest
 from carlad.fleet.situation import Notify, Situation
 from carlad.fleet.standing import Wish
-from carlad.fleet.tenancy import Tenancies, Tenancy
+from carlad.fleet.tenancy import Tenancy
 from carlad.fleet.upkeep import Upkeep
 from carlad.fleet.wear import Wear
 from carlad.journal import Put
@@ -44,8 +44,7 @@ class Slot:
         self._situation = Situation(number, plan, notify, changes, ledger)
         self._standing = self._situation.standing
         self._rest = Rest(self._situation, plan.outbreak)
-        self._tenancies = Tenancies()
-        self._incarnation = Incarnation(self._situation, self._tenancies, 0.0)  # none yet
+        self._incarnation = Incarnation(self._situation, 0.0)  # none yet
         self._is_taken_back = False  # its incarnation, which has no task yet
 
     @property
@@ -63,7 +62,7 @@ class Slot:
 
     def tenancy(self, lease_id: str) -> Tenancy | None:
         """What its holder does or did with the server, as far as that is remembered."""
-        return self._tenancies.of(lease_id)
+        return self._situation.tenancies.of(lease_id)
 
     async def furnish(self, settings: EpisodeSettings) -> None:
         """For the holder of a lease that replaces another."""
@@ -108,7 +107,7 @@ class Slot:
         situation.made_from, situation.baseline = situation.plan.made_from, None
         situation.wear = Wear()
         situation.enter(Event.START, incarnation=situation.status.incarnation + 1)
-        self._incarnation = Incarnation(situation, self._tenancies, trio.current_time())
+        self._incarnation = Incarnation(situation, trio.current_time())
         situation.tell("slot.starting")
 
     @property
@@ -139,7 +138,7 @@ class Slot:
         now = {"state": situation.status.state, "draining": situation.status.draining}
         situation.change(**msgspec.structs.asdict(was) | now)
         self._incarnation = Incarnation(
-            situation, self._tenancies, trio.current_time(), found=found, was_ready=_was_ready(record)
+            situation, trio.current_time(), found=found, was_ready=_was_ready(record)
         )
         self._is_taken_back = True
         if record.made_from != situation.plan.made_from:

@@ -4,6 +4,7 @@ and one that nobody uses is noticed."""
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 
 import msgspec
@@ -31,25 +32,40 @@ class Tenancy(msgspec.Struct):
         return self.looked_at_s - self.used_at_s
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """For the journal: what the server of a lease was last seen to be set to."""
+
+    lease_id: str
+    settings: EpisodeSettings
+
+
 class Tenancies:
     """Of one slot; the newest are remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Iterable[Seen] = ()) -> None:
+        """`seen`: by an earlier daemon."""
         self._kept: deque[Tenancy] = deque(maxlen=_REMEMBERED)
+        for one in seen:
+            self.see(one.lease_id, one.settings, is_used=True)
+
+    def seen(self) -> tuple[Seen, ...]:
+        return tuple(Seen(one.lease_id, one.settings) for one in self._kept if one.settings is not None)
 
     def of(self, lease_id: str) -> Tenancy | None:
         return next((tenancy for tenancy in self._kept if tenancy.lease_id == lease_id), None)
 
-    def see(self, lease_id: str, settings: EpisodeSettings | None, *, is_used: bool) -> None:
-        """How the server that this lease holds was found."""
+    def see(self, lease_id: str, settings: EpisodeSettings | None, *, is_used: bool) -> bool:
+        """How the server that this lease holds was found. Whether its settings are others than before."""
         now_s, tenancy = trio.current_time(), self.of(lease_id)
         if tenancy is None:
             tenancy = Tenancy(lease_id, now_s, now_s)
             self._kept.append(tenancy)
+        is_new = settings not in (None, tenancy.settings)
         tenancy.settings = settings or tenancy.settings
         tenancy.looked_at_s = now_s
         if is_used:
             tenancy.used_at_s = now_s
+        return is_new
 
 
 async def furnish(reach: Reach, settings: EpisodeSettings) -> None:

@@ -24,7 +24,7 @@ from carlad.fleet.progress import Progress
 from carlad.fleet.reach import Reach
 from carlad.fleet.scrub import UncleanError, baseline_of, scrub
 from carlad.fleet.situation import Situation
-from carlad.fleet.tenancy import Tenancies, furnish
+from carlad.fleet.tenancy import furnish
 from carlad.fleet.visitors import Visitors, one_of
 from carlad.wire.types import EpisodeSettings
 
@@ -41,13 +41,11 @@ class Upkeep:
         course: Course,
         ports: Ports,
         tree: Callable[[], tuple[int, ...]],
-        tenancies: Tenancies,
     ) -> None:
         """`tree`: the server's processes."""
         self._situation = situation
         self._course = course
         self._tree = tree
-        self._tenancies = tenancies
         self._reach = Reach(ports)
         self._parking = Parking(self._reach)
         self._progress = Progress(self._reach)
@@ -99,7 +97,7 @@ class Upkeep:
     def begin_tenancy(self, lease_id: str) -> None:
         """From now on somebody holds it."""
         self._progress.stop()
-        self._tenancies.see(lease_id, None, is_used=True)
+        self._situation.tenancies.see(lease_id, None, is_used=True)
 
     async def furnish(self, settings: EpisodeSettings) -> None:
         """For the holder of a lease that replaces another."""
@@ -165,7 +163,8 @@ class Upkeep:
         elif (lease_id := self._situation.status.lease_id) is not None:
             came = await self._visitors.came()
             can_see = self._reach.ports.host == LOOPBACK
-            self._tenancies.see(lease_id, settings, is_used=bool(came) or not can_see)
+            if self._situation.tenancies.see(lease_id, settings, is_used=bool(came) or not can_see):
+                self._situation.change()  # the next daemon is to know it
         if settings is not None and self._situation.state is State.READY:
             await self._park_if_idle(settings)
 

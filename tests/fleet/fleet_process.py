@@ -4,7 +4,8 @@
 
 CONFIG is JSON, the options are the fake servers'; `--as-configured` takes the configured backend. Commands
 come on stdin, one a line, each answered with the slots' statuses in one line of JSON: `until SLOT STATE`,
-`pid SLOT`, `lease SLOT ID`, `end SLOT ID`, `load SLOT MAP`, `drain SLOT`, `quarantine SLOT WHY`.
+`pid SLOT`, `seen SLOT ID CULLING_DISTANCE` (of the settings), `lease SLOT ID`, `end SLOT ID`, `load SLOT MAP`,
+`drain SLOT`, `quarantine SLOT WHY`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ async def obey(fleet: Fleet, command: str, slot: str, *arguments: str) -> None:
                 await fleet.changes.wait()
         case ("pid",):
             while next(now for now in fleet.statuses() if now.slot == int(slot)).pid is None:
+                await fleet.changes.wait()
+        case ("seen", lease_id, culling_distance):
+            while culling_distance not in str(fleet._tenancy(lease_id)):
                 await fleet.changes.wait()
         case ("lease", lease_id):
             assert await fleet.lease(int(slot), lease_id)

@@ -20,6 +20,8 @@ from msgspec import structs
 from carlad.config import Config
 from carlad.fleet.leftovers import read
 from carlad.messages import SlotStatus
+from carlad.rpc import connect
+from carlad.wire.types import EpisodeSettings
 from tests.fleet.processes import REPOSITORY, eventually, is_running, parent_of
 from tests.fleet.scenario import NO_PROBE, Runner, World, fake
 
@@ -359,6 +361,34 @@ def test_a_server_of_another_configuration_is_replaced_when_it_is_free(run_fleet
             await world.fleet.changes.wait()
 
     run_fleet(scenario, launch=fake(run_fleet.environ), before=before, size=2)
+
+
+def test_the_settings_of_a_server_that_was_lost_with_its_daemon_are_its_replacements(run_fleet):
+    def before(config, state_dir):
+        with earlier(config, state_dir, run_fleet.environ) as fleet:
+            fleet.tell("until 0 READY")
+            (held, _spare) = fleet.tell("until 1 READY")
+            fleet.tell("lease 0 L1")
+            trio.run(choose, held.rpc_port)
+            fleet.tell("seen 0 L1 77.0")
+            fleet.kill()
+        os.kill(held.pid, signal.SIGKILL)
+
+    async def choose(port):
+        async with connect("127.0.0.1", port) as rpc:
+            await rpc.call("set_episode_settings", CHOSEN)
+
+    async def scenario(world):
+        assert world.reasons("slot.lost")[0].startswith("was killed by SIGKILL while no daemon was there")
+        spare = await world.ready(1)
+        assert await world.fleet.lease(1, "L2", replaces="L1")
+        async with connect("127.0.0.1", spare.rpc_port) as rpc:
+            assert await rpc.call("get_episode_settings") == CHOSEN
+
+    run_fleet(scenario, launch=fake(run_fleet.environ), before=before, size=2)
+
+
+CHOSEN = EpisodeSettings(max_culling_distance=77.0)
 
 
 # --- the output
