@@ -4,8 +4,8 @@
 
 CONFIG is JSON, the options are the fake servers'; `--as-configured` takes the configured backend. Commands
 come on stdin, one a line, each answered with the slots' statuses in one line of JSON: `until SLOT STATE`,
-`pid SLOT`, `seen SLOT ID CULLING_DISTANCE` (of the settings), `lease SLOT ID`, `end SLOT ID`, `load SLOT MAP`,
-`drain SLOT`, `quarantine SLOT WHY`.
+`pid SLOT`, `seen SLOT ID CULLING_DISTANCE` (of the settings), `lease SLOT ID`, `end SLOT ID`,
+`load SLOT MAP`, `drain SLOT`, `quarantine SLOT WHY`.
 """
 
 from __future__ import annotations

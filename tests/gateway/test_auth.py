@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import zmq
 
@@ -25,6 +28,7 @@ from carlad.messages import PROTOCOL_VERSION, Drain, Notice, Request, StatusQuer
 from tests.daemon_process import until
 from tests.gateway.daemons import FakeDaemon, fake_daemon
 
+ACTION = np.array([0.5, -0.5], np.float32)
 PORT = 27_100 + os.getpid() % 100 * 4
 
 
@@ -114,6 +118,29 @@ def test_commands_from_another_machine_are_for_its_operators(gate: Gate) -> None
         assert client.operate(Undrain(slot=0))
     with Client(gate.daemon.endpoint) as client:
         assert client.operate(Undrain(slot=0))
+
+
+def test_a_session_is_closed_from_another_machine_by_its_operators_alone(gate: Gate) -> None:
+    """With `carlactl`, as they would."""
+
+    def close(user: str) -> subprocess.CompletedProcess[str]:
+        with _key(gate.admit(user)):
+            gate.reread(lambda: _is_served(gate.endpoint))
+            command = [sys.executable, "-m", "carlad.cli", "sessions", "close", session_id]
+            environ = {**os.environ, "CARLAD_ENDPOINT": gate.endpoint}
+            return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+    with carlad.session("quiet", endpoint=gate.daemon.endpoint) as env:
+        env.reset()
+        session_id = env.opened.session_id
+        refused = close("bob")
+        assert refused.returncode != 0
+        assert f"{session_id} is not bob's" in refused.stderr
+        env.step(ACTION)
+        done = close("ann@laptop")
+        assert (done.returncode, done.stdout) == (0, f"{session_id} is closed\n"), done.stderr
+        with pytest.raises(RequestError, match="it was closed"):
+            env.step(ACTION)
 
 
 def test_an_unknown_key_gets_nothing(gate: Gate) -> None:
