@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 _APPLICATION_ID = 0x6361726C  # "carl": tells our files from other programs'
 _SCHEMA_VERSION = 1
+_CHECKPOINT_AFTER = 256  # commits, of a page or a few each; SQLite's own default is 1000 pages
 _SCHEMA = f"""
 BEGIN;
 CREATE TABLE IF NOT EXISTS high_water (token INTEGER NOT NULL) STRICT;
@@ -59,6 +60,7 @@ class Delete(msgspec.Struct, frozen=True):
 
 
 Change = Put | Delete
+Row = tuple[Change, "bytes | None"]
 
 
 class _UnsuitableError(Exception):
@@ -75,6 +77,8 @@ class Journal:
         `busy_s`: how long to wait for another program that looks into it.
         """
         self._lock = threading.Lock()
+        self._busy_s = busy_s
+        self._commits = 0  # since the last checkpoint
         try:
             self._connection = sqlite3.connect(
                 path, timeout=busy_s, isolation_level=None, check_same_thread=False
@@ -121,15 +125,45 @@ class Journal:
         lowered, it also outlasts a power cut. That costs a flush to the disk, and records do without:
         after a boot no process is left that they speak of.
         """
-        rows = [(change, _encoded(change)) for change in changes]
+        rows = _rows(changes)
         try:
-            with self._lock, self._transaction(survives_power_cut=token > 0):
-                for change, value in rows:
-                    self._apply(change, value)
-                if token > 0:
-                    self._connection.execute("UPDATE high_water SET token = max(token, ?)", (token,))
+            with self._lock:
+                self._commit(rows, token)
+                if self._commits >= _CHECKPOINT_AFTER:
+                    self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    self._commits = 0
         except sqlite3.Error as error:
             raise JournalError(f"cannot write the journal: {error}") from error
+
+    def write_now(self, changes: Iterable[Change]) -> bool:
+        """As `write` without a token, for who must not wait: a copy into the kernel's memory, or nothing.
+
+        False, and nothing is written, where somebody else is at it, where it is time for what takes longer,
+        or where something is wrong: `write` will wait, do it, or say.
+        """
+        if self._commits >= 2 * _CHECKPOINT_AFTER or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._wait_for_others_s(0.0)
+            self._commit(_rows(changes), 0)
+        except sqlite3.Error:
+            return False
+        finally:
+            with suppress(sqlite3.Error):
+                self._wait_for_others_s(self._busy_s)
+            self._lock.release()
+        return True
+
+    def _wait_for_others_s(self, seconds: float) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
+
+    def _commit(self, rows: Iterable[Row], token: int) -> None:
+        with self._transaction(survives_power_cut=token > 0):
+            for change, value in rows:
+                self._apply(change, value)
+            if token > 0:
+                self._connection.execute("UPDATE high_water SET token = max(token, ?)", (token,))
+        self._commits += 1
 
     def close(self) -> None:
         self._connection.close()
@@ -168,7 +202,12 @@ class Journal:
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
         execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA wal_autocheckpoint = 0")  # it flushes, in whichever commit it comes to
         self._connection.executescript(_SCHEMA)
+
+
+def _rows(changes: Iterable[Change]) -> list[Row]:
+    return [(change, _encoded(change)) for change in changes]
 
 
 def _encoded(change: Change) -> bytes | None:

@@ -74,6 +74,56 @@ def test_changes_are_made_in_their_order(journal: Journal) -> None:
     assert journal.read("place", Place) == {"here": THERE}
 
 
+def test_what_is_written_at_once_is_there_when_it_is_opened_again(journal: Journal, path: Path) -> None:
+    assert journal.write_now([Put("place", "here", HERE), Put("place", "there", THERE)])
+    assert journal.write_now([Delete("place", "there")])
+    with closing(Journal(path)) as again:
+        assert again.read("place", Place) == {"here": HERE}
+
+
+def test_nothing_is_written_at_once_while_another_program_writes(path: Path) -> None:
+    with closing(Journal(path, busy_s=60.0)) as journal:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert not journal.write_now([Put("place", "here", HERE)])  # and not a minute later
+            other.execute("ROLLBACK")
+        assert journal.read("place", Place) == {}
+        assert journal.write_now([Put("place", "here", HERE)])
+
+
+def test_nothing_is_written_at_once_while_another_thread_writes(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        begun.set()
+        assert goes_on.wait(60.0)
+
+    monkeypatch.setattr(journal, "_commit", slow)
+    writer = threading.Thread(target=journal.write)
+    writer.start()
+    assert begun.wait(60.0)
+    assert not journal.write_now([Put("place", "here", HERE)])
+    goes_on.set()
+    writer.join()
+
+
+def test_what_is_written_at_once_leaves_the_file_for_later_and_does_not_grow_for_ever(
+    journal: Journal, path: Path
+) -> None:
+    written = 0
+    while journal.write_now([Put("place", "here", HERE)]):
+        written += 1
+        assert written < 10_000
+    log = path.with_name(f"{path.name}-wal")
+    most = log.stat().st_size
+    for _ in range(written):
+        if not journal.write_now([Put("place", "here", HERE)]):
+            journal.write([Put("place", "here", HERE)])
+    assert log.stat().st_size <= 1.1 * most
+
+
 def test_a_token_never_goes_back(journal: Journal) -> None:
     journal.write(token=5)
     journal.write(token=3)
