@@ -54,16 +54,16 @@ class DaemonProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "carlad", "--config", str(self.config)], stderr=log, env=self._environ
             )
-        until(self._answers, 15.0)
+        until(self._answers, 60.0)
 
-    def terminate(self, within_s: float = 15.0) -> int:
+    def terminate(self, within_s: float = 60.0) -> int:
         """Its exit code after SIGTERM."""
         assert self.process is not None
         self.descendants()  # shims carry no mark: they are remembered
         self.process.terminate()
         return self.process.wait(within_s)
 
-    def wait(self, within_s: float = 15.0) -> int:
+    def wait(self, within_s: float = 60.0) -> int:
         """Its exit code, once somebody has told it to end."""
         assert self.process is not None
         return self.process.wait(within_s)
@@ -100,7 +100,7 @@ class DaemonProcess:
         try:
             if self.process is not None and self.process.poll() is None:
                 self.terminate()
-            until(lambda: not self.descendants(), 15.0)
+            until(lambda: not self.descendants(), 60.0)
         finally:
             for pid in self.descendants():
                 os.kill(pid, signal.SIGKILL)
@@ -130,7 +130,7 @@ def until(condition: Callable[[], bool], within_s: float) -> None:
         time.sleep(0.02)
 
 
-def until_status(client: Client, condition: Callable[[Status], bool], within_s: float = 15.0) -> Status:
+def until_status(client: Client, condition: Callable[[Status], bool], within_s: float = 60.0) -> Status:
     """The first status that fulfils `condition`."""
     deadline = time.monotonic() + within_s
     while not condition(status := client.status()):

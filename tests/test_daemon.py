@@ -99,7 +99,7 @@ def test_a_holder_whose_server_is_killed_hears_of_it_and_gets_another(
         pid = client.status().slots[server.slot].pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        assert server.lost.wait(5.0)
+        assert server.lost.wait(30.0)
         assert "signal 9" in str(server.lost_reason) or "SIGKILL" in str(server.lost_reason)
         with carlad.lease(endpoint=daemon.endpoint) as another:
             assert version_of(another) == "0.9.16"
@@ -183,7 +183,7 @@ def refusal_to_start(config: Path, environ: dict[str, str] | None = None) -> str
         env={**os.environ, **(environ or {})},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 2, done
@@ -198,9 +198,9 @@ def test_sigterm_ends_everything_and_leaves_nothing() -> None:
         with Client(daemon.endpoint) as client:
             until_status(client, all_ready)
         with carlad.lease(ttl_s=60, endpoint=daemon.endpoint) as server:
-            until(lambda: len(daemon.descendants()) == 5, 5.0)  # itself, two shims, two servers
+            until(lambda: len(daemon.descendants()) == 5, 60.0)  # itself, two shims, two servers
             assert daemon.terminate() == 0
-            assert server.lost.wait(5.0)
+            assert server.lost.wait(30.0)
             assert "stopping" in str(server.lost_reason)
         assert daemon.descendants() == []
         assert daemon.busy_ports() == []
@@ -230,7 +230,7 @@ def test_a_daemon_that_was_killed_loses_neither_servers_nor_leases() -> None:
         after = until_status(client, lambda status: status.slots[1 - held.slot].state == "READY").slots
         assert [slot.pid for slot in after] == [slot.pid for slot in before]
         assert after[held.slot] == before[held.slot]
-        until(lambda: len(daemon.descendants()) == 5, 5.0)  # itself, two shims, two servers
+        until(lambda: len(daemon.descendants()) == 5, 60.0)  # itself, two shims, two servers
         client.renew(held.lease_id, held.token)
         assert client.acquire().token > held.token
         client.release(held.lease_id, held.token)
@@ -246,11 +246,11 @@ def test_a_service_manager_hears_ready_status_and_stopping(tmp_path: Path) -> No
             assert {"READY=1", "WATCHDOG=1"} <= set(said)
             assert any(line.startswith("STATUS=servers: 1 ") for line in said)
             daemon.process.terminate()  # type: ignore[union-attr]
-            until(lambda: _heard(systemd).startswith("STOPPING=1"), 5.0)
+            until(lambda: _heard(systemd).startswith("STOPPING=1"), 60.0)
 
 
 def _heard(systemd: socket.socket) -> str:
-    assert select.select([systemd], [], [], 10.0)[0], "nothing is said"
+    assert select.select([systemd], [], [], 60.0)[0], "nothing is said"
     return systemd.recv(4096).decode()
 
 
@@ -275,7 +275,7 @@ def test_a_fleet_without_free_ports_says_so_in_its_status() -> None:
 
 
 def test_status_of_the_command_is_that_of_the_daemon(daemon: DaemonProcess, client: Client) -> None:
-    command = functools.partial(subprocess.check_output, text=True, timeout=20)
+    command = functools.partial(subprocess.check_output, text=True, timeout=60)
     shown = json.loads(
         command([sys.executable, "-m", "carlad.cli", "--endpoint", daemon.endpoint, "status", "--json"])
     )

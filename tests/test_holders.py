@@ -83,7 +83,7 @@ def test_a_lost_server_is_replaced_by_the_spare_with_the_settings_that_it_had(
         ask(server, "set_episode_settings", wanted)
         time.sleep(0.6)  # for the watch over it to have seen them
         kill_server(client, server.slot)
-        assert server.lost.wait(5.0)
+        assert server.lost.wait(30.0)
         server.recover()
         assert (server.slot, server.map) == (1 - lost.slot, lost.map)
         assert server.token > lost.token

@@ -89,7 +89,7 @@ def test_an_upgrade_keeps_process_servers_and_leases(daemon: DaemonProcess) -> N
         with carlad.lease(endpoint=daemon.endpoint) as held:
             before = client.status()
             command = [sys.executable, "-m", "carlad.cli", "--endpoint", daemon.endpoint, "upgrade"]
-            said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+            said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
             assert said.startswith("carlad ")
             assert said.endswith(": 2 slots, 1 leases\n")
             after = until_status(client, lambda status: status.slots[1 - held.slot].state == "READY")
@@ -114,7 +114,7 @@ def test_an_upgrade_to_what_would_not_start_is_refused_and_nothing_happens(daemo
             client.operate(Upgrade())
         assert refused.value.code == "bad-config"
         daemon.signal(signal.SIGUSR2)
-        until(lambda: "upgrade.refused" in daemon.log.read_text(), 15.0)
+        until(lambda: "upgrade.refused" in daemon.log.read_text(), 60.0)
         assert client.status().run == before.run
 
 
@@ -122,7 +122,7 @@ def test_a_signal_that_comes_during_an_upgrade_is_obeyed_after_it(daemon: Daemon
     with Client(daemon.endpoint) as client:
         until_status(client, all_ready)
         daemon.signal(signal.SIGUSR2)
-        until(lambda: "daemon.upgrading" in daemon.log.read_text(), 15.0)
+        until(lambda: "daemon.upgrading" in daemon.log.read_text(), 60.0)
         time.sleep(0.2)  # it executes now
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
@@ -152,7 +152,7 @@ def test_without_its_journal_a_daemon_ends_what_it_finds_and_begins_anew(daemon:
         daemon.start()
         after = until_status(client, all_ready)
         assert {slot.pid for slot in after.slots}.isdisjoint(slot.pid for slot in before.slots)
-        until(lambda: len(daemon.descendants()) == 5, 5.0)  # itself, two shims, two servers
+        until(lambda: len(daemon.descendants()) == 5, 60.0)  # itself, two shims, two servers
         (notice,) = (notice for notice in client.events().notices if notice.event == "journal.lost")
         assert "not a database; it is kept as " in str(notice.reason)
         with pytest.raises(RequestError) as refused:

@@ -6,15 +6,19 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from carlad.cli.command import add_command, add_json, add_slot, daemon
+from carlad.errors import NoDaemonError
 
 if TYPE_CHECKING:
     from carlad.cli.command import Commands
-    from carlad.messages import OperatorRequest
+    from carlad.client import Client
+    from carlad.messages import OperatorRequest, Status
 
 _LOOK_AGAIN_S = 0.05
+_SUCCESSOR_MAX_S = 30.0  # in a second, where a machine has nothing else to do
 _SIZE_MAX = 512  # as in carlad.messages, which is not loaded for a parser
 
 
@@ -143,12 +147,20 @@ def _upgrade(arguments: argparse.Namespace) -> None:
         before = client.status()
         client.operate(Upgrade())
         asked_at = time.monotonic()
-        while (after := client.status()).run == before.run:
+        while (after := _status_of_either(client, asked_at)).run == before.run:
             time.sleep(_LOOK_AGAIN_S)
     print(
         f"carlad {after.daemon.version} has taken over after {time.monotonic() - asked_at:.1f} s: "
         f"{len(after.slots)} slots, {len(after.leases)} leases"
     )
+
+
+def _status_of_either(client: Client, asked_at: float) -> Status:
+    """Of a daemon or its successor, which is silent while it starts; on a busy machine for long."""
+    while time.monotonic() < asked_at + _SUCCESSOR_MAX_S:
+        with suppress(NoDaemonError):
+            return client.status()
+    return client.status()
 
 
 def _add_shutdown(commands: Commands) -> None:
