@@ -96,12 +96,14 @@ def _running(command: str, folder: Path, environment: dict[str, str]) -> Iterato
     assert process.returncode in (0, -signal.SIGTERM)
 
 
-def _call(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _call(
+    command: str, folder: Path, environment: dict[str, str], within_s: float = 120.0
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         shlex.split(command),
         cwd=folder,
         env=environment,
-        timeout=120,
+        timeout=within_s,
         capture_output=True,
         text=True,
         check=False,

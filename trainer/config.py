@@ -19,7 +19,7 @@ from trainer.curriculum import CurriculumConfig, episode_options
 from trainer.env.config import RouteConfig
 
 _PACKAGED = Path(__file__).parent / "configs"
-MAY_DIFFER = ("train.", "servers.", "output.")  # sections that do not change what is learned
+MAY_DIFFER = ("train.", "servers.", "output.", "record.")  # sections that do not change what is learned
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -53,6 +53,15 @@ class OutputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     sensor_capture: str = "data/sensor_capture"
     tensorboard_logs: str = "data/tensorboard_logs"
     model_checkpoints: str = "models/model_checkpoints"
+
+
+class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Recordings of episodes (trainer.recording), in output.sensor_capture."""
+
+    every_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # between two recorded episodes' beginnings; 0: none
+    every_steps: Count = 1  # of an episode; its last step is recorded in any case
+    episodes_max: Count = 100
+    megabytes_max: Annotated[float, msgspec.Meta(gt=0)] = 2000.0  # looked at before each episode
 
 
 class ServersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -119,6 +128,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     train: TrainConfig = TrainConfig()
     output: OutputConfig = OutputConfig()
+    record: RecordConfig = RecordConfig()
     servers: ServersConfig = ServersConfig()
     env: RouteConfig = RouteConfig()
     curriculum: CurriculumConfig = CurriculumConfig()

@@ -23,8 +23,11 @@ _REPLY_MARGIN_S = 10.0  # beyond the client's own time-out, for which a call int
 _TRAFFIC_MANAGER_PORT = 8000  # CARLA's default; the session at address i takes the i-th after it
 
 
-def started(config: Config, logs: Path, ranks: Ranks = ALONE) -> Members:
-    """This process's sessions; the caller closes them. `logs` takes what hosts of our own say."""
+def started(config: Config, logs: Path, ranks: Ranks = ALONE, capture: Path | None = None) -> Members:
+    """This process's sessions; the caller closes them. `logs` takes what hosts of our own say.
+
+    Where the configuration wants recordings of episodes, they go to `capture`, if that is given.
+    """
     sessions, addresses = config.servers.sessions, config.servers.addresses
     if addresses and len(addresses) != sessions * ranks.size:
         raise ConfigError(
@@ -33,7 +36,12 @@ def started(config: Config, logs: Path, ranks: Ranks = ALONE) -> Members:
         )
     first = ranks.rank * sessions
     sources = [_source(config, logs, index) for index in range(first, first + sessions)]
-    return Members(sources, config.env.client_timeout_s + _REPLY_MARGIN_S)
+    reply_within_s = config.env.client_timeout_s + _REPLY_MARGIN_S
+    if capture is None or config.record.every_s == 0:
+        return Members(sources, reply_within_s)
+    from trainer.recording import RecordedMembers, Recordings
+
+    return RecordedMembers(sources, reply_within_s, Recordings(capture, config.record))
 
 
 def _source(config: Config, logs: Path, index: int) -> Source:

@@ -59,7 +59,8 @@ def train(
         if ranks.is_first:
             stack.enter_context(also_to(where.run / LOG_FILE))
             _note(config, where)
-        vector = started(config, where.run / HOST_LOGS, ranks)
+        capture = where.capture if ranks.is_first else None
+        vector = started(config, where.run / HOST_LOGS, ranks, capture)
         stack.callback(vector.close)
         spaces = vector.spaces(config.servers.wait_s, stop)
         if spaces is None:

@@ -55,7 +55,7 @@ def test_overrides_win_and_are_toml() -> None:
         (
             {"xyz": 1},
             [],
-            "xyz: no such key; known are train, output, servers, env, curriculum, policy, algorithm, ppo",
+            "xyz: no such key; known are train, output, record, servers, env, curriculum, policy, algorithm",
         ),
         ({}, ["ppo.lrr=1"], "ppo.lrr: no such key"),
         ({}, ["ppo"], "cannot use override 'ppo': write section.key=value"),

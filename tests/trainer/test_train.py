@@ -43,8 +43,10 @@ def on(*servers: Server) -> tuple[str, str]:
 
 
 @contextmanager
-def training(out: Path, *overrides: str) -> Iterator[subprocess.Popen[str]]:
+def training(out: Path, *overrides: str, resume: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     arguments = command("--config", "demo", "--out", str(out), overrides=(*SMALL, *overrides))
+    if resume is not None:
+        arguments = command("--resume", str(resume), overrides=overrides)
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
