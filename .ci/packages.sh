@@ -5,6 +5,7 @@ set -euo pipefail
 
 packages=(
     docker.io iptables debootstrap # an engine, and a Debian that its images are built on
+    systemd systemd-container dbus # a machine with a systemd of its own
 )
 
 [ "$(id -u)" = 0 ] && command -v apt-get dpkg-query >/dev/null || exit 0

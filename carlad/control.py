@@ -80,10 +80,15 @@ class Control:
         await self._told.wait()
         return not self._end.is_set()
 
+    @property
+    def drain_s(self) -> float:
+        """How long holders of leases get at the end."""
+        return self._config.daemon.drain_s
+
     async def drain(self) -> None:
         """No lease is granted from now on. Returns when none is left, or when its time is up."""
         await self._broker.drain()
-        with trio.move_on_after(self._config.daemon.drain_s):
+        with trio.move_on_after(self.drain_s):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._wait_for_holders, nursery.cancel_scope)
                 await self._at_once.wait()

@@ -54,6 +54,7 @@ log = get_logger(__name__)
 
 # For failures of carlad's own units: anything but a fault in the code would be answered, not raised.
 _LAST_WORDS_S = 0.1  # for the last replies and notices to leave
+_SERVERS_END_S = 60.0  # at most, with what kills and sweeps take on a loaded machine
 _UNIT_POLICY = RestartPolicy(backoff_s=0.1, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
 
 
@@ -123,13 +124,15 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
                 await servers.start(sessions.run, open_sessions)
                 if config.fleet.open:
                     servers.start_soon(supervise, occupant.run, _UNIT_POLICY, "occupant")
-                servers.start_soon(manager.watch, partial(_ping, broker, fleet), partial(_say, broker, fleet))
+                servers.start_soon(
+                    manager.watch, partial(_ping, broker, fleet), partial(_say, broker, fleet, sessions)
+                )
                 manager.ready()
                 notices.publish("daemon.started")
                 log.info("daemon.started", version=carlad.__version__, endpoint=config.daemon.endpoint)
                 while await control.told_to_make_way():
-                    await _make_way(notices)
-                manager.stopping()
+                    await _make_way(notices, manager)
+                manager.stopping(control.drain_s + _SERVERS_END_S)
                 notices.publish("daemon.stopping")
                 log.info("daemon.stopping", leases=len(broker.leases()))
                 await control.drain()
@@ -159,14 +162,16 @@ def _journal(state_dir: Path, was_used: bool) -> Iterator[tuple[Journal, str | N
         yield journal, lost
 
 
-async def _make_way(notices: Notices) -> None:
+async def _make_way(notices: Notices, manager: ServiceManager) -> None:
     """Returns only where the system refuses."""
     notices.publish("daemon.upgrading")
     log.info("daemon.upgrading", pid=os.getpid())
     await trio.sleep(_LAST_WORDS_S)
+    manager.making_way()
     try:
         become_successor()
     except OSError as error:
+        manager.ready()
         log.error("upgrade.failed", reason=error)  # noqa: TRY400 a traceback would help nobody
 
 
@@ -175,8 +180,8 @@ async def _ping(broker: Broker, fleet: Fleet) -> None:
     await fleet.ping()
 
 
-def _say(broker: Broker, fleet: Fleet) -> str:
-    return summary(fleet.statuses(), broker.waiting)
+def _say(broker: Broker, fleet: Fleet, sessions: Sessions) -> str:
+    return summary(fleet.statuses(), len(sessions.statuses()), broker.waiting)
 
 
 def _snapshot(broker: Broker, fleet: Fleet, sessions: Sessions) -> Snapshot:

@@ -135,6 +135,15 @@ def check_listen(key: str, address: str) -> None:
 def _default_of_clients(environ: Mapping[str, str]) -> str:
     own = default_endpoint(environ)
     system = "ipc:///run/carlad/control.sock"
-    if not Path(own.removeprefix("ipc://")).exists() and Path(system.removeprefix("ipc://")).exists():
-        return system
-    return own
+    return system if not _may_be_there(own) and _may_be_there(system) else own
+
+
+def _may_be_there(endpoint: str) -> bool:
+    """Of a folder that we may not enter nobody knows: whoever connects is told so."""
+    try:
+        os.stat(endpoint.removeprefix("ipc://"))
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True

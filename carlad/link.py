@@ -187,7 +187,8 @@ def _listens(endpoint: str) -> str | None:
         return error.strerror or str(error)
     except PermissionError as error:
         raise NoDaemonError(
-            f"cannot reach the daemon at {endpoint}: {error}; are you in its group?"
+            f"cannot reach the daemon at {endpoint}: {error.strerror}; members of its group may, such as "
+            "after `usermod -aG carlad USER` and a new login"
         ) from error
     except OSError as error:
         raise _no_daemon(endpoint, error.strerror or str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections import Counter
@@ -20,6 +21,7 @@ if sys.version_info < (3, 11):
 log = get_logger(__name__)
 
 _STATUS_PERIOD_S = 2.0  # where no watchdog asks for more
+_SUCCESSOR_MAX_S = 90.0  # for an interpreter, its imports and a look at all servers, on a loaded machine
 
 
 class ServiceManager:
@@ -29,14 +31,21 @@ class ServiceManager:
         self._notifier = sdnotify.SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
         if self._notifier is not None and self._notifier.socket is not None:
             self._notifier.socket.setblocking(False)  # a manager that stands still must not hold us up
-        self._period_s = min(_STATUS_PERIOD_S, _watchdog_s(environ) / 2)
+        self._watchdog_s = _watchdog_s(environ)
+        self._period_s = min(_STATUS_PERIOD_S, self._watchdog_s / 2)
 
     def ready(self) -> None:
         """The daemon takes requests; servers may still be starting."""
         self._notify("READY=1")
+        self._set_watchdog(self._watchdog_s)
 
-    def stopping(self) -> None:
-        self._notify("STOPPING=1\nSTATUS=ending all servers")
+    def making_way(self) -> None:
+        """A successor in this process gets longer until it feeds the watchdog, and is `ready` then."""
+        self._set_watchdog(max(self._watchdog_s, _SUCCESSOR_MAX_S))
+
+    def stopping(self, within_s: float) -> None:
+        """The manager is asked to wait so long for the end."""
+        self._notify(f"STOPPING=1\nSTATUS=ending all servers\nEXTEND_TIMEOUT_USEC={within_s * 1e6:.0f}")
 
     async def watch(self, ping: Callable[[], Awaitable[None]], status: Callable[[], str]) -> None:
         """Until cancelled. `ping` returns when every unit has answered: else the watchdog is not fed."""
@@ -51,16 +60,20 @@ class ServiceManager:
         if self._notifier is not None and self._notifier.socket is not None:
             self._notifier.socket.close()
 
+    def _set_watchdog(self, seconds: float) -> None:
+        if math.isfinite(self._watchdog_s):
+            self._notify(f"WATCHDOG_USEC={seconds * 1e6:.0f}")
+
     def _notify(self, state: str) -> None:
         if self._notifier is not None:
             self._notifier.notify(state)
 
 
-def summary(slots: Iterable[SlotStatus], waiting: int) -> str:
-    """The states of all slots in one line."""
+def summary(slots: Iterable[SlotStatus], sessions: int, waiting: int) -> str:
+    """The states of all slots, env sessions and queued requests in one line."""
     states = Counter(status.state for status in slots)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return f"servers: {counts or 'none'}; requests waiting: {waiting}"
+    return f"servers: {counts or 'none'}; sessions: {sessions}; requests waiting: {waiting}"
 
 
 async def _answers(ping: Callable[[], Awaitable[None]]) -> bool:

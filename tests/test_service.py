@@ -78,9 +78,18 @@ def test_a_watchdog_of_another_process_is_not_ours(systemd: socket.socket) -> No
 def test_ready_and_stopping_are_told(systemd: socket.socket) -> None:
     with closing(ServiceManager(os.environ)) as manager:
         manager.ready()
-        manager.stopping()
+        manager.stopping(within_s=70.0)
     assert systemd.recv(4096) == b"READY=1"
-    assert systemd.recv(4096).startswith(b"STOPPING=1\n")
+    said = systemd.recv(4096).decode().splitlines()
+    assert {"STOPPING=1", "EXTEND_TIMEOUT_USEC=70000000"} < set(said)
+
+
+def test_a_successor_gets_longer_than_the_watchdog_allows(systemd: socket.socket) -> None:
+    with closing(ServiceManager({**os.environ, "WATCHDOG_USEC": "8000000"})) as manager:
+        manager.making_way()
+        manager.ready()
+    assert int(systemd.recv(4096).decode().removeprefix("WATCHDOG_USEC=")) > 8_000_000
+    assert [systemd.recv(4096), systemd.recv(4096)] == [b"READY=1", b"WATCHDOG_USEC=8000000"]
 
 
 def test_without_a_service_manager_nothing_happens() -> None:
@@ -92,5 +101,5 @@ def test_without_a_service_manager_nothing_happens() -> None:
 
 def test_the_states_are_counted_in_one_line() -> None:
     slots = [status(0), status(1), status(2, "BACKOFF")]
-    assert summary(slots, 3) == "servers: 1 BACKOFF, 2 READY; requests waiting: 3"
-    assert summary([], 0) == "servers: none; requests waiting: 0"
+    assert summary(slots, 1, 3) == "servers: 1 BACKOFF, 2 READY; sessions: 1; requests waiting: 3"
+    assert summary([], 0, 0) == "servers: none; sessions: 0; requests waiting: 0"

@@ -15,8 +15,10 @@ from carlad.cli import (
     configuration,
     doctor,
     events,
+    install,
     keygen,
     leases,
+    local,
     logs,
     operator,
     reap,
@@ -38,9 +40,11 @@ _FAMILIES = (
     operator,
     reap,
     server,
+    local,
     configuration,
     doctor,
     keygen,
+    install,
     completion,
 )
 _INTERRUPTS = (signal.SIGTERM, signal.SIGHUP)

@@ -10,15 +10,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from carlad.cli.command import add_command, add_json, add_slot, daemon
-from carlad.errors import NoDaemonError
+from carlad.errors import CarladError, NoDaemonError
 
 if TYPE_CHECKING:
     from carlad.cli.command import Commands
-    from carlad.client import Client
-    from carlad.messages import OperatorRequest, Status
+    from carlad.messages import OperatorRequest
 
 _LOOK_AGAIN_S = 0.05
-_SUCCESSOR_MAX_S = 30.0  # in a second, where a machine has nothing else to do
+_SUCCESSOR_MAX_S = 60.0  # in a second, where a machine has nothing else to do
 _SIZE_MAX = 512  # as in carlad.messages, which is not loaded for a parser
 
 
@@ -144,23 +143,20 @@ def _upgrade(arguments: argparse.Namespace) -> None:
     from carlad.messages import Upgrade
 
     with daemon(arguments) as client:
-        before = client.status()
-        client.operate(Upgrade())
+        before, after = client.status(), None
         asked_at = time.monotonic()
-        while (after := _status_of_either(client, asked_at)).run == before.run:
+        with suppress(NoDaemonError):  # on a loaded machine it is silent for longer than others may be
+            client.operate(Upgrade())
+        while after is None or after.run == before.run:
+            if time.monotonic() - asked_at > _SUCCESSOR_MAX_S:
+                raise CarladError(f"no daemon has taken over within {_SUCCESSOR_MAX_S:g} s; see carlad's log")
             time.sleep(_LOOK_AGAIN_S)
+            with suppress(NoDaemonError):
+                after = client.status()
     print(
         f"carlad {after.daemon.version} has taken over after {time.monotonic() - asked_at:.1f} s: "
         f"{len(after.slots)} slots, {len(after.leases)} leases"
     )
-
-
-def _status_of_either(client: Client, asked_at: float) -> Status:
-    """Of a daemon or its successor, which is silent while it starts; on a busy machine for long."""
-    while time.monotonic() < asked_at + _SUCCESSOR_MAX_S:
-        with suppress(NoDaemonError):
-            return client.status()
-    return client.status()
 
 
 def _add_shutdown(commands: Commands) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ def carlad(argv: Sequence[str] | None = None) -> int:
     from carlad import config, log  # what is imported from here on takes time; --help does not
 
     log.configure(journal="JOURNAL_STREAM" in os.environ, debug=arguments.debug)
+    faulthandler.enable()  # says where it stood when a watchdog's SIGABRT ends it
     try:
         from carlad import daemon
 

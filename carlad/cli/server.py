@@ -27,7 +27,12 @@ def add(commands: Commands) -> None:
         "Start, watch and end one server without a configuration. A private carlad looks after it: it "
         "restarts it on the same port if it crashes or hangs, and keeps its log.",
     )
-    _add_start(family)
+    add_to(family)
+
+
+def add_to(family: Commands, called: str = "server", in_background: bool = False) -> None:
+    """Its commands, for a family that is `called` so."""
+    _add_start(family, called, in_background)
     for name, run, description in (
         ("stop", _stop, "End a server and the carlad that looks after it."),
         ("restart", _restart, "End a server and start it again as it was, in the background."),
@@ -37,26 +42,26 @@ def add(commands: Commands) -> None:
             name,
             run,
             description,
-            f"  carlactl server {name} --port 2000\n",
+            f"  carlactl {called} {name} --port 2000\n",
             _EXIT_CODES,
             asks_daemon=False,
         )
         _add_port(parser)
-    _add_status(family)
-    _add_logs(family)
-    _add_kill(family)
+    _add_status(family, called)
+    _add_logs(family, called)
+    _add_kill(family, called)
 
 
-def _add_start(family: Commands) -> None:
+def _add_start(family: Commands, called: str, in_background: bool) -> None:
     parser = add_command(
         family,
         "start",
         _start,
         "Start a server: CARLA's where --carla-root or CARLA_ROOT names it, else the bundled stand-in.",
-        """\
-  carlactl server start                                the stand-in on port 2000, until Ctrl-C
-  carlactl server start --carla-root /opt/carla --headless --quality Low --background
-  carlactl server stop
+        f"""\
+  carlactl {called} start                                the stand-in on port 2000
+  carlactl {called} start --carla-root /opt/carla --headless --quality Low --background
+  carlactl {called} stop
 """,
         _EXIT_CODES,
         asks_daemon=False,
@@ -68,7 +73,20 @@ def _add_start(family: Commands) -> None:
         "--resolution", default="800x600", metavar="WxH", help="of the window (default: 800x600)"
     )
     parser.add_argument("--map", default="", help="loaded at the start (default: the server's own)")
-    parser.add_argument("--background", action="store_true", help="return when it is ready; it goes on")
+    background = parser.add_mutually_exclusive_group()
+    background.add_argument(
+        "--background",
+        action="store_true",
+        default=in_background,
+        help=f"return when it is ready; it goes on{' (default)' if in_background else ''}",
+    )
+    background.add_argument(
+        "--foreground",
+        dest="background",
+        action="store_false",
+        default=in_background,
+        help=f"until Ctrl-C{'' if in_background else ' (default)'}",
+    )
     root = parser.add_argument(
         "--carla-root",
         type=Path,
@@ -100,13 +118,19 @@ def _start(arguments: argparse.Namespace) -> int:
 
 def _fleet(arguments: argparse.Namespace) -> dict[str, object]:
     headless = arguments.headless or not os.environ.get("DISPLAY")
-    return {
-        "backend": "binary" if arguments.carla_root else "standin",
-        "carla_root": str(arguments.carla_root.absolute()) if arguments.carla_root else "",
+    return simulator(arguments.carla_root, arguments.quality) | {
         "rendering": "offscreen" if headless else "window",
-        "quality": arguments.quality,
         "resolution": arguments.resolution,
         "map": arguments.map,
+    }
+
+
+def simulator(carla_root: Path | str | None, quality: str) -> dict[str, object]:
+    """Keys of `fleet`: CARLA's where its folder is given, else the stand-in's."""
+    return {
+        "backend": "binary" if carla_root else "standin",
+        "carla_root": str(Path(carla_root).absolute()) if carla_root else "",
+        "quality": quality,
     }
 
 
@@ -145,15 +169,15 @@ def _told(port: int, ran: bool, what: str) -> int:
     return Exit.NO_DAEMON
 
 
-def _add_status(family: Commands) -> None:
+def _add_status(family: Commands, called: str) -> None:
     parser = add_command(
         family,
         "status",
         _status,
         "List the servers that `carlactl server start` started and that run.",
-        """\
-  carlactl server status
-  carlactl server status --json | jq '.[].port'
+        f"""\
+  carlactl {called} status
+  carlactl {called} status --json | jq '.[].port'
 """,
         _EXIT_CODES,
         asks_daemon=False,
@@ -182,13 +206,13 @@ def _status(arguments: argparse.Namespace) -> int:
     return Exit.DONE if running else Exit.NO_DAEMON
 
 
-def _add_logs(family: Commands) -> None:
+def _add_logs(family: Commands, called: str) -> None:
     parser = add_command(
         family,
         "logs",
         _logs,
         "Print what a server wrote.",
-        "  carlactl server logs -f\n",
+        f"  carlactl {called} logs -f\n",
         _EXIT_CODES,
         asks_daemon=False,
     )
@@ -206,16 +230,16 @@ def _logs(arguments: argparse.Namespace) -> None:
         print_log(client, 0, arguments.lines, arguments.follow)
 
 
-def _add_kill(family: Commands) -> None:
+def _add_kill(family: Commands, called: str) -> None:
     parser = add_command(
         family,
         "kill",
         _kill,
         "Kill simulators on this machine, whoever started them. It lists them and asks first.",
-        """\
-  carlactl server kill                     all of them
-  carlactl server kill --port 2000         those that listen there
-  carlactl server kill --yes               without asking
+        f"""\
+  carlactl {called} kill                     all of them
+  carlactl {called} kill --port 2000         those that listen there
+  carlactl {called} kill --yes               without asking
 """,
         "Exit codes: 0 done, or there are none, 1 some are left, 2 bad usage.\n",
         asks_daemon=False,

@@ -27,8 +27,8 @@ _MOUNTS, _OWN = Path("/proc/self/mounts"), Path("/proc/self/cgroup")
 _LEAF = "daemon"
 _ROUNDS_MAX = 10  # of moving processes that fork meanwhile
 _REMEDY = (
-    "start carlad as a systemd service with Delegate=yes and, from systemd 254 on, DelegateSubgroup=daemon; "
-    "or set resources.memory_max_mb to 0 and see recycle.rss_max_mb"
+    "start carlad as a service of systemd 254 or newer with Delegate=yes and DelegateSubgroup=daemon, as "
+    "`carlactl install --systemd` does; or set resources.memory_max_mb to 0 and see recycle.rss_max_mb"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -78,8 +79,9 @@ def load() -> None:
 
 
 def _are_cached() -> bool:
-    """Whether numba has kept code beside the sources that is newer than they are."""
-    return all(
+    """Whether numba has kept code beside the sources that is newer than they are, and looks for it there: not
+    where it could not write, as in the sandbox of a service."""
+    return os.access(_HERE / "__pycache__", os.W_OK) and all(
         _changed_s([*_HERE.glob(f"__pycache__/{module}.{function}-*.nbi")])
         > _changed_s([_HERE / f"{module}.py", _HERE / "columns.py"])
         for module, function in (("model", "advance"), ("contacts", "cells_left"))
