@@ -46,7 +46,7 @@ def look_at(chosen: Servers) -> Health:
 
 def judged(status: Status) -> Health:
     """A daemon whose servers are all being replaced is alive, and nobody should be sent to it."""
-    says = summary(status.slots, status.waiting)
+    says = summary(status.slots, len(status.sessions), status.waiting)
     return Health(True, any(slot.state in _SERVING for slot in status.slots), says)
 
 
