@@ -1,5 +1,6 @@
 # make demo    a training on two leased stand-in servers, start to end, in about 3 minutes
 # make test    lint, types, import contracts and tests
+# make simulate  the control plane through a thousand simulated hours; SEEDS=FIRST:LAST, or SEED=17 alone
 # make bench   every benchmark, or one: make bench NAME=standin
 # The first Python of 3.10 to 3.12 is taken (CARLA's wheels); choose with PYTHON=...
 
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py %/pictures.py,$(wildcard tests/bench/*.py)))
 
-.PHONY: demo test test-system test-nightly lint bench docs install clean
+.PHONY: demo test test-system test-nightly simulate lint bench docs install clean
 
 demo: install
 	$(BIN)/python -m carlad.demo $(ARGS)
@@ -26,6 +27,9 @@ test-system: install
 
 test-nightly: install
 	@$(PYTEST) -m nightly
+
+simulate: install
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),0:1000))
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,0 +1,123 @@
+"""Deliberate faults in the code under test, each of which the simulation must find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
+
+import trio
+
+from carlad.broker.answers import Answers
+from carlad.broker.book import Book
+from carlad.broker.endings import Endings
+from carlad.broker.lease import Lease
+from carlad.broker.ledger import Restored
+from carlad.broker.writer import Writer
+from carlad.fleet import scrub as scrubbing
+from carlad.fleet.incarnation import Incarnation
+from carlad.fleet.ledger import Ledger
+from carlad.fleet.liveness import Silence
+from carlad.fleet.situation import Situation
+from carlad.fleet.standing import Standing
+from carlad.fleet.visitors import Visitors
+
+Mutation = Callable[[], AbstractContextManager[Any]]
+
+
+def _nothing(*_arguments: object, **_options: object) -> None: ...
+
+
+async def _does_nothing(*_arguments: object, **_options: object) -> None: ...
+
+
+async def _hears_nobody(*_arguments: object) -> frozenset[Any]:
+    return frozenset()
+
+
+async def _sees_no_end(*_arguments: object) -> None:
+    await trio.sleep_forever()
+
+
+def _forgets_the_token(writer: Writer, changes: Any, _token: int) -> None:
+    writer._journal.write(changes, 0)
+
+
+async def _performs_first(writer: Writer) -> None:
+    batches, writer._batches = writer._batches, []
+    for batch in batches:
+        writer._backlog.update({(change.kind, change.key): change for change in batch.changes})
+        writer._perform(batch.effects, None)
+    await writer._put_on_disk(tuple(writer._backlog.values()), writer._token)
+
+
+def _renews_by_half(lease: Lease, ttl_s: float, now_s: float) -> Lease:
+    return _renewed(lease, ttl_s / 2, now_s)
+
+
+def _renews_without_end(lease: Lease, ttl_s: float, now_s: float) -> Lease:
+    return _renewed(lease, ttl_s * 3, now_s)
+
+
+def _rests_not_at_all(standing: Standing, reason: str | None) -> float | None:
+    return None if _failed(standing, reason) is None else 0.0
+
+
+def _never_gives_up(_standing: Standing, _reason: str | None) -> float:
+    return 0.6
+
+
+async def _leaves_the_actors(rpc: Any, reach: Any, baseline: Any, now: Any) -> None:
+    await rpc.call("stop_recorder")
+
+
+async def _promises_nothing(_situation: Situation, _lease_id: str) -> bool:
+    return True
+
+
+def _restores_nothing(journal: Any, _boot_id: str) -> Restored:
+    return Restored(token=journal.token(), records=())
+
+
+class _Both(AbstractContextManager[Any]):
+    def __init__(self, *parts: AbstractContextManager[Any]) -> None:
+        self._parts = parts
+
+    def __enter__(self) -> None:
+        for part in self._parts:
+            part.__enter__()
+
+    def __exit__(self, *failure: Any) -> None:
+        for part in reversed(self._parts):
+            part.__exit__(*failure)
+
+
+_renewed, _failed = Lease.renewed, Standing.failed
+
+MUTATIONS: dict[str, Mutation] = {
+    "a token is not on disk before the grant": lambda: patch.object(Writer, "_commit", _forgets_the_token),
+    "what is decided is done before it is on disk": lambda: patch.object(Writer, "_write", _performs_first),
+    "a lease never expires": lambda: patch.object(Endings, "expire", lambda *_: []),
+    "a lease expires too early": lambda: patch.object(Lease, "renewed", _renews_by_half),
+    "a lease lasts too long": lambda: patch.object(Lease, "renewed", _renews_without_end),
+    "a renewal is forgotten": lambda: patch.object(Book, "renew", lambda book, lease_id, *_: book[lease_id]),
+    "a request that comes twice is served twice": lambda: _Both(
+        patch.object(Answers, "again", lambda *_: []), patch.object(Book, "of_request", _nothing)
+    ),
+    "a scrub does not wait for others to go": lambda: _Both(
+        patch.object(scrubbing, "alone", _does_nothing), patch.object(Visitors, "came", _hears_nobody)
+    ),
+    "a scrub leaves actors": lambda: _Both(
+        patch.object(scrubbing, "_put_back", _leaves_the_actors),
+        patch.object(scrubbing, "_verify_world", _does_nothing),
+    ),
+    "strangers are not noticed": lambda: patch.object(Visitors, "came", _hears_nobody),
+    "a hang is not seen": lambda: patch.object(Silence, "goes_on", _nothing),
+    "a crash is seen by probes alone": lambda: patch.object(Incarnation, "_watch_process", _sees_no_end),
+    "a slot that fails does not rest": lambda: patch.object(Standing, "failed", _rests_not_at_all),
+    "a slot that fails is never given up": lambda: patch.object(Standing, "failed", _never_gives_up),
+    "a slot's lease is not on disk": lambda: patch.object(Situation, "keep_as_leased", _promises_nothing),
+    "slots are not on disk": lambda: patch.object(Ledger, "_write", _does_nothing),
+    "leases are not restored": lambda: patch("carlad.broker.broker.restore", _restores_nothing),
+}

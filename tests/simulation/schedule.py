@@ -1,0 +1,172 @@
+"""What happens in a simulated hour: drawn from a seed before, so that it can be repeated and cut."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Literal
+
+import msgspec
+
+HOUR_S = 3600.0
+SLOTS = 3
+USERS = ("ann", "bob", "cid")
+
+
+class Happening(msgspec.Struct, frozen=True, tag=True):
+    at_s: float
+
+
+class Client(Happening, frozen=True):
+    """Wants a server, and uses it for `hold_s`.
+
+    `leaves`: "release"; "linger": releases, but stays connected and sends on for `beyond_s`; "vanish":
+    neither releases nor renews, and sends on for so long; "die": is not there any more.
+    """
+
+    number: int
+    user: str
+    map: str | None
+    ttl_s: float
+    wait_s: float
+    priority: int
+    replace: bool
+    hold_s: float
+    leaves: Literal["release", "linger", "vanish", "die"]
+    beyond_s: float
+
+
+class ServerFault(Happening, frozen=True):
+    """`loop`: it hangs and computes. `slow`: its answers take a second for `for_s`."""
+
+    slot: int
+    kind: Literal["crash", "hang", "loop", "slow"]
+    for_s: float = 10.0
+
+
+class BrokenStarts(Happening, frozen=True):
+    """For so long every server ends while it starts."""
+
+    for_s: float
+
+
+class DaemonKill(Happening, frozen=True):
+    """`writes`: at that write from now on, `before` or after it; 0: at once. `down_s`: until the next."""
+
+    writes: int
+    before: bool
+    down_s: float
+
+
+class OrderlyRestart(Happening, frozen=True):
+    down_s: float
+
+
+class FullDisk(Happening, frozen=True):
+    for_s: float
+
+
+class DamagedJournal(Happening, frozen=True):
+    """The daemon is killed and its journal cut behind `keep` of 1,000 parts of its length."""
+
+    keep: int
+
+
+class BadPost(Happening, frozen=True):
+    """For so long messages are lost and come twice or late."""
+
+    for_s: float
+
+
+class Suspend(Happening, frozen=True):
+    """The machine sleeps: the leases' clock goes on, timers and servers stand still."""
+
+    for_s: float
+
+
+class Stranger(Happening, frozen=True):
+    """Connects to a slot's server without a lease, and meddles with it."""
+
+    slot: int
+    stays_s: float
+
+
+class Squatter(Happening, frozen=True):
+    """Takes a port of the fleet's range."""
+
+    block: int
+    for_s: float
+
+
+class Operator(Happening, frozen=True):
+    slot: int
+    does: Literal["drain", "undrain", "restart", "quarantine"]
+
+
+Any = (
+    Client
+    | ServerFault
+    | BrokenStarts
+    | DaemonKill
+    | OrderlyRestart
+    | FullDisk
+    | DamagedJournal
+    | BadPost
+    | Suspend
+    | Stranger
+    | Squatter
+    | Operator
+)
+
+
+def draw(seed: int) -> tuple[Any, ...]:
+    """An hour's happenings, in the order of their times."""
+    chance = Random(seed)
+    happenings: list[Any] = [_client(chance, number) for number in range(chance.randint(15, 40))]
+    for kind, most in _OFTEN.items():
+        happenings += [kind(chance) for _ in range(chance.randint(0, most))]
+    return tuple(sorted(happenings, key=lambda one: one.at_s))
+
+
+def _client(chance: Random, number: int) -> Client:
+    ttl_s = chance.choice((5.0, 10.0, 30.0))
+    return Client(
+        at_s=chance.uniform(0.0, 0.9 * HOUR_S),
+        number=number,
+        user=chance.choice(USERS),
+        map=chance.choice((None, None, "Town01", "Town02", "Town99" if chance.random() < 0.1 else None)),
+        ttl_s=ttl_s,
+        wait_s=chance.choice((0.0, 20.0, 120.0, 600.0)),
+        priority=chance.choice((0, 0, 0, 1, 5)),
+        replace=chance.random() < 0.5,
+        hold_s=chance.choice((0.0, 2.0, 20.0, 120.0, 400.0)),
+        leaves=chance.choice(("release", "release", "release", "linger", "vanish", "die")),
+        beyond_s=chance.choice((0.5, 3.0, 4 * ttl_s)),
+    )
+
+
+def _at(chance: Random) -> float:
+    return chance.uniform(0.0, 0.95 * HOUR_S)
+
+
+_OFTEN = {
+    lambda chance: ServerFault(
+        _at(chance),
+        chance.randrange(SLOTS),
+        chance.choice(("crash", "crash", "hang", "loop", "slow")),
+        chance.choice((3.0, 30.0)),
+    ): 14,
+    lambda chance: BrokenStarts(_at(chance), chance.choice((2.0, 30.0, 300.0))): 1,
+    lambda chance: DaemonKill(
+        _at(chance), chance.choice((0, 1, 2, 3, 5, 8)), chance.random() < 0.5, chance.choice((0.1, 1.0, 8.0))
+    ): 8,
+    lambda chance: OrderlyRestart(_at(chance), chance.choice((0.5, 5.0))): 1,
+    lambda chance: FullDisk(_at(chance), chance.choice((0.5, 5.0, 60.0))): 3,
+    lambda chance: DamagedJournal(_at(chance), chance.randrange(1001)): 1,
+    lambda chance: BadPost(_at(chance), chance.choice((10.0, 120.0))): 4,
+    lambda chance: Suspend(_at(chance), chance.choice((1.0, 20.0, 600.0))): 1,
+    lambda chance: Stranger(_at(chance), chance.randrange(SLOTS), chance.choice((0.0, 0.5, 30.0))): 4,
+    lambda chance: Squatter(_at(chance), chance.randrange(SLOTS + 3), chance.choice((5.0, 200.0))): 2,
+    lambda chance: Operator(
+        _at(chance), chance.randrange(SLOTS), chance.choice(("drain", "undrain", "restart", "quarantine"))
+    ): 4,
+}
