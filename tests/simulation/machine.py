@@ -195,7 +195,7 @@ class Machine:
             "carlad.fleet.gpu.cards.Cards.can_be_looked_at": False,
             "carlad.fleet.liveness.effort_of": self._effort_of,
             "carlad.fleet.resources.usage_of": _usage_of,
-            "carlad.fleet.visitors.sockets": lambda _pid: self.network.table(),
+            "carlad.fleet.visitors.sockets": self._sockets,
             "carlad.fleet.visitors.socket_inodes": lambda _pid: frozenset[str](),
             "carlad.fleet.visitors.describe": lambda one: f"port {one.peer_port}",
             "carlad.fleet.ports.can_bind": self._can_bind,
@@ -208,6 +208,15 @@ class Machine:
             for place, replacement in places.items():
                 undo.enter_context(patch(place, replacement))
             yield
+
+    def _sockets(self, _pid: int, ports: tuple[int, int]) -> list[Socket]:
+        """Those with a port of this range at either end."""
+        first, last = ports
+        return [
+            found
+            for found in self.network.table()
+            if first <= found.port <= last or first <= found.peer_port <= last
+        ]
 
     def _can_bind(self, _address: str, port: int) -> bool:
         return port not in self.network.listeners

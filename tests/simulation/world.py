@@ -96,7 +96,7 @@ class World:
     # --- it runs
 
     def run(self) -> None:
-        """Once. Raises BrokenPromiseError where a promise is broken, and whatever the code under test raises."""
+        """Once. Raises BrokenPromiseError, and whatever the code under test raises."""
         logging.getLogger("carlad").setLevel(logging.CRITICAL + 1)
         _schedule_deterministically(self._seed)
         trio.run(self._live, clock=trio.testing.MockClock(autojump_threshold=0))
