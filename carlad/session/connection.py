@@ -62,11 +62,15 @@ class Connection(Generic[M]):
     def receive(self, wait_s: float) -> Message[M] | None:
         """The next message; None where none has come whole within `wait_s`."""
         deadline_s = time.monotonic() + wait_s
-        while (message := self.receive_now()) is None:
+        left_s = wait_s
+        while (message := self._taken()) is None:
+            if left_s > 0:  # as a rule nothing is here yet, which a vain look costs more to find out
+                self._poll.poll(1000 * left_s + 1)
+            if (message := self.receive_now()) is not None:
+                return message
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 return None
-            self._poll.poll(1000 * left_s + 1)
         return message
 
     def receive_now(self) -> Message[M] | None:
@@ -82,6 +86,11 @@ class Connection(Generic[M]):
             if count == 0:
                 raise EOFError("the other end has closed the connection")
             self._note(count)
+
+    @property
+    def has_more(self) -> bool:
+        """Something came behind the message that was received last."""
+        return self._filled > 0 or self._large is not None
 
     def receive_descriptor(self, wait_s: float) -> tuple[Message[M] | None, int | None]:
         """As `receive`, with the descriptor that comes along."""

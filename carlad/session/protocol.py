@@ -15,6 +15,7 @@ import enum
 import math
 import struct
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Generic, TypeVar, Union
 
 import msgspec
@@ -165,10 +166,19 @@ class ArrayHeader(msgspec.Struct, frozen=True, array_like=True):
     @property
     def size_bytes(self) -> int:
         """Raises ProtocolError for a dtype or a shape that is none."""
-        item_bytes = ITEM_BYTES.get(self.dtype)
-        if item_bytes is None or min(self.shape, default=0) < 0:
+        size_bytes = _size_bytes(self.dtype, tuple(self.shape))
+        if size_bytes is None:
             raise ProtocolError(f"cannot read array {self.name!r}: {self.dtype} {self.shape}")
-        return math.prod(self.shape) * item_bytes
+        return size_bytes
+
+
+@lru_cache(maxsize=256)  # an environment's arrays are of the same few shapes, and each is asked for often
+def _size_bytes(dtype: str, shape: tuple[int, ...]) -> int | None:
+    """None for what is no array."""
+    item_bytes = ITEM_BYTES.get(dtype)
+    if item_bytes is None or min(shape, default=0) < 0:
+        return None
+    return math.prod(shape) * item_bytes
 
 
 class Head(msgspec.Struct, Generic[MessageT], frozen=True, array_like=True):

@@ -201,7 +201,9 @@ class Door:
     def _obey(self, client: Connection[Request]) -> bool:
         """Do what the client asks; False for Close."""
         try:
-            while (message := client.receive_now()) is not None:
+            is_first = True
+            while (is_first or client.has_more) and (message := client.receive_now()) is not None:
+                is_first = False
                 request, found = message
                 if isinstance(request, Close):
                     return False

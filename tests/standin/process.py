@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 FIRST_PORT, LAST_PORT = 20000, 20499
-READY_S = 20.0  # on a machine that is busy with other tests
-_ports = itertools.cycle(range(FIRST_PORT, LAST_PORT - 1, 2))
+READY_S = 60.0  # on a machine that is busy with other tests
+# Each process of tests begins elsewhere: two at once would take each other's ports between look and use.
+_PAIRS = range(FIRST_PORT, LAST_PORT - 1, 2)
+_ports = itertools.islice(itertools.cycle(_PAIRS), os.getpid() * 16 % len(_PAIRS), None)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class StandIn:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
-    def wait(self, seconds: float = 10.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         """The exit code, once it ends."""
         return self.process.wait(seconds)
 
