@@ -26,8 +26,8 @@ from trainer.acting import Acting
 from trainer.config import PolicyConfig, PPOConfig
 from trainer.curriculum import Curriculum, CurriculumConfig
 from trainer.env.config import RouteConfig
-from trainer.env.observation import SIZE
 from trainer.env.route_env import RouteEnv
+from trainer.env.state import ROUTE_SIZE
 from trainer.episodes import Episodes
 from trainer.policy import ActorCritic
 from trainer.rollout import Collector
@@ -117,13 +117,13 @@ def _remote_steps_per_s(server: Server) -> float:
 
 def _messages() -> None:
     """Both sides' encoding and decoding of one step's messages."""
-    observation = np.zeros(SIZE, np.float32)
-    terms = dict.fromkeys(("progress", "speeding", "deviation", "comfort", "arrival"), 0.1)
+    observation = np.zeros(ROUTE_SIZE, np.float32)
+    terms = dict.fromkeys(("progress", "speeding", "deviation", "comfort", "success", "failure"), 0.1)
     for message, array, decode in (
         (Step(), ACTION, protocol.decode_request),
         (Stepped(0.1, False, False, {"reward_terms": terms}), observation, protocol.decode_reply),
     ):
-        head = decode(protocol.encode_head(message, [arrays.header("", array)])[1])
+        head = decode(protocol.encode_head(message, [arrays.header("state", array)])[1])
         arrays.read(head.arrays, bytearray(arrays.raw(array)), None)
 
 

@@ -50,7 +50,7 @@ def test_overrides_win_and_are_toml() -> None:
     ("table", "overrides", "reason"),
     [
         ({"ppo": {"learning_rat": 1}}, [], r"ppo.learning_rat: no such key; did you mean ppo.learn"),
-        ({"env": {"reward": {"progres": 1}}}, [], r"did you mean env.reward.progress\?"),
+        ({"env": {"reward": {"weight": 1}}}, [], r"did you mean env.reward.weights\?"),
         ({"pop": {}}, [], r"pop: no such key; did you mean ppo\?"),
         (
             {"xyz": 1},

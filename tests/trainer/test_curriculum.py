@@ -107,8 +107,8 @@ def test_a_stage_that_is_gone_is_named() -> None:
         ),
         ({"name": "odd", "env": {"route_max_m": 10.0}}, "stage 'odd': env.route_max_m 10 is below"),
         (
-            {"name": "odd", "env": {"reward": {"progress": "much"}}},
-            "stage 'odd': env.reward.progress: .*got `str`",
+            {"name": "odd", "env": {"reward": {"preset": 1}}},
+            "stage 'odd': env.reward.preset: .*got `int`",
         ),
     ],
 )

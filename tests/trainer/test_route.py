@@ -7,10 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carlad.session.environment import Server
-from trainer.env.config import RouteConfig
-from trainer.env.route import Route, plan
-from trainer.env.world import World
+from trainer.env.route import Command, RoadOption, Route
 
 EAST_THEN_SOUTH = Route([(0.0, 0.0), (10.0, 0.0), (10.0, 10.0)])
 
@@ -69,27 +66,21 @@ def test_what_is_ahead_begins_at_the_vehicle_and_reaches_the_end() -> None:
     assert ahead == [(10.0, 8.0), (10.0, 9.0), (10.0, 10.0)]
 
 
-def test_planned_routes_follow_lanes_and_take_every_kind_of_turn(server: Server) -> None:
-    world = World(server, RouteConfig())
-    try:
-        rng = np.random.default_rng(1)
-        routes = [
-            plan(world.map.get_waypoint(start.location), 100.0, rng)
-            for start in world.spawn_points
-            for _ in range(3)
-        ]
-    finally:
-        world.close()
-    found = [route for route in routes if route is not None]
-    assert len(found) == len(routes)
-    assert all(90.0 < route.length_m < 120.0 for route in found)
-    turned = [_turned_deg(route) for route in found]
-    for expected in (-90.0, 0.0, 90.0):
-        assert any(abs(angle - expected) < 10.0 for angle in turned)
-    steps = np.concatenate([np.hypot(np.diff(route.x), np.diff(route.y)) for route in found])
-    assert steps.max() <= 1.001
+def test_points_ahead_end_where_the_route_ends() -> None:
+    found = EAST_THEN_SOUTH.points_ahead(8.5, np.array([1, 3, 30]))
+    np.testing.assert_allclose(found, [(9.5, 0.0), (10.0, 1.5), (10.0, 10.0)], atol=1e-9)
 
 
-def _turned_deg(route: Route) -> float:
-    headings = np.unwrap(np.arctan2(np.diff(route.y), np.diff(route.x)))
-    return float(np.degrees(headings[-1] - headings[0]))
+def test_commands_hold_for_their_stretch_and_are_known_before() -> None:
+    options = [RoadOption.FOLLOW] * 10 + [RoadOption.LEFT] * 5 + [RoadOption.FOLLOW] * 6
+    route = Route([(float(x), 0.0) for x in range(21)], options)
+    assert route.commands == [Command(RoadOption.LEFT, 10.0, 15.0)]
+    for travelled_m in (0.0, 12.0):
+        assert route.next_command(travelled_m).option is RoadOption.LEFT
+    assert route.next_command(15.0) == Command(RoadOption.FOLLOW, 20.0, 20.0)
+
+
+def test_what_is_near_a_route_is_placed_along_it() -> None:
+    chosen, at_m = EAST_THEN_SOUTH.project(np.array([(4.0, 1.0), (4.0, 9.0), (9.5, 7.0)]), within_m=1.5)
+    assert chosen.tolist() == [0, 2]
+    assert at_m.tolist() == [4.0, 17.0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import carla
 import gymnasium
@@ -12,11 +14,15 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
+from carlad.errors import ConfigError
 from carlad.session.environment import Attachable, Server, Watchable
+from carlad.telemetry import bundle as telemetry
 from tests.trainer.standins import standin
 from trainer.env.route_env import RouteEnv
 
-Driver = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Seen = dict[str, NDArray[np.float32]]
+NUMBERS = frozenset(telemetry.NUMBERS)
+Driver = Callable[[Seen], NDArray[np.float32]]
 
 
 @pytest.fixture
@@ -27,17 +33,18 @@ def env(server: Server) -> Iterator[RouteEnv]:
     env.close()
 
 
-def pursue(seen: NDArray[np.float32]) -> NDArray[np.float32]:
+def pursue(seen: Seen) -> NDArray[np.float32]:
     """Steer at the route's point 7 m ahead, at about 8 m/s."""
-    steer = 2.0 * np.arctan2(seen[13], seen[12])
-    return np.array([steer, 0.3 * (8.0 - 10.0 * seen[0])], np.float32).clip(-1.0, 1.0)
+    state = seen["state"]
+    steer = 2.0 * np.arctan2(state[13], state[12])
+    return np.array([steer, 0.3 * (8.0 - 10.0 * state[0])], np.float32).clip(-1.0, 1.0)
 
 
-def stand(seen: NDArray[np.float32]) -> NDArray[np.float32]:
+def stand(seen: Seen) -> NDArray[np.float32]:
     return np.array([0.0, -1.0], np.float32)
 
 
-def swerve(seen: NDArray[np.float32]) -> NDArray[np.float32]:
+def swerve(seen: Seen) -> NDArray[np.float32]:
     return np.array([1.0, 0.5], np.float32)
 
 
@@ -75,7 +82,7 @@ def test_a_driver_who_follows_the_route_arrives(env: RouteEnv) -> None:
 
 
 def test_who_stands_is_blocked_and_who_swerves_leaves_the_route(env: RouteEnv) -> None:
-    for driver, reason in ((stand, "blocked"), (swerve, "deviation")):
+    for driver, reason in ((stand, "blocked"), (swerve, "off_road")):
         total, terminated, _, info = episode(env, driver, seed=1)
         assert terminated
         assert (info["success"], info["reason"]) == (False, reason)
@@ -175,9 +182,124 @@ def test_a_failed_connection_leaves_the_world_as_it_was(server: Server) -> None:
     assert not world.get_settings().synchronous_mode
 
 
+def test_who_may_leave_the_road_is_ended_by_deviation(server: Server) -> None:
+    env = RouteEnv({"ends": ["deviation"]})
+    env.attach(server)
+    try:
+        _, terminated, _, info = episode(env, swerve, seed=1)
+        assert (terminated, info["reason"]) == (True, "deviation")
+        assert info["infractions"]["outside_lanes"] == 1
+        assert 0.0 < info["outside_lanes_share"] < 1.0
+    finally:
+        env.close()
+
+
+def test_the_last_info_has_scores(env: RouteEnv) -> None:
+    *_, info = episode(env, pursue, seed=3)
+    assert info["success"]
+    assert set(info["infractions"].values()) == {0}
+    assert (info["driving_score_2_0"], info["driving_score_2_1"]) == (100.0, 100.0)
+
+
+@pytest.mark.parametrize(
+    "action", [[np.nan, 0.0], [0.0, np.inf], [0.5], [0.1, 0.2, 0.3], None, ["left", "fast"]]
+)
+def test_an_action_that_is_none_is_refused_and_nothing_is_driven(env: RouteEnv, action: Any) -> None:
+    env.reset(seed=1)
+    before = env.frame_bundle(NUMBERS).bundle.frame
+    with pytest.raises(ValueError, match="cannot drive with the action"):
+        env.step(action)
+    assert env.frame_bundle(NUMBERS).bundle.frame == before
+    env.step(np.zeros(2, np.float32))
+
+
+def test_a_table_makes_actions_discrete_and_frames_are_skipped(server: Server) -> None:
+    env = RouteEnv({"action_table": [[0.0, 0.5], [1.0, 0.0], [0.0, -1.0]], "frame_skip": 4})
+    env.attach(server)
+    try:
+        assert env.action_space == gymnasium.spaces.Discrete(3)
+        env.reset(seed=1)
+        before = env.frame_bundle(NUMBERS).bundle.frame
+        for _ in range(5):
+            env.step(0)
+        assert env.frame_bundle(NUMBERS).bundle.frame == before + 20
+        assert env.frame_bundle(NUMBERS).bundle.ego.speed_mps > 1.0  # type: ignore[union-attr]
+        for wrong in (3, -1, 0.5, np.array([1, 2])):
+            with pytest.raises(ValueError, match="none of the numbers 0 to 2"):
+                env.step(wrong)
+    finally:
+        env.close()
+
+
+def test_an_episode_may_have_a_route_of_its_own(env: RouteEnv) -> None:
+    env.reset(seed=1)
+    goal, start = env.frame_bundle(NUMBERS).bundle.route[40], env.frame_bundle(NUMBERS).bundle.route[2]
+    route = {"id": "mine", "points": [start, goal]}
+    seen, info = env.reset(seed=5, options={"route": route})
+    assert info["route"] == "mine"
+    assert env.frame_bundle(NUMBERS).bundle.route[0] == pytest.approx(start, abs=1.0)
+    assert env.frame_bundle(NUMBERS).bundle.route[-1] == pytest.approx(goal, abs=1.5)
+    terminated = False
+    while not terminated:
+        seen, _, terminated, truncated, info = env.step(pursue(seen))
+        assert not truncated
+    assert info["success"]
+    assert env.reset(seed=1)[1] == {}  # the next one is random again
+
+
+def test_the_configuration_can_be_changed_from_an_episode_on(env: RouteEnv) -> None:
+    env.reset(
+        seed=1, options={"config": {"route_min_m": 30, "route_max_m": 35, "reward": {"preset": "roach"}}}
+    )
+    *_, info = env.step(np.zeros(2, np.float32))
+    assert info["reward_terms"].keys() == {"speed", "position", "rotation", "action", "terminal"}
+    env.reset(seed=2)
+    assert 29.0 <= len(env.frame_bundle(NUMBERS).bundle.route) <= 37.0
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"rout": 1}, r"options \['rout'\]"),
+        ({"config": {"traffic": {"vehicle": 3}}}, "did you mean traffic.vehicles"),
+        ({"config": {"route_min_m": 500}}, "route_max_m 120 is below route_min_m 500"),
+        ({"config": {"delta_s": 0.05}}, "cannot change delta_s with an episode"),
+        ({"config": {"weather": {"presets": ["Sunny"]}}}, "cannot set the weather 'Sunny'"),
+        ({"config": {"weather": {"ranges": {"snow": [0, 1]}}}}, "cannot set the weather's 'snow'"),
+        ({"config": {"map": "Atlantis"}}, "cannot load the map 'Atlantis': the server has Town"),
+        ({"config": {"traffic": {"vehicles": 10_000}}}, "cannot put 10000 vehicles on the road"),
+        ({"config": {"routes": "/nowhere.toml"}}, "cannot read routes from"),
+        ({"route": {"points": [[0, 0], [9000, 9000]]}}, "cannot plan route '' in Town.*nearest lane"),
+        ({"route": {"points": [[0, 0]]}}, "cannot use the route"),
+    ],
+)
+def test_options_that_cannot_be_met_are_refused_and_lose_nothing(
+    env: RouteEnv, options: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises((ValueError, ConfigError), match=reason):
+        env.reset(seed=1, options=options)
+    env.reset(seed=1)
+    env.step(np.zeros(2, np.float32))
+
+
+def test_routes_of_a_file_are_driven_in_turn_by_seed(env: RouteEnv, tmp_path: Path, server: Server) -> None:
+    env.reset(seed=1)
+    places = env.frame_bundle(NUMBERS).bundle.route
+    text = "".join(f"[[route]]\npoints = [{list(places[i])}, {list(places[40])}]\n" for i in (0, 5, 10))
+    (tmp_path / "routes.toml").write_text(text)
+    drawn = RouteEnv({"routes": str(tmp_path / "routes.toml")})
+    drawn.attach(server)
+    try:
+        ids = [drawn.reset(seed=seed)[1]["route"] for seed in (*range(12), *range(12))]
+        assert set(ids) == {"1", "2", "3"}
+        assert ids[:12] == ids[12:]
+    finally:
+        drawn.close()
+
+
 def test_an_unknown_key_is_refused() -> None:
-    with pytest.raises(ValueError, match="route_max"):
-        RouteEnv({"route_max": 100.0})
+    with pytest.raises(ValueError, match=r"route_mx: no such key; did you mean route_max_m\?"):
+        RouteEnv({"route_mx": 100.0})
 
 
 def _vehicles_and_sensors(world: carla.World) -> list[int]:

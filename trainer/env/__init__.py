@@ -5,8 +5,8 @@ Importing this package imports no simulator client; `trainer.env.route_env` does
 
 import gymnasium
 
-from trainer.env.config import RewardWeights, RouteConfig
+from trainer.env.config import RouteConfig
 
-__all__ = ["RewardWeights", "RouteConfig"]
+__all__ = ["RouteConfig"]
 
 gymnasium.register(id="trainer/Route-v0", entry_point="trainer.env.route_env:RouteEnv")

@@ -1,57 +1,79 @@
-"""The `state` observation of Route-v0."""
+"""The observation of Route-v0: which parts it has, their spaces, and how they are made from a moment."""
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
+import gymnasium
 import numpy as np
+from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from trainer.env.route import Place, Route
+from trainer.env import state
+from trainer.env.bev import BirdsEyeView, layout
+from trainer.env.config import RouteConfig
+from trainer.env.moment import Moment
 
-LOOKAHEAD_M = (2.0, 4.0, 7.0, 10.0, 14.0, 18.0, 24.0, 30.0)
-SIZE = 8 + 2 * len(LOOKAHEAD_M)
+Array = NDArray[Any]
 
-_SPEED_MPS, _LATERAL_M, _YAW_RATE_RADPS, _DISTANCE_M = 10.0, 2.5, 1.0, 30.0  # what counts as 1
-_LIMIT = 5.0
-
-
-class Ego(NamedTuple):
-    """The driven vehicle after a tick, in CARLA's frame: metres, radians from x towards y, seconds."""
-
-    x: float
-    y: float
-    yaw_rad: float
-    speed_mps: float
-    yaw_rate_radps: float
-    frame: int
-    sim_time_s: float
+_STATES: dict[str, tuple[Callable[[Moment], Array], int, float]] = {
+    "route": (state.route_state, state.ROUTE_SIZE, state.LIMIT),
+    "carl": (state.carl_state, state.CARL_SIZE, np.inf),
+    "roach": (state.roach_state, state.ROACH_SIZE, np.inf),
+}
 
 
-def state(ego: Ego, route: Route, place: Place, steer: float, acceleration: float) -> NDArray[np.float32]:
-    """float32 (SIZE,), each about in [-1, 1] and clipped to [-5, 5]:
+def spaces(config: RouteConfig) -> dict[str, Box]:
+    """The space of each part, in the configured order."""
+    observe, camera, lidar = config.observe, config.observe.camera, config.observe.lidar
+    _, size, limit = _STATES[observe.state]
+    image = camera.height_px, camera.width_px
+    if lidar.form == "pillars":
+        cloud = _masks(3, lidar.size_px, lidar.size_px)
+    else:
+        cloud = Box(-lidar.range_m - 1, lidar.range_m + 1, (lidar.points, 4), np.float32)
+    rows = observe.truth_actors * state.TRUTH_PER_ACTOR
+    known = {
+        "state": Box(-limit, limit, (size,), np.float32),
+        "truth": Box(-state.LIMIT, state.LIMIT, (rows,), np.float32),
+        "bev": _masks(*layout(observe.bev).shape),
+        "camera": _masks(3, *image),
+        "depth": _masks(1, *image),
+        "semantic": _masks(1, *image),
+        "lidar": cloud,
+    }
+    return {key: known[key] for key in observe.keys}
 
-    0 speed / 10 m/s; 1 yaw rate / 1 rad/s, positive to the right; 2 lateral offset from the route / 2.5 m,
-    positive to the right; 3, 4 sine and cosine of the heading against the route's; 5 distance to the goal,
-    at most 30 m, / 30 m; 6, 7 the last action; then for each LOOKAHEAD_M the route's point that far ahead, in
-    the ego frame (x forward, y right) / 30 m.
-    """
-    error_rad = ego.yaw_rad - place.heading_rad
-    values = [
-        ego.speed_mps / _SPEED_MPS,
-        ego.yaw_rate_radps / _YAW_RATE_RADPS,
-        place.lateral_m / _LATERAL_M,
-        math.sin(error_rad),
-        math.cos(error_rad),
-        min(route.length_m - place.travelled_m, _DISTANCE_M) / _DISTANCE_M,
-        steer,
-        acceleration,
-    ]
-    cos, sin = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
-    for distance_m in LOOKAHEAD_M:
-        x, y = route.point(place.travelled_m + distance_m)
-        dx, dy = x - ego.x, y - ego.y
-        values.append((cos * dx + sin * dy) / _DISTANCE_M)
-        values.append((cos * dy - sin * dx) / _DISTANCE_M)
-    return np.array([min(max(value, -_LIMIT), _LIMIT) for value in values], np.float32)
+
+class Observer:
+    """Makes one episode's observations."""
+
+    def __init__(self, config: RouteConfig, bev: BirdsEyeView | None) -> None:
+        """`bev`: None where nobody asks for the bird's-eye view."""
+        self._observe = config.observe
+        self._state = _STATES[config.observe.state][0]
+        self._bev = bev
+
+    def parts(self, moment: Moment, readings: dict[str, Array]) -> dict[str, Array]:
+        """The parts of a moment; `readings` are the sensors' own."""
+        return {key: self._part(key, moment, readings) for key in self._observe.keys}
+
+    def _part(self, key: str, moment: Moment, readings: dict[str, Array]) -> Array:
+        if key == "state":
+            return self._state(moment)
+        if key == "bev":
+            assert self._bev is not None
+            return self._bev.masks(moment)
+        if key == "truth":
+            return state.truth(moment, self._observe.truth_actors)
+        return readings[key]
+
+
+def space_of(config: RouteConfig) -> gymnasium.spaces.Dict:
+    """A Dict of the parts."""
+    return gymnasium.spaces.Dict(dict(spaces(config)))
+
+
+def _masks(channels: int, height: int, width: int) -> Box:
+    return Box(0, 255, (channels, height, width), np.uint8)
