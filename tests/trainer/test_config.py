@@ -206,11 +206,11 @@ def test_a_key_that_several_sections_have_needs_its_section() -> None:
 
 
 def test_scripts_get_parameters_by_name() -> None:
-    config = load_training_config(overrides=["ppo.lr=0.5", "env.reward.progress=2.0"])
+    config = load_training_config(overrides=["ppo.lr=0.5", "env.observe.truth_actors=2"])
     assert get_training_parameter("learning_rate", config) == 0.5
     assert get_training_parameter("learning_rate", override(config, ["algorithm=sac", "sac.tau=1"])) == 3e-4
     assert get_training_parameter("ppo.clip") == load("training", environ={}).ppo.clip
-    assert get_training_parameter("env.reward.progress", config) == 2.0
+    assert get_training_parameter("env.observe.truth_actors", config) == 2
     with pytest.raises(
         ConfigError, match=r"cannot get parameter 'ppo.learnin': no such key; did you mean ppo.lea"
     ):
@@ -218,7 +218,7 @@ def test_scripts_get_parameters_by_name() -> None:
 
 
 def test_the_resolved_configuration_as_toml_is_the_same_configuration(tmp_path: Path) -> None:
-    stages = [{"name": 'a "b"', "env": {"route_max_m": 90.0, "reward": {"progress": 1.0}}}]
+    stages = [{"name": 'a "b"', "env": {"route_max_m": 90.0, "reward": {"weights": {"progress": 1.0}}}}]
     config = decode({"curriculum": {"stages": stages}, "policy": {"hidden": []}}, ["servers.map=Stadt ü"])
     write(tmp_path, again=toml.dumps(msgspec.to_builtins(config)))
     assert load(str(tmp_path / "again.toml"), environ={}) == config
