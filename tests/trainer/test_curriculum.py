@@ -12,7 +12,7 @@ from trainer.curriculum import Curriculum, CurriculumConfig, StageConfig, Standi
 from trainer.env.config import RouteConfig
 
 SHORT = {"name": "short", "env": {"route_min_m": 20.0, "route_max_m": 40.0}}
-LONG = {"name": "long", "env": {"route_max_m": 300.0, "reward": {"progress": 0.5}}}
+LONG = {"name": "long", "env": {"route_max_m": 300.0, "reward": {"weights": {"progress": 0.5}}}}
 HARD = {"name": "hard", "env": {"blocked_after_s": 2.0}}
 
 
@@ -64,8 +64,8 @@ def test_each_stage_sets_what_any_other_stage_sets_too() -> None:
     short, long, hard = (options["config"] for options in seen if options)
     assert short.keys() == long.keys() == hard.keys()
     assert (short["route_max_m"], long["route_max_m"], hard["route_max_m"]) == (40.0, 300.0, 120.0)
-    assert (short["reward"]["progress"], long["reward"]["progress"]) == (0.1, 0.5)
-    assert long["reward"]["success"] == 5.0
+    assert (short["reward"]["weights"], long["reward"]["weights"]) == ({}, {"progress": 0.5})
+    assert long["reward"]["preset"] == "simple"
     assert (short["blocked_after_s"], hard["blocked_after_s"]) == (5.0, 2.0)
     whole = subject.whole()
     assert whole is not None

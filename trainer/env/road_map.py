@@ -79,15 +79,17 @@ class RoadMap:
             spot = self.spot(start)
         except NoWayError:
             return None
+        changed = False  # nobody changes back on the same stretch of road
         for _ in range(_LANES_MAX):
             if trace.length_m >= length_m:
                 return trace.route(length_m)
             beside = [change for change in self._ways(spot.key, changes=True) if self._fits(spot, change[0])]
-            if beside and rng.random() < lane_changes:
+            if beside and not changed and rng.random() < lane_changes:
                 key, option = beside[int(rng.integers(len(beside)))]
-                spot = trace.change(spot, key, option)
+                spot, changed = trace.change(spot, key, option), True
                 continue
             trace.follow(spot)
+            changed = False
             onwards = [key for key, _ in self._ways(spot.key, changes=False)]
             if not onwards:
                 return None
