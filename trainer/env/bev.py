@@ -58,6 +58,7 @@ _HALF_SIZE_MIN_M = 0.8  # smaller boxes would be lost between pixels
 _SIGN_HALF_SIZE_M = 1.0
 _ROACH_WALKERS = 2.0
 _ROACH_AGO_S = (1.5, 1.0, 0.5, 0.0)
+_OFF_HALVES_PX = 1e-3  # where the pictures' pixels lie half a pixel apart, rounding would skip some
 _CORNERS = np.array([(1, -1), (1, 1), (-1, 1), (-1, -1)], np.float64)
 
 
@@ -222,6 +223,7 @@ class _Canvas:
         to_view = self.view_from_world.copy()
         to_view[:, 2] += to_view[:, :2] @ (raster.x_min, raster.y_min)
         to_view[:, :2] /= raster.px_per_m
+        to_view[:, 2] += _OFF_HALVES_PX
         size = self._layout.size_px, self._layout.size_px
         return np.asarray(cv2.warpAffine(raster.bits, to_view, size, flags=cv2.INTER_NEAREST), np.uint8)
 

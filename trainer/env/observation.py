@@ -19,8 +19,8 @@ Array = NDArray[Any]
 
 _STATES: dict[str, tuple[Callable[[Moment], Array], int, float]] = {
     "route": (state.route_state, state.ROUTE_SIZE, state.LIMIT),
-    "carl": (state.carl_state, state.CARL_SIZE, np.inf),
-    "roach": (state.roach_state, state.ROACH_SIZE, np.inf),
+    "carl": (state.carl_state, state.CARL_SIZE, state.SPEED_LIMIT),
+    "roach": (state.roach_state, state.ROACH_SIZE, state.SPEED_LIMIT),
 }
 
 

@@ -24,6 +24,7 @@ TRUTH_PER_ACTOR = 10
 
 _SPEED_MPS, _LATERAL_M, _YAW_RATE_RADPS, _DISTANCE_M = 10.0, 2.5, 1.0, 30.0  # what counts as 1
 LIMIT = 5.0
+SPEED_LIMIT = 100.0  # m/s, of the vectors that are not scaled
 
 
 def route_state(moment: Moment) -> Vector:
@@ -79,19 +80,9 @@ def carl_state(moment: Moment) -> Vector:
     2025)."""
     forward, right = _ego_velocity(moment)
     steer, acceleration = moment.action
-    return np.array(
-        [
-            steer,
-            max(acceleration, 0.0),
-            max(-acceleration, 0.0),
-            1.0,
-            forward,
-            right,
-            forward,
-            moment.speed_limit_mps,
-        ],
-        np.float32,
-    )
+    pedals = max(acceleration, 0.0), max(-acceleration, 0.0)
+    values = steer, *pedals, 1.0, forward, right, forward, moment.speed_limit_mps
+    return np.array(values, np.float32).clip(-SPEED_LIMIT, SPEED_LIMIT)
 
 
 def roach_state(moment: Moment) -> Vector:
@@ -99,7 +90,8 @@ def roach_state(moment: Moment) -> Vector:
     Roach (Zhang et al. 2021)."""
     forward, right = _ego_velocity(moment)
     steer, acceleration = moment.action
-    return np.array([max(acceleration, 0.0), steer, max(-acceleration, 0.0), 1.0, forward, right], np.float32)
+    values = max(acceleration, 0.0), steer, max(-acceleration, 0.0), 1.0, forward, right
+    return np.array(values, np.float32).clip(-SPEED_LIMIT, SPEED_LIMIT)
 
 
 def truth(moment: Moment, actors: int) -> Vector:

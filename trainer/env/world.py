@@ -45,8 +45,15 @@ class World:
     def __init__(self, server: Server, config: RouteConfig) -> None:
         self.config = config
         self.server = server
-        self._client = carla.Client(server.host, server.rpc_port)
+        self._client = _client(server)
         self._client.set_timeout(config.client_timeout_s)
+        with ExitStack() as undo:
+            undo.callback(_clients.pop, (server.host, server.rpc_port), None)
+            self._connect(config)
+            undo.pop_all()
+
+    def _connect(self, config: RouteConfig) -> None:
+        server = self.server
         if config.map:
             self._load(config)
         self._world = self._client.get_world()
@@ -149,6 +156,7 @@ class World:
         try:
             self._undo.close()
         except RuntimeError as error:
+            _clients.pop((self.server.host, self.server.rpc_port), None)
             log.warning("world.left_behind", reason=error)
 
     def _tick(self) -> Ego:
@@ -226,6 +234,18 @@ class World:
         self._touched[other.id] = now_s
         if now_s - last_s > _SAME_COLLISION_S:
             self._collisions.append(_kind_of_collision(other.type_id))
+
+
+# One client for a server, as long as it answers: to make another one, or to let one go, while its threads
+# still hear from the server can abort the process in carla 0.9.16.
+_clients: dict[tuple[str, int], Any] = {}
+
+
+def _client(server: Server) -> Any:
+    address = server.host, server.rpc_port
+    if address not in _clients:
+        _clients[address] = carla.Client(*address)
+    return _clients[address]
 
 
 def _kind_of_collision(type_id: str) -> Infraction:
