@@ -61,16 +61,13 @@ class Surroundings:
 
     def update(self, snapshot: Any) -> Others:
         """Those in the snapshot. It asks the server only about actors that it has not seen before."""
-        if len(snapshot) != self._size:
+        if len(snapshot) != self._size or any(not snapshot.has_actor(body) for body in self._bodies):
             self._recount(snapshot)
         if not self._bodies:
             return NOBODY
         rows, ids = [], []
         for actor_id, (kind, *box) in self._bodies.items():
             actor = snapshot.find(actor_id)
-            if actor is None:  # gone, and another one came in the same tick
-                self._size = -1
-                continue
             transform, velocity = actor.get_transform(), actor.get_velocity()
             place = transform.location
             yaw_rad = math.radians(transform.rotation.yaw)
