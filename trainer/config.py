@@ -60,6 +60,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     every_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # between two recorded episodes' beginnings; 0: none
     every_steps: Count = 1  # of an episode; its last step is recorded in any case
+    # What a viewer would see, for replays; "camera", "lidar" and "bev" are the raw sensors.
+    channels: tuple[str, ...] = ("map", "ego", "control", "actors", "lights", "route", "reward", "scores")
     episodes_max: Count = 100
     megabytes_max: Annotated[float, msgspec.Meta(gt=0)] = 2000.0  # looked at before each episode
 

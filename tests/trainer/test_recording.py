@@ -8,6 +8,8 @@ import pytest
 
 from carlad.recording import Reader
 from carlad.session.members import Began, Moved
+from carlad.telemetry import Bundle, Ego, Lane, Lanes, Publisher
+from tests.session.leaks import wait_until
 from trainer.config import RecordConfig
 from trainer.recording import OUTCOME, STEP, Recordings
 
@@ -91,6 +93,31 @@ def test_environments_that_are_not_recorded_just_then_do_not_matter(tmp_path: Pa
     (path,) = files(tmp_path)
     with Reader(path) as reader:
         assert [list(arrays["observation.observation"]) for _, arrays in reader.arrays(STEP)] == [[0]]
+
+
+def test_what_a_viewer_would_see_is_in_it(tmp_path: Path) -> None:
+    publisher = Publisher(f"ipc://{tmp_path}/telemetry")
+    subject = recordings(tmp_path / "seen")
+    ego = Ego(x=1.0, y=2.0, yaw_deg=0.0, speed_mps=3.0)
+    server = {"session": "env-0", "frame": 7, "sim_time_s": 0.7, "server": "x:1", "map": "Town01"}
+    publisher.set_lanes(Lanes("Town01", [Lane(np.zeros((2, 2)), np.ones((2, 2)))]))
+    try:
+        subject.note(Began(0, np.float32([0]), {}), publisher.endpoint)
+        (path,) = files(tmp_path / "seen")
+
+        def recorded() -> bool:
+            publisher.publish(Bundle(episode=1, tick=1, ego=ego, **server))
+            subject.acted(0, np.float32([0]))
+            subject.note(Moved(0, np.float32([0]), 0.0, False, False, {}))
+            with Reader(path) as reader:
+                return len(reader.frame_times_ns) > 0 and reader.lanes(0) is not None
+
+        wait_until(recorded, 60.0)
+    finally:
+        subject.close()
+        publisher.close()
+    with Reader(path) as reader:
+        assert reader.frame(0).bundle.ego == ego
 
 
 def test_without_recordings_nothing_is_written(tmp_path: Path) -> None:
