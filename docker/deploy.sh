@@ -18,7 +18,7 @@ usage: docker/deploy.sh COMMAND [ARGUMENTS]
   logs-tensorboard                            logs-all         (arguments: those of docker compose logs)
   shell            in the training's container                 shell-carla      in carlad's
   carlactl ...     asks the daemon, e.g. docker/deploy.sh carlactl lease --wait 10
-  viz ...          a viewer on this machine's screen, e.g. docker/deploy.sh viz --run data/runs/NAME
+  viz ...          a viewer on this machine's screen, e.g. docker/deploy.sh viz --run data/logs/NAME
   build            the images of the profile
   cleanup          removes containers, images and volumes with all that was learned; asks first (--yes: does not)
   help
