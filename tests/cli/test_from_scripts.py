@@ -125,15 +125,16 @@ def test_a_configuration_of_ones_own_is_made_shown_and_used(
     )
 
 
-def test_an_interrupt_saves_what_was_learnt_and_leaves_nothing(
+def test_a_training_that_is_shown_and_interrupted_saves_what_was_learnt_and_leaves_nothing(
     environ: Mapping[str, str], tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
-    command = [f"{_PYTHON}/carlactl", "local", "--port", str(_PORT), "--servers", "1", "--out", "out"]
+    command = [f"{_PYTHON}/carlactl", "local", "viz", "--port", str(_PORT), "--servers", "1", "--out", "out"]
     options = ["-o", "ppo.batch_steps=256", "-o", "train.eval_episodes=0"]
     with (tmp_path / "log").open("wb") as log:
         local = subprocess.Popen([*command, *options], cwd=work, env=environ, stdout=log, stderr=log)
     until(lambda: (work / "out" / "progress.jsonl").exists() or local.poll() is not None, _WITHIN_S)
+    assert any("viz" in child.cmdline() for child in psutil.Process(local.pid).children())
     local.send_signal(signal.SIGINT)
     assert local.wait(_WITHIN_S) == 0, (tmp_path / "log").read_text()
     assert (work / "out" / "checkpoints" / "checkpoint.pt").exists()
