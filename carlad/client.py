@@ -30,7 +30,7 @@ from carlad.endpoints import client_endpoint, client_endpoints
 from carlad.errors import CarladError, LeaseLostError, NoDaemonError, RequestError, WaitedInVainError
 from carlad.keeper import Keeper
 from carlad.keys import connect
-from carlad.link import Link
+from carlad.link import SILENCE_MAX_S, Link
 from carlad.messages import (
     Acquire,
     Changed,
@@ -65,6 +65,7 @@ from carlad.messages import (
     SpacesQuery,
     Status,
     StatusQuery,
+    Upgrade,
     Vitals,
     VitalsQuery,
     notices_endpoint,
@@ -73,6 +74,7 @@ from carlad.messages import (
 AnswerT = TypeVar("AnswerT", bound=ReplyBody)
 
 _CATCH_UP_S = 1.0  # a notice that was published before the subscription arrived is asked for
+_VERDICT_MAX_S = 45.0  # of silence, while the daemon asks a successor whether it would start
 
 
 class Client:
@@ -81,9 +83,9 @@ class Client:
     Every method raises NoDaemonError where none answers, and RequestError where it refuses.
     """
 
-    def __init__(self, endpoint: str | None = None) -> None:
+    def __init__(self, endpoint: str | None = None, silence_max_s: float = SILENCE_MAX_S) -> None:
         self.endpoint = client_endpoint(endpoint)
-        self._link = Link(self.endpoint)
+        self._link = Link(self.endpoint, silence_max_s)
 
     def status(self) -> Status:
         return self._ask(StatusQuery(), Status)
@@ -177,6 +179,9 @@ class Client:
 
     def operate(self, request: OperatorRequest) -> str:
         """Does what an operator wants and returns what that means in words; for `Reload` see `reload`."""
+        if isinstance(request, Upgrade) and self._link.silence_max_s < _VERDICT_MAX_S:
+            with Client(self.endpoint, _VERDICT_MAX_S) as patient:
+                return patient.operate(request)
         return self._ask(request, Done).says
 
     def reload(self) -> tuple[Changed, ...]:

@@ -39,7 +39,7 @@ class Link:
 
     def __init__(self, endpoint: str, silence_max_s: float = SILENCE_MAX_S) -> None:
         self.endpoint = endpoint
-        self._silence_max_s = silence_max_s
+        self.silence_max_s = silence_max_s
         self._lock = threading.Lock()
         self._pid = 0
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -84,19 +84,19 @@ class Link:
         heard_at = time.monotonic()
         while True:
             self._send(connection, request, heard_at)
-            body = self._receive(connection, request.request_id, self._silence_max_s / _RESENDS)
+            body = self._receive(connection, request.request_id, self.silence_max_s / _RESENDS)
             while isinstance(body, Queued):
                 if on_queued is not None:
                     on_queued(body)
                 heard_at = time.monotonic()
-                body = self._receive(connection, request.request_id, self._silence_max_s / _RESENDS)
+                body = self._receive(connection, request.request_id, self.silence_max_s / _RESENDS)
             if body is not None:
                 return body
             self._check_silence(heard_at)
 
     def _send(self, connection: zmq.Socket[bytes], request: Request, heard_at: float) -> None:
         while not connection.poll(100, zmq.POLLOUT):  # it is not connected, or not any more
-            check_listening(self.endpoint, self._silence_max_s)
+            check_listening(self.endpoint, self.silence_max_s)
             self._check_handshakes()
             self._check_silence(heard_at)
         connection.send(_encode(request))
@@ -114,8 +114,8 @@ class Link:
         return None
 
     def _check_silence(self, heard_at: float) -> None:
-        if time.monotonic() - heard_at >= self._silence_max_s:
-            raise _no_daemon(self.endpoint, f"silent for {self._silence_max_s:g} s")
+        if time.monotonic() - heard_at >= self.silence_max_s:
+            raise _no_daemon(self.endpoint, f"silent for {self.silence_max_s:g} s")
 
     def _check_handshakes(self) -> None:
         """Raises NoDaemonError where the daemon refuses our key, instead of after a silence."""
@@ -129,7 +129,7 @@ class Link:
 
     def _connect(self) -> zmq.Socket[bytes]:
         if self._socket is None or self._pid != os.getpid():
-            check_listening(self.endpoint, self._silence_max_s)
+            check_listening(self.endpoint, self.silence_max_s)
             self._pid = os.getpid()
             self._context = zmq.Context()
             self._socket = self._context.socket(zmq.DEALER)

@@ -19,7 +19,7 @@ from carlad.errors import ConfigError
 
 # What means something to a daemon and would end one that does not listen yet.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-_CHECK_MAX_S = 8.0  # a request is answered within 10
+_CHECK_MAX_S = 30.0  # an interpreter with its imports; a second, where a machine has nothing else to do
 
 
 async def check_successor() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from carlad.messages import OperatorRequest
 
 _LOOK_AGAIN_S = 0.05
-_SUCCESSOR_MAX_S = 60.0  # in a second, where a machine has nothing else to do
+_SUCCESSOR_MAX_S = 60.0  # until it answers; a second, where a machine has nothing else to do
 _SIZE_MAX = 512  # as in carlad.messages, which is not loaded for a parser
 
 
@@ -145,13 +145,13 @@ def _upgrade(arguments: argparse.Namespace) -> None:
     with daemon(arguments) as client:
         before, after = client.status(), None
         asked_at = time.monotonic()
-        with suppress(NoDaemonError):  # on a loaded machine it is silent for longer than others may be
-            client.operate(Upgrade())
+        client.operate(Upgrade())
+        told_at = time.monotonic()
         while after is None or after.run == before.run:
-            if time.monotonic() - asked_at > _SUCCESSOR_MAX_S:
+            if time.monotonic() - told_at > _SUCCESSOR_MAX_S:
                 raise CarladError(f"no daemon has taken over within {_SUCCESSOR_MAX_S:g} s; see carlad's log")
             time.sleep(_LOOK_AGAIN_S)
-            with suppress(NoDaemonError):
+            with suppress(NoDaemonError):  # one that is starting
                 after = client.status()
     print(
         f"carlad {after.daemon.version} has taken over after {time.monotonic() - asked_at:.1f} s: "

@@ -41,6 +41,7 @@ from carlad.messages import (
     SpacesQuery,
     Status,
     StatusQuery,
+    Upgrade,
     Vitals,
     VitalsQuery,
     Withdraw,
@@ -49,6 +50,7 @@ from carlad.runtime import NoAnswerError
 
 QUEUED_AFTER_S = 0.5  # a grant from a free server is faster; clients take more silence for a dead daemon
 ANSWER_MAX_S = 10.0
+UPGRADE_MAX_S = 40.0  # a successor is asked whether it would start
 
 Interim = Callable[[ReplyBody], Awaitable[None]]
 
@@ -112,6 +114,8 @@ class Desk:
                 return WAIT_MAX_S
             case OpenSession() | RecoverSession() | SpacesQuery():
                 return 2 * WAIT_MAX_S  # a session has limits of its own for each thing that it waits for
+            case Upgrade():
+                return UPGRADE_MAX_S
             case _:
                 return ANSWER_MAX_S
 
