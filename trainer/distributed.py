@@ -89,7 +89,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
         found = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         _check(found)
         torch.cuda.set_device(found)
-    distributed.init_process_group("nccl" if found.type == "cuda" else "gloo")
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if found.type == "cuda" else "gloo")
     try:
         yield Ranks(distributed.get_rank(), size), found
     finally:

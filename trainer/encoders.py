@@ -157,8 +157,11 @@ def _part(key: str, box: Box, kind: str, features: int) -> nn.Module:
 
 
 def _scaled(images: Tensor) -> Tensor:
-    """uint8 to [0, 1]; other images stay as they are."""
-    return images.float() / 255 if images.dtype == torch.uint8 else images
+    """uint8 to [0, 1], in the type that is computed in; on a GPU in the order that its units take."""
+    device = images.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    scaled = images.to(dtype) / 255 if images.dtype == torch.uint8 else images
+    return scaled.contiguous(memory_format=torch.channels_last) if images.is_cuda else scaled
 
 
 def _flat_size(network: nn.Module, shape: Sequence[int]) -> int:

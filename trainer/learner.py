@@ -68,6 +68,9 @@ class Learner:
         self.episodes = Episodes(config.train.seed, sessions, curriculum, ranks.rank * sessions)
         torch.manual_seed(config.train.seed)
         self.policy = _policy(config, self.boxes, spaces.action(actions)).to(device)
+        if device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32, in which convolutions are computed anyway
+            self.policy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.policy.bf16 = config.train.bf16
         if config.train.compile:
             self.policy.compile_encoders()

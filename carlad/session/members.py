@@ -25,6 +25,7 @@ from carlad.session.steps import EnvironmentFailedError, SessionLostError, Steps
 log = get_logger(__name__)
 
 _POLL_S = 0.2  # how soon `stop` is looked at
+_HANGS_EVERY_S = 0.05
 _DEFECTS_MAX = 3  # errors raised by a member's environment since its last finished episode
 
 
@@ -106,6 +107,8 @@ class Members:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._poller = select.poll()
         self._poller.register(self._wake, select.POLLIN)
+        self._by_fd: dict[int, _Member] = {}
+        self._looked_s = -math.inf
         self._members = [_Member(index, source) for index, source in enumerate(sources)]
         for member in self._members:
             self._open(member, None)
@@ -160,15 +163,15 @@ class Members:
         Raises EnvironmentFailedError for an environment that fails again and again, and ProtocolError for an
         action that is none.
         """
-        ready = {fd for fd, _ in self._poller.poll(0 if self._news else round(wait_s * 1000))}
-        if self._wake in ready:
-            os.eventfd_read(self._wake)
-        while self._next_report(0.0) is not None:
-            pass
-        now_s = time.monotonic()
-        for member in self._members:
-            if member.hosted is not None:
-                self._look_at(member, member.hosted, ready, now_s)
+        ready = self._poller.poll(0 if self._news else round(wait_s * 1000))
+        for fd, _ in ready:
+            if fd == self._wake:
+                os.eventfd_read(self._wake)
+                while self._next_report(0.0) is not None:
+                    pass
+            elif (member := self._by_fd.get(fd)) is not None and member.hosted is not None:
+                self._receive(member, member.hosted)
+        self._look_for_hangs(time.monotonic())
         news, self._news = self._news, []
         return news
 
@@ -206,19 +209,25 @@ class Members:
         member.phase = to
         member.deadline_s = time.monotonic() + self._reply_within_s
 
-    def _look_at(self, member: _Member, hosted: Hosted, ready: set[Any], now_s: float) -> None:
-        """Take in the member's reply or the loss of what it stands on."""
+    def _receive(self, member: _Member, hosted: Hosted) -> None:
+        """Take in the member's reply, or the loss of what it stands on."""
         try:
-            if hosted.steps.fileno() in ready:
-                if (reply := hosted.steps.receive_now()) is not None:
-                    self._reply(member, hosted, *reply)
-            elif now_s > member.deadline_s:
-                self._lose(member, hosted, f"no reply within {self._reply_within_s:g} s")
+            if (reply := hosted.steps.receive_now()) is not None:
+                self._reply(member, hosted, *reply)
         except SessionLostError as error:
             self._lose(member, hosted, str(error))
         except EnvironmentFailedError as error:
             self._note_defect(member, error)
             self._lose(member, hosted, str(error))
+
+    def _look_for_hangs(self, now_s: float) -> None:
+        """Now and then: a look at all members takes longer than a step's reply."""
+        if now_s < self._looked_s + _HANGS_EVERY_S:
+            return
+        self._looked_s = now_s
+        for member in self._members:
+            if member.hosted is not None and now_s > member.deadline_s:
+                self._lose(member, member.hosted, f"no reply within {self._reply_within_s:g} s")
 
     def _reply(self, member: _Member, hosted: Hosted, reply: Reply, arrays: dict[str, Array]) -> None:
         if isinstance(reply, Held):
@@ -251,6 +260,7 @@ class Members:
         in_episode = member.phase in (Phase.READY, Phase.STEPPING)
         member.loss = Loss(cause, hosted.server, time.monotonic(), in_episode)
         self._poller.unregister(hosted.steps)
+        del self._by_fd[hosted.steps.fileno()]
         self._open(member, cause)
 
     def _open(self, member: _Member, cause: str | None) -> None:
@@ -285,6 +295,7 @@ class Members:
         member.opening, member.hosted, member.phase, member.last_error = None, report, Phase.IDLE, ""
         member.telemetry = report.telemetry
         self._poller.register(report.steps, select.POLLIN)
+        self._by_fd[report.steps.fileno()] = member
         if member.loss is not None:
             self._recovered(member, member.loss, report)
 
