@@ -170,7 +170,10 @@ class LogsSection(Section, frozen=True):
 
 
 class RecycleSection(Section, frozen=True):
-    """When a server is replaced between two leases, because real ones leak. 0: never for that reason."""
+    """When a server is replaced between two leases, because real ones leak. 0: never for that reason.
+
+    What it had before anybody used it is no wear, see fleet/wear.py.
+    """
 
     age_max_s: Limit = 0.0
     leases_max: Annotated[int, msgspec.Meta(ge=0)] = 0

@@ -5,7 +5,7 @@
 CONFIG is JSON, the options are the fake servers'; `--as-configured` takes the configured backend. Commands
 come on stdin, one a line, each answered with the slots' statuses in one line of JSON: `until SLOT STATE`,
 `pid SLOT`, `seen SLOT ID CULLING_DISTANCE` (of the settings), `lease SLOT ID`, `end SLOT ID`,
-`load SLOT MAP`, `drain SLOT`, `quarantine SLOT WHY`.
+`release SLOT ID`, `load SLOT MAP`, `drain SLOT`, `quarantine SLOT WHY`.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ async def obey(fleet: Fleet, command: str, slot: str, *arguments: str) -> None:
             assert await fleet.lease(int(slot), lease_id)
         case ("end", lease_id):
             await fleet.end(int(slot), lease_id, "released")
+        case ("release", lease_id):
+            await fleet.release(int(slot), lease_id, "released")
         case ("load", name):
             assert await fleet.load(int(slot), name)
         case ("drain",):

@@ -17,7 +17,7 @@ import pytest
 import trio
 from msgspec import structs
 
-from carlad.config import Config
+from carlad.config import Config, RecycleSection
 from carlad.fleet.leftovers import read
 from carlad.messages import SlotStatus
 from carlad.rpc import connect
@@ -389,6 +389,19 @@ def test_the_settings_of_a_server_that_was_lost_with_its_daemon_are_its_replacem
 
 
 CHOSEN = EpisodeSettings(max_culling_distance=77.0)
+
+
+def test_a_server_that_was_taken_back_is_as_worn_as_it_was(succeed):
+    async def scenario(world, before):
+        status = await world.ready()
+        assert (status.pid, status.incarnation) == (before[0].pid, 1)
+        assert await world.fleet.lease(0, "L2")
+        await world.fleet.release(0, "L2", "released")
+        await world.ready(incarnation=2)
+        assert world.reasons("slot.stopping") == ["it is recycled: 2 leases served; recycle.leases_max is 2"]
+
+    commands = [*UNTIL_LEASED, "release 0 L1", "until 0 READY"]
+    succeed(commands, scenario, recycle=RecycleSection(leases_max=2))
 
 
 # --- the output
