@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
 from carlad.errors import ConfigError
-from carlad.session.environment import Attachable, Server, Watchable
+from carlad.session.environment import Attachable, Server, Showing, Watchable
 from carlad.telemetry import bundle as telemetry
 from tests.trainer.standins import standin
 from trainer.env.route_env import RouteEnv
@@ -69,6 +69,15 @@ def test_it_offers_what_a_host_can_use() -> None:
     env = RouteEnv()
     assert isinstance(env, Attachable)
     assert isinstance(env, Watchable)
+
+
+@pytest.mark.parametrize(("config", "allowed"), [({}, set()), ({"viewers_may_pause": True}, {"pause"})])
+def test_viewers_may_pause_it_where_its_configuration_says_so(
+    config: dict[str, object], allowed: set[str]
+) -> None:
+    env = RouteEnv(config)
+    assert isinstance(env, Showing)
+    assert env.viewers_may == allowed
 
 
 def test_a_driver_who_follows_the_route_arrives(env: RouteEnv) -> None:

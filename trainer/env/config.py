@@ -130,6 +130,7 @@ class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     slowest_mps: Positive = 2.0  # an episode is truncated after the time that this average speed takes
     target_speed_mps: Positive = 8.0  # progress beyond it earns nothing, and speeding costs
 
+    viewers_may_pause: bool = False  # a paused session keeps its learner waiting
     observe: ObserveConfig = ObserveConfig()
     traffic: TrafficConfig = TrafficConfig()
     weather: WeatherConfig = WeatherConfig()

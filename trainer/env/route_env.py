@@ -11,6 +11,7 @@ import gymnasium
 
 from carlad.session.environment import Server
 from carlad.telemetry import Array, Frame, Lanes
+from carlad.telemetry.bundle import PAUSE
 from trainer.env import actions, observation, route_files, watching, weather
 from trainer.env.bev import BirdsEyeView, layout
 from trainer.env.config import RouteConfig, changed, convert
@@ -120,6 +121,15 @@ class RouteEnv(gymnasium.Env[Any, Any]):
     def frame_bundle(self, channels: frozenset[str]) -> Frame:
         """The last step, for viewers: of the channels what this environment has."""
         return watching.frame(self._connected(), self._begun(), self._parts, channels)
+
+    @property
+    def viewers_may(self) -> frozenset[str]:
+        """What viewers are allowed: `carlad.session.environment.Showing`."""
+        return frozenset({PAUSE} if self.config.viewers_may_pause else ())
+
+    def show(self, views: frozenset[str]) -> None:
+        """There are no cameras for viewers alone yet, so none is asked for."""
+        assert not views, f"cannot carry {sorted(views)}"
 
     def render(self) -> Any:
         """A bird's-eye picture of the last step: uint8 (256, 256, 3), RGB."""
