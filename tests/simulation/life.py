@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,6 @@ _POLICY = RestartPolicy(backoff_s=0.1, backoff_max_s=5.0, restarts_max=5, period
 _SETTLED_S = 1.0  # after which a daemon that began knows its leases
 
 
-class KilledError(BaseException):
-    """Goes through everything: whoever is killed handles no exceptions."""
-
-
 class MortalJournal:
     """The journal of a daemon that may be killed at any write, on a disk that may be full.
 
@@ -39,21 +36,25 @@ class MortalJournal:
         self._journal, self._life = journal, life
         self.read, self.keys, self.token = journal.read, journal.keys, journal.token
 
-    def write(self, changes: tuple[Change, ...] | list[Change] = (), token: int = 0) -> None:
-        life = self._life
-        if life.is_dead:
-            return
-        if life.world.disk_is_full:
+    def write(self, changes: Iterable[Change] = (), token: int = 0) -> None:
+        if self._life.world.disk_is_full and not self._life.is_dead:
             raise JournalError("cannot write the journal: disk full")
+        self._write(lambda: self._journal.write(changes, token))
+
+    def write_now(self, changes: Iterable[Change]) -> bool:
+        return not self._life.world.disk_is_full and self._write(lambda: self._journal.write_now(changes))
+
+    def _write(self, write: Callable[[], bool | None]) -> bool:
+        """What a dead daemon is told does not matter."""
+        life = self._life
         dies = life.writes_left == 1
         if dies and life.dies_before:
             life.kill()
-            return
-        self._journal.write(changes, token)
-        if dies:
+        done = life.is_dead or write() is not False
+        if dies and not life.is_dead:
             life.kill()
-        if life.writes_left:
-            life.writes_left -= 1
+        life.writes_left -= life.writes_left > 0
+        return done
 
 
 class Life:
@@ -147,5 +148,5 @@ class Life:
         with suppress(NoAnswerError):
             pending = await self.broker.ask(request_id, body, Peer())
             answer: ReplyBody | None = await pending.wait()
-            if answer is not None:
+            if answer is not None and not self.is_dead:
                 answered(answer)

@@ -40,16 +40,9 @@ async def _sees_no_end(*_arguments: object) -> None:
     await trio.sleep_forever()
 
 
-def _forgets_the_token(writer: Writer, changes: Any, _token: int) -> None:
-    writer._journal.write(changes, 0)
-
-
-async def _performs_first(writer: Writer) -> None:
-    batches, writer._batches = writer._batches, []
-    for batch in batches:
-        writer._backlog.update({(change.kind, change.key): change for change in batch.changes})
-        writer._perform(batch.effects, None)
-    await writer._put_on_disk(tuple(writer._backlog.values()), writer._token)
+def _performs_first(writer: Writer, changes: Any, token: int, effects: Any) -> None:
+    writer._perform(effects, None)
+    _submit(writer, changes, token, [])
 
 
 def _renews_by_half(lease: Lease, ttl_s: float, now_s: float) -> Lease:
@@ -93,11 +86,11 @@ class _Both(AbstractContextManager[Any]):
             part.__exit__(*failure)
 
 
-_renewed, _failed = Lease.renewed, Standing.failed
+_renewed, _failed, _submit = Lease.renewed, Standing.failed, Writer.submit
 
 MUTATIONS: dict[str, Mutation] = {
-    "a token is not on disk before the grant": lambda: patch.object(Writer, "_commit", _forgets_the_token),
-    "what is decided is done before it is on disk": lambda: patch.object(Writer, "_write", _performs_first),
+    "tokens are not on disk": lambda: patch("carlad.broker.writer.TOKENS_AHEAD", -(1 << 40)),
+    "what is decided is done before it is on disk": lambda: patch.object(Writer, "submit", _performs_first),
     "a lease never expires": lambda: patch.object(Endings, "expire", lambda *_: []),
     "a lease expires too early": lambda: patch.object(Lease, "renewed", _renews_by_half),
     "a lease lasts too long": lambda: patch.object(Lease, "renewed", _renews_without_end),
