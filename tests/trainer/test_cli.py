@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import carla
 import pytest
 
 from carlad.session.environment import Server
@@ -55,6 +57,7 @@ def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> 
         (["evaluate", "somewhere", "--policy", "random"], 2, "cannot evaluate: name a checkpoint, or give"),
         (["evaluate", "/nowhere.pt"], 1, "cannot read checkpoint /nowhere.pt: "),
         (["evaluate", "--policy", "random", "--episodes", "-3"], 2, "cannot drive -3 episodes"),
+        (["evaluate", "--policy", "random", "--routes", "/no.toml"], 2, "cannot read routes from /no.toml"),
         (["export", "/nowhere.pt"], 1, "cannot read checkpoint /nowhere.pt: "),
         (["check", "--config", "/nowhere.toml"], 2, "cannot read configuration /nowhere.toml: no such file"),
         (["check", "-o", "ppo.clpi=1"], 2, "ppo.clpi: no such key; did you mean ppo.clip?"),
@@ -96,3 +99,30 @@ def test_what_keeps_a_training_from_starting_comes_with_advice(tmp_path: Path) -
     assert "-o train.device=cpu" in failed["device"].advice
     assert "start the daemon" in failed["server"].advice
     assert "nowhere.sock" in failed["server"].found
+
+
+def some_way(server: Server, spawn_point: int) -> list[list[float]]:
+    """Two points of the map, 40 m apart along a lane."""
+    town = carla.Client(server.host, server.rpc_port).get_world().get_map()
+    start = town.get_waypoint(town.get_spawn_points()[spawn_point].location)
+    places = [start.transform.location, start.next(40.0)[0].transform.location]
+    return [[round(place.x, 2), round(place.y, 2)] for place in places]
+
+
+@pytest.mark.usefixtures("clean")
+def test_each_route_of_a_file_is_driven_once_and_the_same_each_time(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    routes = {"here": some_way(server, 3), "there": some_way(server, 40)}
+    text = "".join(f'[[route]]\nid = "{name}"\npoints = {points}\n' for name, points in routes.items())
+    Path("routes.toml").write_text(text)
+    address = f"servers.addresses=['{server.host}:{server.rpc_port}']"
+    common = ["evaluate", "--policy", "straight", "--routes", "routes.toml", "-o", address]
+    common += ["-o", "servers.sessions=1", "-o", "env.blocked_after_s=1"]
+    for name in ("one.json", "two.json"):
+        code, text = said(capsys, *common, "--json", name)
+        assert code == 0, text
+    assert Path("one.json").read_bytes() == Path("two.json").read_bytes()
+    episodes = json.loads(Path("one.json").read_text())["episodes"]
+    assert [episode["route"] for episode in episodes] == list(routes)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from carlad.errors import ConfigError
 from carlad.log import get_logger
@@ -30,6 +33,7 @@ _STOPPED = 1
 _EXAMPLES = """\
   python -m trainer evaluate data/first                             # a run's newest checkpoint
   python -m trainer evaluate data/first/checkpoints/best.pt --episodes 200 --json evaluation.json
+  python -m trainer evaluate data/first --routes routes.toml        # each route once; or --episodes of them
   python -m trainer evaluate --policy straight --config training    # what a policy must be better than
 """
 
@@ -95,13 +99,22 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _tasks(arguments: argparse.Namespace, config: Config) -> list[Task]:
     """The episodes, which depend on the arguments alone."""
+    from trainer.env.route_files import read
     from trainer.episodes import evaluation_seeds
     from trainer.evaluate import Task
 
-    count = arguments.episodes or 100
+    routes: list[tuple[str, dict[str, Any] | None]] = [("", None)]
+    if arguments.routes is not None:
+        routes = [(spec.id, {"route": msgspec.to_builtins(spec)}) for spec in read(arguments.routes)]
+    default = 100 if arguments.routes is None else len(routes)
+    count = default if arguments.episodes is None else arguments.episodes
     if count < 1:
         raise ConfigError(f"cannot drive {count} episodes: --episodes is 1 or more")
-    return [Task(seed) for seed in evaluation_seeds(arguments.seed, count)]
+    seeds = evaluation_seeds(arguments.seed, count)
+    return [
+        Task(seed, options, route)
+        for seed, (route, options) in zip(seeds, itertools.cycle(routes), strict=False)
+    ]
 
 
 def _driver(
@@ -116,7 +129,7 @@ def _driver(
     observations, actions = known
     if found is None:
         assert policy is not None
-        return drivers.baseline(policy, spaces.action(actions), ())
+        return drivers.baseline(policy, spaces.action(actions), config.env.action_table)
     learner = Learner(config, observations, actions)
     learner.restore(found)
     return drivers.Greedy(learner.policy)
