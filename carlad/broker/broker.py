@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from math import inf, isinf
 
 import msgspec
@@ -83,8 +84,11 @@ class Broker:
 
     async def stop(self) -> None:
         """Refuses everything from now on; holders and waiters are told. Returns when that is on disk."""
-        await self._turns.take(lambda: self._do(self._table.stop(self._clock.now_s())))
-        await self._writer.settled()
+        is_written = False
+        while not is_written:  # whoever fails over it begins anew, and is told again
+            with suppress(NoAnswerError):
+                await self._turns.take(lambda: self._do(self._table.stop(self._clock.now_s())))
+                is_written = await self._writer.settled()
 
     async def use(self, terms: Terms) -> None:
         """For every grant and renewal from now on."""

@@ -48,6 +48,7 @@ class Writer:
         self._more = Changes()
         self._idle = trio.Event()
         self._idle.set()
+        self._ended = False
 
     def submit(self, changes: Iterable[Change], token: int, effects: list[Effect]) -> None:
         """`token`: the highest that was given out by now."""
@@ -70,18 +71,23 @@ class Writer:
     def _needs_tokens(self) -> bool:
         return self._token + TOKENS_AHEAD // 2 > self._token_on_disk
 
-    async def settled(self) -> None:
-        """Returns when nothing is under way."""
+    async def settled(self) -> bool:
+        """Returns when nothing is under way; False where `run` ended before."""
         await self._idle.wait()
+        return not self._ended
 
     async def run(self, token_on_disk: int) -> NoReturn:
         """Until cancelled."""
         self._token = self._token_on_disk = token_on_disk
-        while True:
-            await self._more.wait()
-            await self._write()
-            while self._batches:
+        try:
+            while True:
+                await self._more.wait()
                 await self._write()
+                while self._batches:
+                    await self._write()
+                self._idle.set()
+        finally:
+            self._ended = True
             self._idle.set()
 
     async def _write(self) -> None:

@@ -345,3 +345,26 @@ async def test_two_of_many_clients_never_hold_one_server(tmp_path: Path) -> None
             nursery.cancel_scope.cancel()
         leases = list(chain.from_iterable(bench.servers.grants_of.values()))
         assert len(leases) == len(set(leases)) >= 24
+
+
+@simulated
+async def test_a_broker_that_fails_while_it_stops_stops_all_the_same(tmp_path: Path) -> None:
+    servers, journal = FakeServers(1), Journal(tmp_path / "journal.sqlite")
+    fail_once = [RuntimeError("planted")]
+
+    def notify(event: str, **_keys: object) -> None:
+        if event == "lease.lost" and fail_once:
+            raise fail_once.pop()
+
+    broker = Broker(servers, journal, Terms(30.0, 60.0), notify, Clock(trio.current_time, "a boot"), at_once)
+    policy = RestartPolicy(backoff_s=0.1, backoff_max_s=1.0, restarts_max=2, period_s=60.0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(servers.run)
+        nursery.start_soon(supervise, broker.run, policy, "broker")
+        await Bench(broker, servers, journal, []).granted()
+        with trio.fail_after(10.0):
+            await broker.stop()
+        assert not fail_once
+        assert broker.leases() == ()
+        nursery.cancel_scope.cancel()
+    journal.close()
