@@ -206,7 +206,8 @@ def _draw_reward(card: Card, bundle: Bundle) -> None:
     shown, more = shown_terms(bundle.reward_terms, int(room // _TERM_H_MIN))
     row_h = min(_TERM_H_MAX, room / max(1, len(shown) + bool(more)))
     for row, (name, value) in enumerate(shown):
-        bar = card.bar(top + row * row_h, name.replace("_", " "), _signed(value, 3))
+        digits = 3 if abs(value) < 10 else 1
+        bar = card.bar(top + row * row_h, name.replace("_", " "), _signed(value, digits))
         card.signed(bar, signed_share(value), theme.SKY, theme.VERMILLION)
     if more and row_h >= _TERM_H_MIN - 1:
         card.text(card.fonts.body, f"and {more} smaller", (0, top + len(shown) * row_h), theme.MUTED)
