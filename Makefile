@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.10,$(she
 	'import sys; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(p)")' 2>/dev/null)))
 VENV := .venv
 BIN := $(VENV)/bin
-BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py %/pictures.py,$(wildcard tests/bench/*.py)))
+BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py,$(wildcard tests/bench/*.py)))
 
 .PHONY: demo test test-system test-nightly simulate lint bench docs install clean
 

@@ -28,7 +28,6 @@ from trainer.learner import Learner
 from trainer.ppo import PPO, Batch
 from trainer.sessions import ENVIRONMENT
 
-PICTURED = "tests.bench.pictures:Pictured"
 SESSIONS = (1, 2, 4, 8, 16)
 STATE = {
     "ppo": {"batch_steps": 4096, "minibatch_steps": 1024, "epochs": 4, "kl_max": 1e9},
@@ -36,6 +35,7 @@ STATE = {
 IMAGES = {
     "ppo": {"batch_steps": 2048, "minibatch_steps": 512, "epochs": 3, "kl_max": 1e9},
 }
+PICTURES: tuple[tuple[str, EncoderKind], ...] = (("bev", "nature"), ("bev", "impala"), ("camera", "nature"))
 VARIANTS: dict[str, dict[str, Any]] = {
     "fp32": {},
     "bf16": {"bf16": True},
@@ -52,12 +52,13 @@ def main(seconds: float = 10, most: int = 2) -> None:
         bench = _Bench(report, ranks, device, seconds)
         counts = [count for count in SESSIONS if count < most] if ranks.size == 1 else []
         for count in (*counts, most):
-            bench.training("state", servers[:count], ENVIRONMENT, {}, {**STATE, "train": {"device": "cpu"}})
-        for picture, kind in (("bev", "nature"), ("bev", "impala"), ("camera", "nature")):
+            bench.training("state", servers[:count], {}, {**STATE, "train": {"device": "cpu"}})
+        for picture, kind in PICTURES:
             policy = {"encoders": {picture: kind}, "shared": True}
+            observe = {"keys": ["state", picture], "bev": {"size_px": 192}}
             for name in ("fp32", "bf16"):
                 table = {**IMAGES, "train": VARIANTS[name], "policy": policy}
-                bench.training(f"{picture} {kind} {name}", servers, PICTURED, {"picture": picture}, table)
+                bench.training(f"{picture} {kind} {name}", servers, observe, table)
         for kind in ("nature", "impala"):
             for name, variant in VARIANTS.items():
                 bench.learning(f"{kind} {name}", kind, variant)
@@ -72,7 +73,7 @@ class _Bench(NamedTuple):
     seconds: float
 
     def training(
-        self, name: str, servers: list[Server], env: str, arguments: dict[str, Any], table: dict[str, Any]
+        self, name: str, servers: list[Server], observe: dict[str, Any], table: dict[str, Any]
     ) -> None:
         """Environment steps per second with updates, and the share of the time that these take."""
         config = decode({**table, "servers": {"sessions": len(servers)}})
@@ -80,7 +81,9 @@ class _Bench(NamedTuple):
         with tempfile.TemporaryDirectory() as folder:
             logs = Path(folder)
             sources = [
-                ChildSource(env, arguments, server, f"env-{i}", logs / f"env-{i}.log")
+                ChildSource(
+                    ENVIRONMENT, {"config": {"observe": observe}}, server, f"env-{i}", logs / f"env-{i}.log"
+                )
                 for i, server in enumerate(servers)
             ]
             vector = Members(sources, 60.0)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from carlad.telemetry import Lane, Lanes
 
+cv2.setNumThreads(1)  # many environments draw side by side: threads of each on every core stall them all
+
 ROAD, SHOULDER, SOLID, BROKEN = 1, 2, 4, 8
 _BITS = {"driving": ROAD, "bidirectional": ROAD, "parking": ROAD, "shoulder": SHOULDER}
 _MARK_BITS = {"solid": SOLID, "broken": BROKEN}
