@@ -71,6 +71,8 @@ class World:
             undo.callback(self._put_weather_back)
             self._world.apply_settings(_synchronous(self._world.get_settings(), config))
             self._vehicle = self._spawn(config.vehicle)
+            extent = self._vehicle.bounding_box.extent  # a call to the server
+            self._half_size_m = extent.x, extent.y
             undo.callback(self._vehicle.destroy)
             self._attach_collision_sensor(undo)
             self.sensors = Sensors(self._world, self._vehicle, config)
@@ -148,8 +150,7 @@ class World:
 
     def half_size_m(self) -> tuple[float, float]:
         """Half the vehicle's length and width."""
-        extent = self._vehicle.bounding_box.extent
-        return extent.x, extent.y
+        return self._half_size_m
 
     def close(self) -> None:
         """Remove all that was spawned and put the world's settings back."""
