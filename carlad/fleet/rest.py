@@ -17,7 +17,8 @@ class Rest:
         self._standing = situation.standing
         self._outbreak = outbreak
         self._wished = Changes()
-        outbreak.watch(situation.number, self.look_again)
+        self._was_asked = False
+        outbreak.watch(situation.number, lambda: self._wished.mark())
 
     async def until_due(self, *, failed: bool, may_be_shared: bool) -> bool:
         """Until the next start is due, at once if nothing speaks against it. False: none ever is.
@@ -26,7 +27,7 @@ class Rest:
         keep other slots from starting, too. A slot that failed itself is STOPPED by now, and whoever
         restarted it has waited.
         """
-        self._wished = Changes()
+        self._wished, self._was_asked = Changes(), False
         if failed and self._standing.wish is Wish.UP and self._situation.state is State.STOPPING:
             await self._back_off(may_be_shared)
         while self._standing.wish is not Wish.UP:
@@ -41,6 +42,7 @@ class Rest:
 
     def look_again(self) -> None:
         """What is waited for may be so by now."""
+        self._was_asked = True
         self._wished.mark()
 
     def halt(self) -> None:
@@ -60,7 +62,8 @@ class Rest:
         situation.enter(Event.BACK_OFF, restarts=situation.status.restarts + 1)
         situation.tell("slot.backoff", reason=f"next start in {backoff_s:.1f} s")
         with trio.move_on_after(backoff_s):
-            await self._wished.wait()
+            while not self._was_asked:  # and not merely told that another slot's server is READY
+                await self._wished.wait()
         await self._let_the_scout_try()
 
     async def _let_the_scout_try(self) -> None:

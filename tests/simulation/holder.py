@@ -65,14 +65,21 @@ class ClientRun:
         self._world.oracle.left(self.name, answer)
 
     async def _ask(self, body: LeaseRequest) -> ReplyBody:
+        """Asks anew until it can be done."""
+        while True:
+            answer = await self._ask_once(body)
+            if not (isinstance(answer, Refused) and answer.code == "unavailable"):
+                return answer
+            await trio.sleep(_ASK_AGAIN_S)
+
+    async def _ask_once(self, body: LeaseRequest) -> ReplyBody:
         """Sends the same request until it is answered, as `Link` does."""
         request_id = f"{self.name} request {next(self._requests)}"
         while True:
             with trio.move_on_after(_STILL_WAITS_S):
                 answer = await self._world.post.ask(request_id, body)
-                if answer is not None and not (isinstance(answer, Refused) and answer.code == "unavailable"):
+                if answer is not None:
                     return answer
-            await trio.sleep(_ASK_AGAIN_S)
 
     async def _hold(self, granted: Granted) -> bool:
         """True: its server was lost, and it wants another one."""

@@ -127,7 +127,7 @@ class World:
                 nursery.start_soon(_MAKES[type(happening)], self, happening)
 
     async def _end(self) -> None:
-        while self.life is None or self.life.broker is None:  # noqa: ASYNC110 virtual time costs nothing
+        while self.life is None or self.life.broker is None or self.life.is_dead:  # noqa: ASYNC110 virtual time costs nothing
             await trio.sleep(0.1)
         self._over = True
         self.disk_is_full, self.life.writes_left = False, 0
