@@ -199,7 +199,7 @@ class World:
         self._breaks_until_s = self.sim_s() + broken.for_s
 
     async def _kill_daemon(self, kill: happens.DaemonKill) -> None:
-        if self.life is None or self.life.broker is None:
+        if self.life is None or self.life.broker is None or self._over:
             return
         self.down_s = kill.down_s
         if kill.writes:
@@ -208,7 +208,7 @@ class World:
             self.life.kill()
 
     async def _damage_journal(self, damage: happens.DamagedJournal) -> None:
-        if self.life is not None and self.life.broker is not None:
+        if self.life is not None and self.life.broker is not None and not self._over:
             self.damages_journal = damage.keep
             self.life.kill()
 
