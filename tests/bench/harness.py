@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "bench"
-_VERSIONS_OF = ("carlad", "carla", "numpy", "open3d-cpu", "pyzmq", "torch", "trio")
+_VERSIONS_OF = ("carlad", "carla", "numpy", "open3d-cpu", "pyzmq", "stable-baselines3", "torch", "trio")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,20 @@
-"""`make bench NAME=trainer`: what a step costs, layer by layer, on stand-in servers.
+"""`make bench NAME=trainer`: what a step costs, layer by layer, and how others' PPO does on the same.
 
-Own Python of a layer is its time per step less that of the layer below, one environment, nothing in parallel.
+Own Python of a layer is its time per step less that of the layer below, one environment, nothing in parallel;
+the trainer's is its process's CPU time per step that it collects.
+
+ppo-4-sessions: four environments each for our PPO, stable-baselines3's and one in CleanRL's style, a batch
+and its update in turns; then each drives the same episodes. ppo-uneven: one of the four environments is
+three times as slow. Argument: how many batches each of them learns from.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +27,10 @@ from carlad.session.protocol import Step, Stepped
 from carlad.session.remote import RemoteEnv
 from carlad.session.sources import ChildSource
 from tests.bench.harness import Report, rate
+from tests.bench.peers.contender import SEED, Contender
+from tests.bench.peers.ours import Ours
+from tests.bench.peers.sb3 import StableBaselines
+from tests.bench.peers.single_file import SingleFile
 from tests.trainer.standins import standin
 from trainer import spaces
 from trainer.acting import Acting
@@ -28,24 +39,80 @@ from trainer.curriculum import Curriculum, CurriculumConfig
 from trainer.env.config import RouteConfig
 from trainer.env.route_env import RouteEnv
 from trainer.env.state import ROUTE_SIZE
-from trainer.episodes import Episodes
+from trainer.episodes import Episodes, evaluation_seeds
+from trainer.evaluate import Task, evaluate
 from trainer.policy import ActorCritic
 from trainer.rollout import Collector
+from trainer.scores import summary
 from trainer.sessions import ENVIRONMENT
 
-SECONDS = 2.0
+SECONDS = 1.0
 ACTION = np.array([0.0, 0.3], np.float32)
 SESSIONS = (1, 2, 4)
+BATCHES, UNEVEN_BATCHES = 20, 6
+EPISODES = 40
+BASE = "stable-baselines3"
 
 
-def main() -> None:
+def main(batches: int = BATCHES) -> None:
     torch.set_num_threads(1)
     report = Report("trainer")
     with ExitStack() as stack:
-        servers = [stack.enter_context(standin()) for _ in range(max(SESSIONS))]
-        _layers(report, servers[0])
-        _sessions(report, servers)
+        groups = [[stack.enter_context(standin()) for _ in range(max(SESSIONS))] for _ in range(3)]
+        _layers(report, groups[0][0])
+        _sessions(report, groups[0])
+        _four_sessions(report, groups, batches)
+        _uneven(report, groups, min(batches, UNEVEN_BATCHES))
     report.write()
+
+
+def _four_sessions(report: Report, groups: list[list[Server]], batches: int) -> None:
+    """Each learner has servers of its own, which do nothing while it is another's turn."""
+    case = "ppo-4-sessions"
+    with ExitStack() as stack:
+        ours = stack.enter_context(closing(Ours(groups[0], 0)))
+        peers: dict[str, Contender] = {
+            BASE: stack.enter_context(closing(StableBaselines(groups[1], 0))),
+            "CleanRL style": stack.enter_context(closing(SingleFile(groups[2], 0))),
+            "": ours,
+        }
+        _add(report, case, _rates(peers, batches), "steps/s")
+        tasks = [Task(seed) for seed in evaluation_seeds(SEED, EPISODES)]
+        results = {name: evaluate(ours.members, peer.driver(), tasks, _never) for name, peer in peers.items()}
+        found = {name: summary(driven).success_rate.mean for name, driven in results.items() if driven}
+        _add(report, f"{case} success", found, f"of {EPISODES}")
+
+
+def _uneven(report: Report, groups: list[list[Server]], batches: int) -> None:
+    with ExitStack() as stack:
+        peers: dict[str, Contender] = {
+            BASE: stack.enter_context(closing(StableBaselines(groups[1], 1))),
+            "": stack.enter_context(closing(Ours(groups[0], 1))),
+        }
+        _add(report, "ppo-uneven", _rates(peers, batches), "steps/s")
+
+
+def _rates(peers: dict[str, Contender], batches: int) -> dict[str, float]:
+    """Steps per second with updates, a batch of each in turns; the first one has the longest resets.
+
+    Of ours up to four steps of each batch's thousand are taken in the others' turns.
+    """
+    spent_s, steps = dict.fromkeys(peers, 0.0), dict.fromkeys(peers, 0)
+    for batch in range(batches):
+        for name, peer in peers.items():
+            started_s = time.perf_counter()
+            taken = peer.learn()
+            if batch > 0:
+                steps[name] += taken
+                spent_s[name] += time.perf_counter() - started_s
+    return {name: steps[name] / spent_s[name] for name in peers}
+
+
+def _add(report: Report, case: str, values: dict[str, float], unit: str) -> None:
+    """Each against stable-baselines3's, which comes first."""
+    for name, value in values.items():
+        against = None if name == BASE else f"{case} {BASE}"
+        report.add(f"{case} {name}".strip(), value, unit, against)
 
 
 def _layers(report: Report, server: Server) -> None:
@@ -64,7 +131,9 @@ def _layers(report: Report, server: Server) -> None:
 def _sessions(report: Report, servers: list[Server]) -> None:
     """Steps that a learner collects, its policy included and its updates not."""
     for count in SESSIONS:
-        report.add(f"collected from {count}", _collected_per_s(servers[:count]), "1/s", _first(report))
+        per_s, own_us = _collected(servers[:count])
+        report.add(f"collected from {count}", per_s, "1/s", _first(report))
+        report.add(f"collected from {count}: trainer's own Python", own_us, "us/step")
 
 
 def _first(report: Report) -> str | None:
@@ -136,7 +205,8 @@ def _policy_step() -> Callable[[], object]:
     return lambda: acting.act(observations)
 
 
-def _collected_per_s(servers: list[Server]) -> float:
+def _collected(servers: list[Server]) -> tuple[float, float]:
+    """Steps per second, and the microseconds of this process that one takes."""
     with tempfile.TemporaryDirectory() as directory:
         sources = [
             ChildSource(ENVIRONMENT, {}, server, f"env-{i}", Path(directory) / f"env-{i}.log")
@@ -144,18 +214,30 @@ def _collected_per_s(servers: list[Server]) -> float:
         ]
         vector = Members(sources, 60.0)
         try:
-            found = vector.spaces(30.0, lambda: False)
+            found = vector.spaces(30.0, _never)
             assert found is not None
             boxes = spaces.boxes(found[0])
             policy = ActorCritic(boxes, spaces.action(found[1]), PolicyConfig())
             episodes = Episodes(1, len(servers), Curriculum(CurriculumConfig(), RouteConfig()))
             config = PPOConfig(batch_steps=256)
             collector = Collector(vector, boxes, policy, config, episodes, np.random.default_rng(0))
-            collector.collect(lambda: False)
-            return 256 * rate(lambda: collector.collect(lambda: False), SECONDS)
+            collector.collect(_never)
+            used_s, steps = time.process_time(), 0
+
+            def collect() -> None:
+                nonlocal steps
+                collector.collect(_never)
+                steps += collector.player.steps
+
+            per_s = 256 * rate(collect, SECONDS)
+            return per_s, 1e6 * (time.process_time() - used_s) / steps
         finally:
             vector.close()
 
 
+def _never() -> bool:
+    return False
+
+
 if __name__ == "__main__":
-    main()
+    main(*(int(text) for text in sys.argv[1:2]))
