@@ -72,6 +72,9 @@ def main(seconds: int = SECONDS, rounds: int = ROUNDS) -> int:
     except ChaosError as error:
         print(f"chaos failed: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; everything it started has been ended", file=sys.stderr)
+        return 130
     _report(calm, chaos, rounds).write()
     return 1 if calm.restarts or chaos.restarts else 0
 
