@@ -3,8 +3,8 @@
 Two environments on a real daemon with three stand-ins, one of them kept as a spare. A leased server is killed
 every 10 s and an env host every 15 s, in turn with a training of the same length that is left alone. Goodput
 is steps per second of training; afterwards each policy drives the same episodes. A learner that ends before
-its time is resumed from its checkpoint and counted: there must be none, or the exit code is 1. In less than a
-minute success says little: it comes all at once after some 25,000 steps.
+its time is resumed from its checkpoint and counted: there must be none, or the exit code is 1. In a minute
+success says little: it comes all at once after 25,000 to 40,000 steps. Compare it after ten minutes.
 """
 
 from __future__ import annotations
