@@ -11,10 +11,8 @@ import trio
 
 from carlad.broker.answers import Answers
 from carlad.broker.book import Book
-from carlad.broker.endings import Endings
 from carlad.broker.lease import Lease
 from carlad.broker.ledger import Restored
-from carlad.broker.writer import Writer
 from carlad.fleet import scrub as scrubbing
 from carlad.fleet.incarnation import Incarnation
 from carlad.fleet.ledger import Ledger
@@ -38,11 +36,6 @@ async def _hears_nobody(*_arguments: object) -> frozenset[Any]:
 
 async def _sees_no_end(*_arguments: object) -> None:
     await trio.sleep_forever()
-
-
-def _performs_first(writer: Writer, changes: Any, token: int, effects: Any) -> None:
-    writer._perform(effects, None)
-    _submit(writer, changes, token, [])
 
 
 def _renews_by_half(lease: Lease, ttl_s: float, now_s: float) -> Lease:
@@ -86,12 +79,10 @@ class _Both(AbstractContextManager[Any]):
             part.__exit__(*failure)
 
 
-_renewed, _failed, _submit = Lease.renewed, Standing.failed, Writer.submit
+_renewed, _failed = Lease.renewed, Standing.failed
 
 MUTATIONS: dict[str, Mutation] = {
     "tokens are not on disk": lambda: patch("carlad.broker.writer.TOKENS_AHEAD", -(1 << 40)),
-    "what is decided is done before it is on disk": lambda: patch.object(Writer, "submit", _performs_first),
-    "a lease never expires": lambda: patch.object(Endings, "expire", lambda *_: []),
     "a lease expires too early": lambda: patch.object(Lease, "renewed", _renews_by_half),
     "a lease lasts too long": lambda: patch.object(Lease, "renewed", _renews_without_end),
     "a renewal is forgotten": lambda: patch.object(Book, "renew", lambda book, lease_id, *_: book[lease_id]),
