@@ -24,7 +24,7 @@ _SERVERS = 2  # as the packaged configurations have it
 _CONFIG = "training.toml"  # in the working directory: yours
 _PACKAGED = "training"
 _EXIT_CODES = (
-    "Exit codes: the training's own; 0 done, 1 failed, 2 bad usage or configuration, 130 interrupted.\n"
+    "Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 130 interrupted: the training's own.\n"
 )
 _EXAMPLES = """\
   carlactl local                                   a headless training, until it is done or Ctrl-C
@@ -81,7 +81,7 @@ def add(commands: Commands) -> None:
         _tensorboard,
         "Show the trainings in a browser, until Ctrl-C.",
         "  carlactl local tensorboard --port 6006\n",
-        "Exit codes: TensorBoard's own.\n",
+        "Exit codes: 0 done, else TensorBoard's own.\n",
         asks_daemon=False,
     )
     tensorboard.add_argument("--port", type=int, default=6006, metavar="N", help="(default: 6006)")

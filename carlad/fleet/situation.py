@@ -123,16 +123,19 @@ class Situation:
         await self._ledger.keep(self._entry(self._status), ring(ports.rpc))
 
     async def keep_as_leased(self, lease_id: str) -> bool:
-        """False, and logged, where the journal does not take it."""
+        """False, and logged, where the journal does not take it. Where it is not leased after all, say
+        `keep_as_it_is`: a note of READY in between would be the last word of a daemon that is killed then."""
         leased = msgspec.structs.replace(self._status, state=State.LEASED.value, lease_id=lease_id)
         try:
             await self._ledger.keep(self._entry(leased))
         except JournalError as error:
             log.warning("slot.not_leased", slot=self.number, reason=error)
+            self.keep_as_it_is()
             return False
-        finally:
-            self._ledger.note(self._entry(self._status))  # until it is so
         return True
+
+    def keep_as_it_is(self) -> None:
+        self._ledger.note(self._entry(self._status))
 
     # --- from one daemon to the next
 

@@ -226,15 +226,19 @@ class Slot:
             await self._upkeep.wake()
         if situation.state is not State.READY or not await situation.keep_as_leased(lease_id):
             return False
-        if situation.state is State.READY:  # still
-            await self._upkeep.turn_strangers_away()
-        if situation.state is not State.READY:
-            return False
-        if expected not in (None, (situation.status.incarnation, situation.status.map)):
-            return False
-        self._upkeep.begin_tenancy(lease_id)
-        self._course.lease(lease_id)
-        return True
+        try:
+            if situation.state is State.READY:  # still
+                await self._upkeep.turn_strangers_away()
+            if situation.state is not State.READY:
+                return False
+            if expected not in (None, (situation.status.incarnation, situation.status.map)):
+                return False
+            self._upkeep.begin_tenancy(lease_id)
+            self._course.lease(lease_id)
+            return True
+        finally:
+            if situation.state is not State.LEASED:
+                situation.keep_as_it_is()
 
     def _load(self, wanted_map: str) -> bool:
         if self._situation.state is not State.READY:

@@ -24,7 +24,10 @@ def nothing_left_behind() -> Iterator[None]:
     """AssertionError unless no process, thread or file descriptor has come to stay."""
     before = _inventory()
     yield
-    wait_until(lambda: not _inventory() - before, within_s=5.0)
+    try:
+        wait_until(lambda: not _inventory() - before, within_s=5.0)
+    except AssertionError:
+        raise AssertionError(f"left behind: {sorted(_inventory() - before)}") from None
 
 
 def _inventory() -> set[str]:

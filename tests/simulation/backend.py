@@ -16,6 +16,7 @@ from carlad.runtime import RestartPolicy
 from tests.simulation.server import SimServer
 
 Start = Callable[[Ports], SimServer]
+LATER_DAEMON = "a later daemon ended it"
 _END_S = 0.2  # between TERM and the end
 
 
@@ -61,7 +62,7 @@ class SimBackend:
         kept = {ports.rpc for ports in keep}
         for folder, server in list(self._yard.servers.items()):
             if server.rpc_port not in kept:
-                server.end("a later daemon ended it")
+                server.end(LATER_DAEMON)
                 del self._yard.servers[folder]
 
     @asynccontextmanager

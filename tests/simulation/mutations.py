@@ -17,7 +17,6 @@ from carlad.fleet import scrub as scrubbing
 from carlad.fleet.incarnation import Incarnation
 from carlad.fleet.ledger import Ledger
 from carlad.fleet.liveness import Silence
-from carlad.fleet.situation import Situation
 from carlad.fleet.standing import Standing
 from carlad.fleet.visitors import Visitors
 
@@ -58,10 +57,6 @@ async def _leaves_the_actors(rpc: Any, reach: Any, baseline: Any, now: Any) -> N
     await rpc.call("stop_recorder")
 
 
-async def _promises_nothing(_situation: Situation, _lease_id: str) -> bool:
-    return True
-
-
 def _restores_nothing(journal: Any, _boot_id: str) -> Restored:
     return Restored(token=journal.token(), records=())
 
@@ -95,13 +90,13 @@ MUTATIONS: dict[str, Mutation] = {
     "a scrub leaves actors": lambda: _Both(
         patch.object(scrubbing, "_put_back", _leaves_the_actors),
         patch.object(scrubbing, "_verify_world", _does_nothing),
+        patch.object(scrubbing, "_verify_values", _does_nothing),
     ),
     "strangers are not noticed": lambda: patch.object(Visitors, "came", _hears_nobody),
     "a hang is not seen": lambda: patch.object(Silence, "goes_on", _nothing),
     "a crash is seen by probes alone": lambda: patch.object(Incarnation, "_watch_process", _sees_no_end),
     "a slot that fails does not rest": lambda: patch.object(Standing, "failed", _rests_not_at_all),
     "a slot that fails is never given up": lambda: patch.object(Standing, "failed", _never_gives_up),
-    "a slot's lease is not on disk": lambda: patch.object(Situation, "keep_as_leased", _promises_nothing),
     "slots are not on disk": lambda: patch.object(Ledger, "_write", _does_nothing),
     "leases are not restored": lambda: patch("carlad.broker.broker.restore", _restores_nothing),
 }

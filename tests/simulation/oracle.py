@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from carlad.broker.grants import CLAIM_MAX_S
 from carlad.messages import Acquire, Granted, LeaseStatus, ReplyBody, SlotStatus
+from tests.simulation.backend import LATER_DAEMON
 from tests.simulation.server import SimServer
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Lease:
     wants_to_leave: bool = False
     ended: bool = False
     ended_in: Life | None = None
+    was_lost: bool = False
     overdue: int = 0  # looks in a row
 
 
@@ -104,6 +106,7 @@ class Oracle:
         # A full disk may not have told the next daemon.
         self._check(not lease.ended or lease.ended_in is not life, f"{lease_id} ended twice")
         lease.ended, lease.ended_in = True, life
+        lease.was_lost = event == "lease.lost"
         if event == "lease.expired":
             self._check(self.world.now_s() >= lease.until_s - 1e-6, f"{lease_id} expired before its time")
         if event == "lease.lost" and "stopping" not in reason:
@@ -220,7 +223,7 @@ class Oracle:
             known = {lease.lease_id for lease in life.broker.leases()} if life.broker else set()
             for lease in kept.leases:
                 self._check(
-                    lease.lease_id in known or self._may_be_over(lease),
+                    lease.lease_id in known or self._may_be_over(lease, life),
                     f"{lease.lease_id} was lost in a restart",
                 )
         if self.journal_was_lost:
@@ -229,10 +232,11 @@ class Oracle:
             self.journal_was_lost = False
         self._look(life)
 
-    def _may_be_over(self, lease: Lease) -> bool:
-        gone = lease.server.how is not None or lease.server.is_hung
+    def _may_be_over(self, lease: Lease, life: Life) -> bool:
+        ended = lease.ended and not (lease.was_lost and lease.ended_in is life)
+        gone = lease.server.how not in (None, LATER_DAEMON) or lease.server.is_hung
         late = self.world.now_s() >= lease.until_s
-        return lease.ended or lease.wants_to_leave or gone or late or lease.slot in self.meddled
+        return ended or lease.wants_to_leave or gone or late or lease.slot in self.meddled
 
     # --- now and then ------------------------------------------------------------------------------
 

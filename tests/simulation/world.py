@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import trio
 import trio.testing
@@ -39,10 +41,24 @@ _POST_S = (0.0, 0.0001, 0.001, 0.01)
 _BAD_POST_S = (0.0, 0.001, 0.1, 3.0)
 
 
-def _schedule_deterministically(seed: int) -> None:
-    """trio shuffles the tasks that can run; its tests turn that off in the same way."""
-    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]
-    trio._core._run._r = Random(seed)  # type: ignore[attr-defined]
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Of logs, which tell of every fault."""
+    logger = logging.getLogger("carlad")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _deterministic_scheduling(seed: int) -> Iterator[None]:
+    """trio shuffles the tasks that can run; its own tests turn that off in the same way."""
+    trio_run = "trio._core._run"
+    with patch(f"{trio_run}._ALLOW_DETERMINISTIC_SCHEDULING", True), patch(f"{trio_run}._r", Random(seed)):
+        yield
 
 
 class World:
@@ -97,9 +113,8 @@ class World:
 
     def run(self) -> None:
         """Once. Raises BrokenPromiseError, and whatever the code under test raises."""
-        logging.getLogger("carlad").setLevel(logging.CRITICAL + 1)
-        _schedule_deterministically(self._seed)
-        trio.run(self._live, clock=trio.testing.MockClock(autojump_threshold=0))
+        with _silence(), _deterministic_scheduling(self._seed):
+            trio.run(self._live, clock=trio.testing.MockClock(autojump_threshold=0))
         if self.oracle.violation is not None:
             raise self.oracle.violation
 

@@ -142,7 +142,7 @@ def test_a_training_survives_its_servers_and_its_hosts_do_not_survive_it(
 @pytest.mark.parametrize(
     ("arguments", "overrides", "code", "reason"),
     [
-        (["--config", "nothing"], (), 2, "no such file; packaged are demo, docker, environment, training"),
+        (["--config", "nothing"], (), 2, "packaged are demo, docker, environment, route-state, training"),
         (["--config", "demo"], ("ppo.learning_rat=1",), 2, "did you mean ppo.learning_rate?"),
         (["--config", "demo"], ("servers.endpoint='ipc:///nowhere.sock'",), 1, "nowhere.sock"),
     ],

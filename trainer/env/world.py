@@ -6,6 +6,7 @@ import math
 from collections import deque
 from contextlib import ExitStack
 from typing import Any
+from weakref import WeakValueDictionary
 
 import carla
 import numpy as np
@@ -45,12 +46,9 @@ class World:
     def __init__(self, server: Server, config: RouteConfig) -> None:
         self.config = config
         self.server = server
-        self._client = _client(server)
+        self._client = client_of(server)
         self._client.set_timeout(config.client_timeout_s)
-        with ExitStack() as undo:
-            undo.callback(_clients.pop, (server.host, server.rpc_port), None)
-            self._connect(config)
-            undo.pop_all()
+        self._connect(config)
 
     def _connect(self, config: RouteConfig) -> None:
         server = self.server
@@ -157,7 +155,6 @@ class World:
         try:
             self._undo.close()
         except RuntimeError as error:
-            _clients.pop((self.server.host, self.server.rpc_port), None)
             log.warning("world.left_behind", reason=error)
 
     def _tick(self) -> Ego:
@@ -237,16 +234,18 @@ class World:
             self._collisions.append(_kind_of_collision(other.type_id))
 
 
-# One client for a server, as long as it answers: to make another one, or to let one go, while its threads
-# still hear from the server can abort the process in carla 0.9.16.
-_clients: dict[tuple[str, int], Any] = {}
+# One client for a server, as long as somebody has it: to make another one, or to let one go, while its
+# threads still hear from the server can abort the process in carla 0.9.16.
+_clients: WeakValueDictionary[tuple[str, int], Any] = WeakValueDictionary()
 
 
-def _client(server: Server) -> Any:
+def client_of(server: Server) -> Any:
+    """This process's `carla.Client` of a server. Who makes many environments on one server keeps it."""
     address = server.host, server.rpc_port
-    if address not in _clients:
-        _clients[address] = carla.Client(*address)
-    return _clients[address]
+    client = _clients.get(address)
+    if client is None:
+        client = _clients[address] = carla.Client(*address)
+    return client
 
 
 def _kind_of_collision(type_id: str) -> Infraction:

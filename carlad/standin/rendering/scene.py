@@ -31,6 +31,7 @@ NOTHING_HIDDEN: frozenset[int] = frozenset()
 
 _SKIP_M = 1e-3  # past a surface that is seen from behind
 _CONES_MAX = 24  # objects near a head, each asked whether a ray comes near it
+_TINY_M = 1e-9
 _CONE_MARGIN = 1e-4  # of a cosine, for float32
 _BACK_FACES_MAX = 6  # surfaces that a ray may leave from inside before it counts as lost
 
@@ -228,9 +229,9 @@ class Frame:
         if len(near) > _CONES_MAX:
             return None
         corners = self.objects.corners[near] - origin
-        corners /= np.linalg.norm(corners, axis=2, keepdims=True)
+        corners /= np.maximum(np.linalg.norm(corners, axis=2, keepdims=True), _TINY_M)
         axis = corners.mean(axis=1)
-        axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+        axis /= np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), _TINY_M)  # no axis from its middle
         cosine = np.einsum("nki,ni->nk", corners, axis).min(axis=1, initial=1.0) - _CONE_MARGIN
         if not (cosine > 0.0).all():  # inside, or too close
             return None
