@@ -237,7 +237,7 @@ class Slot:
             self._course.lease(lease_id)
             return True
         finally:
-            if situation.state is not State.LEASED:
+            if situation.status.lease_id != lease_id:
                 situation.keep_as_it_is()
 
     def _load(self, wanted_map: str) -> bool:
