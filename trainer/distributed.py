@@ -92,6 +92,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     distributed.init_process_group("cpu:gloo,cuda:nccl" if found.type == "cuda" else "gloo")
     try:
         yield Ranks(distributed.get_rank(), size), found
+        distributed.barrier()  # gloo's threads end badly where the others' have gone before
     finally:
         distributed.destroy_process_group()
 
