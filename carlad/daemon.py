@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ import trio
 
 import carlad
 from carlad.broker.broker import Broker
-from carlad.config import Config
+from carlad.config import Config, Source
 from carlad.control import Control, terms
 from carlad.errors import CarladError
 from carlad.fleet.backends.choice import choose
@@ -58,28 +58,30 @@ _SERVERS_END_S = 60.0  # at most, with what kills and sweeps take on a loaded ma
 _UNIT_POLICY = RestartPolicy(backoff_s=0.1, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
 
 
-def run(load: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> int:
+def run(source: Source, environ: Mapping[str, str] = os.environ) -> int:
     """Serves until SIGTERM or SIGINT, then ends all servers. Returns the exit code: 0, or 1 after a failure.
 
-    `load` reads the configuration, now and whenever it is to be read again. Raises ConfigError before
+    `source` is read now and whenever the configuration is to be read again. Raises ConfigError before
     anything was started.
     """
     try:
-        trio.run(_serve, load, environ)
+        with source.blamed():
+            trio.run(_serve, source, environ)
     except BaseExceptionGroup as failures:
         _log_failures(failures)
         return 1
     return 0
 
 
-def check(load: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> None:
+def check(source: Source, environ: Mapping[str, str] = os.environ) -> None:
     """Raises ConfigError where `run` would refuse the configuration. Starts nothing."""
-    config = load()
-    choose(config, environ, PortRegistry(*config.fleet.ports), owner="")
+    config = source.load()
+    with source.blamed():
+        choose(config, environ, PortRegistry(*config.fleet.ports), owner="")
 
 
-async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None:
-    config = load()
+async def _serve(source: Source, environ: Mapping[str, str]) -> None:
+    config = source.load()
     state_dir = Path(config.daemon.state_dir)
     was_used = is_used(state_dir)
     with (
@@ -103,7 +105,7 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
             occupant.hear(event, lease_id)
 
         occupant = Occupant(broker, config.fleet.size)
-        control = Control(config, load, fleet, broker, sessions, doors.reread_keys, notices.publish)
+        control = Control(config, source, fleet, broker, sessions, doors.reread_keys, notices.publish)
         operator, operators = Operator(fleet, control), config.remote.operators
         desk = Desk(broker, fleet, sessions, notices, operator, config.probe.load_max_s, operators)
         exposition = Exposition(tally, partial(_snapshot, broker, fleet, sessions), carlad.__version__)
