@@ -8,6 +8,7 @@
     notices     what happened, for who listens
     control     what signals and operators tell the daemon as a whole (carlad.control)
 
+A service manager's watchdog is fed only while each of them answers, but for the last (carlad.service).
 The router and the broker are restarted when they fail. A slot that fails too often ends the daemon, and so
 does everything else that is past its limit of restarts.
 """
@@ -33,6 +34,7 @@ from carlad.fleet.fleet import Fleet
 from carlad.fleet.leftovers import is_used, state_directory
 from carlad.fleet.ports import PortRegistry
 from carlad.gateway.desk import Desk
+from carlad.gateway.doorbell import Doorbell
 from carlad.gateway.doors import open_doors
 from carlad.gateway.notices import Notices
 from carlad.gateway.operator import Operator
@@ -108,6 +110,15 @@ async def _serve(source: Source, environ: Mapping[str, str]) -> None:
         control = Control(config, source, fleet, broker, sessions, doors.reread_keys, notices.publish)
         operator, operators = Operator(fleet, control), config.remote.operators
         desk = Desk(broker, fleet, sessions, notices, operator, config.probe.load_max_s, operators)
+        doorbell = Doorbell(doors.context, config.daemon.endpoint, notices)
+        units = {
+            "fleet": fleet.ping,
+            "broker": broker.ping,
+            "sessions": sessions.ping,
+            "router": doorbell.ring_router,
+            "notices": doorbell.ring_notices,
+            **({"doorkeeper": doors.doorkeeper.ping} if doors.doorkeeper is not None else {}),
+        }
         exposition = Exposition(tally, partial(_snapshot, broker, fleet, sessions), carlad.__version__)
         if lost is not None:
             notices.publish("journal.lost", reason=lost)
@@ -126,9 +137,7 @@ async def _serve(source: Source, environ: Mapping[str, str]) -> None:
                 await servers.start(sessions.run, open_sessions)
                 if config.fleet.open:
                     servers.start_soon(supervise, occupant.run, _UNIT_POLICY, "occupant")
-                servers.start_soon(
-                    manager.watch, partial(_ping, broker, fleet), partial(_say, broker, fleet, sessions)
-                )
+                servers.start_soon(manager.watch, units, partial(_say, broker, fleet, sessions))
                 manager.ready()
                 notices.publish("daemon.started")
                 log.info("daemon.started", version=carlad.__version__, endpoint=config.daemon.endpoint)
@@ -175,11 +184,6 @@ async def _make_way(notices: Notices, manager: ServiceManager) -> None:
     except OSError as error:
         manager.ready()
         log.error("upgrade.failed", reason=error)  # noqa: TRY400 a traceback would help nobody
-
-
-async def _ping(broker: Broker, fleet: Fleet) -> None:
-    await broker.ping()
-    await fleet.ping()
 
 
 def _say(broker: Broker, fleet: Fleet, sessions: Sessions) -> str:
