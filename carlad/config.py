@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -130,9 +129,9 @@ class SessionSection(Section, frozen=True):
     sessions_max: Annotated[int, msgspec.Meta(ge=0)] = 512
 
     def environments(self) -> dict[str, EnvSection]:
-        """By name. Raises ConfigError for one that is not MODULE:CLASS."""
+        """By name. Raises ConfigError for one that is not MODULE:CLASS, or whose path begins nowhere."""
         try:
-            return {
+            environments = {
                 name: msgspec.convert({"env": env}, EnvSection) if isinstance(env, str) else env
                 for name, env in self.envs.items()
             }
@@ -140,6 +139,11 @@ class SessionSection(Section, frozen=True):
             raise ConfigError(
                 "session.envs: write MODULE:CLASS, such as trainer.env.route_env:RouteEnv"
             ) from None
+        for name, env in environments.items():
+            for folder in env.path:
+                if not Path(folder).is_absolute():
+                    raise ConfigError(f'session.envs.{name}.path: write "{folder}" out, from / on')
+        return environments
 
 
 class ProbeSection(Section, frozen=True):
@@ -213,35 +217,9 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     try:
         return resolve(decode(text), environ)
     except ConfigError as error:
-        raise ConfigError(_placed(path, text, str(error))) from error
-
-
-class Source:
-    """What a daemon is configured by: a file, or the defaults for None."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-
-    def load(self) -> Config:
-        """As the file is now. Raises ConfigError naming file, line and key."""
-        return load(self._path)
-
-    @contextmanager
-    def blamed(self) -> Iterator[None]:
-        """What turns out only when a key is used, such as a folder that is not there, is told with file
-        and line, too."""
-        try:
-            yield
-        except ConfigError as error:
-            if self._path is None or key_of(str(error)).partition(".")[0] not in Config.__struct_fields__:
-                raise
-            raise ConfigError(_placed(self._path, toml.read(self._path), str(error))) from error
-
-
-def _placed(path: Path, text: str, problem: str) -> str:
-    line = toml.line_of(text, key_of(problem))
-    where = f", line {line}" if line else ""
-    return f"cannot use configuration {path}{where}: {problem}"
+        line = toml.line_of(text, key_of(str(error)))
+        where = f", line {line}" if line else ""
+        raise ConfigError(f"cannot use configuration {path}{where}: {error}") from error
 
 
 def problems(text: str) -> list[str]:

@@ -13,6 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import reference
+
 from carlad.cli.main import every_command, parser
 from carlad.fleet import lifecycle as slots
 from carlad.hosts import lifecycle as hosts
@@ -148,6 +150,12 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "sensors": sensors,
     "blueprints": blueprints,
     "faults": faults,
+    "envelopes": reference.envelopes,
+    "requests": reference.requests,
+    "replies": reference.replies,
+    "refusals": reference.refusals,
+    "limits": reference.limits,
+    "configuration": reference.configuration,
 }
 
 

@@ -55,6 +55,10 @@ def test_there_are_as_many_slots_as_external_servers() -> None:
         ("fleet = 3", "fleet: expected `object`, got `int`"),
         ('[fleet]\nbackend = "podman"', "fleet.backend: invalid enum value 'podman'"),
         ('[fleet]\nresolution = "big"', "fleet.resolution: expected `str` matching regex"),
+        (
+            '[session.envs]\nlane = { env = "lane:Lane", path = ["mine"] }',
+            'session.envs.lane.path: write "mine" out, from / on',
+        ),
         ("[fleet]\nports = [2000]", "fleet.ports: expected `array` of length 2"),
         ("[fleet]\nports = [2000, 70000]", "fleet.ports[1]: expected `int` <= 65535"),
         ("[fleet]\nports = [2000, 2010]", "2000 to 2010 holds 2 blocks of 4 ports; fleet.size, 2, takes 3"),

@@ -17,11 +17,14 @@ def test_generated_parts_of_the_docs_are_what_the_code_says() -> None:
 
 
 def test_a_stale_part_is_noticed(tmp_path: Path) -> None:
-    (tmp_path / "page.md").write_text("<!-- lifecycle:begin -->\nold\n<!-- lifecycle:end -->\n")
-    script = (ROOT / "docs" / "generate.py").read_text()
-    (tmp_path / "generate.py").write_text(script)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (tmp_path / "carlad.toml").write_bytes((ROOT / "carlad.toml").read_bytes())
+    (docs / "page.md").write_text("<!-- lifecycle:begin -->\nold\n<!-- lifecycle:end -->\n")
+    for script in (ROOT / "docs").glob("*.py"):
+        (docs / script.name).write_bytes(script.read_bytes())
     check = subprocess.run(
-        [sys.executable, str(tmp_path / "generate.py"), "--check"],
+        [sys.executable, str(docs / "generate.py"), "--check"],
         capture_output=True,
         text=True,
         check=False,

@@ -7,6 +7,7 @@ import faulthandler
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from carlad import __version__
@@ -36,11 +37,11 @@ def carlad(argv: Sequence[str] | None = None) -> int:
     try:
         from carlad import daemon
 
-        source = config.Source(arguments.config)
+        load = partial(config.load, arguments.config)
         if arguments.check:
-            daemon.check(source)
+            daemon.check(load)
             return 0
-        return daemon.run(source)
+        return daemon.run(load)
     except ConfigError as error:
         print(f"carlad: {error}", file=sys.stderr)
         return 2

@@ -2,12 +2,10 @@
 
 from carlad.runtime.changes import Changes
 from carlad.runtime.mailbox import Mailbox, NoAnswerError
-from carlad.runtime.roll import Ask, roll_call
 from carlad.runtime.supervisor import RestartPolicy, Restarts, RestartsExhaustedError, supervise
 from carlad.runtime.turns import Turns
 
 __all__ = [
-    "Ask",
     "Changes",
     "Mailbox",
     "NoAnswerError",
@@ -15,6 +13,5 @@ __all__ = [
     "Restarts",
     "RestartsExhaustedError",
     "Turns",
-    "roll_call",
     "supervise",
 ]

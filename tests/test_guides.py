@@ -1,0 +1,106 @@
+"""The guides and references: their commands and programs run as they stand there, top to bottom."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from carlad import config, messages
+from carlad.fleet.autopsy import Cause
+from carlad.fleet.lifecycle import State
+from tests.pages import Page, call, environment, running, succeed, until
+
+PAGES = {
+    name: Page(f"docs/{name}.md")
+    for name in ("operators-guide", "researchers-guide", "protocol", "configuration", "architecture")
+}
+OPERATOR, RESEARCHER = PAGES["operators-guide"], PAGES["researchers-guide"]
+_WITHIN_S = 300.0  # for each program; seconds on a quiet machine
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_a_page_links_to_exists(name: str) -> None:
+    assert PAGES[name].missing() == []
+
+
+def test_configurations_of_the_guides_can_be_used() -> None:
+    blocks = [*OPERATOR.blocks("toml"), *RESEARCHER.blocks("toml")]
+    assert len(blocks) == 3
+    for block in blocks:
+        config.decode(block)
+
+
+def test_every_state_and_cause_is_in_the_operators_guide() -> None:
+    missing = [state.value for state in State if f"| {state.value} |" not in OPERATOR.text]
+    said = OPERATOR.text
+    assert missing == []
+    assert [cause.value for cause in Cause if f"`{cause.value}`" not in said] == []
+
+
+def test_every_message_is_in_the_reference() -> None:
+    structs = [
+        value
+        for value in vars(messages).values()
+        if isinstance(value, type) and issubclass(value, msgspec.Struct) and value is not messages.Message
+    ]
+    headings = re.findall(r"^#### (\w+)$", PAGES["protocol"].text, re.MULTILINE)
+    own = {struct.__name__ for struct in structs if struct.__module__ == messages.__name__}
+    assert own <= set(headings)
+    assert len(headings) == len(set(headings))
+
+
+@pytest.mark.system
+def test_commands_of_the_operators_guide_work(tmp_path: Path) -> None:
+    (tmp_path / "carlad.toml").write_text(
+        "[daemon]\ndrain_s = 0.0\n[fleet]\nsize = 2\nports = [28960, 28999]\n"
+    )
+    with daemon(tmp_path, "carlad --config carlad.toml", ends=True) as environ:
+        said = [succeed(command, tmp_path, environ, _WITHIN_S) for command in OPERATOR.commands()]
+    assert len(said) > 15
+
+
+@pytest.mark.system
+def test_commands_and_programs_of_the_researchers_guide_work(tmp_path: Path) -> None:
+    for path, block in files(RESEARCHER):
+        target = tmp_path / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(block.replace('"/srv/', f'"{tmp_path}/srv/'))
+    programs = RESEARCHER.programs()
+    has_rllib = (
+        call(f"{sys.executable} -c 'import ray.rllib'", tmp_path, environment(tmp_path)).returncode == 0
+    )
+    ours = [program for program in programs if "class Lane" not in program]
+    assert len(programs) - len(ours) == 1
+    with daemon(tmp_path, "carlad --config carlad.toml") as environ:
+        for command in [*RESEARCHER.commands(), *ours]:
+            if "ray.rllib" not in command or has_rllib:
+                succeed(command, tmp_path, environ, _WITHIN_S)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("name", ["protocol", "configuration"])
+def test_commands_and_programs_of_the_references_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / "carlad.toml").write_text("[fleet]\nports = [28960, 28999]\n")
+    with daemon(tmp_path, "carlad --config carlad.toml") as environ:
+        for command in [*PAGES[name].commands(), *PAGES[name].programs()]:
+            succeed(command, tmp_path, environ)
+
+
+def files(page: Page) -> list[tuple[str, str]]:
+    """Blocks that the page says are files, by their paths."""
+    return re.findall(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```", page.text, re.DOTALL | re.MULTILINE)
+
+
+@contextmanager
+def daemon(folder: Path, command: str, *, ends: bool = False) -> Iterator[Mapping[str, str]]:
+    """With two servers that are ready; `ends`: the block ends it."""
+    environ = environment(folder)
+    with running(command, folder, environ, ends=ends):
+        until(lambda: " 2 READY" in call("carlactl status", folder, environ).stdout)
+        yield environ
