@@ -117,7 +117,7 @@ class Control:
         return Reloaded(changes=changes)
 
     async def _use(self, config: Config, changes: tuple[Changed, ...]) -> None:
-        self._fleet.use(config, replace=reload.replaces_servers(changes))
+        self._fleet.use(config)
         self._sessions.use(config)
         self._config = config
         await self._broker.use(terms(config))

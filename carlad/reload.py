@@ -57,10 +57,6 @@ def effective(old: Config, new: Config) -> Config:
     return msgspec.structs.replace(new, **sections)
 
 
-def replaces_servers(changed: tuple[Changed, ...]) -> bool:
-    return any(change.applies == "to each server as it becomes free" for change in changed)
-
-
 def _keys(config: Config) -> dict[str, object]:
     """By full key; a table inside a section counts as one value."""
     return {

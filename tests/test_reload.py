@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from carlad.config import Config, DaemonSection, FleetSection, LeaseSection, decode
+from carlad.config import Config, DaemonSection, FleetSection, LeaseSection
 from carlad.messages import Changed
-from carlad.reload import applies, changes, effective, replaces_servers
+from carlad.reload import applies, changes, effective
 
 OLD = Config()
 
@@ -55,14 +55,6 @@ def test_changes_are_told_key_by_key_in_toml() -> None:
 )
 def test_each_key_applies_when_it_can(key: str, when: str) -> None:
     assert applies(key) == when
-
-
-def test_only_what_a_server_is_made_from_replaces_it() -> None:
-    def replaces(text: str) -> bool:
-        return replaces_servers(changes(OLD, decode(text)))
-
-    assert not replaces("[fleet]\nsize = 5\nspares = 1\n[probe]\ntimeout_s = 9")
-    assert replaces('[fleet]\nmap = "Town02"')
 
 
 def test_what_waits_for_another_daemon_stays_as_it_was_and_is_told_again() -> None:

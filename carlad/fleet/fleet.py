@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import trio
@@ -169,8 +169,9 @@ class Fleet:
         """What was asked for so far is on disk when this returns. Raises JournalError."""
         await self._ledger.keep()
 
-    def use(self, config: Config, *, replace: bool) -> None:
-        """From now on. `replace`: each slot gets another server as soon as nobody holds its own.
+    def use(self, config: Config) -> None:
+        """From now on. Slots whose servers would be made otherwise now get others as soon as nobody holds
+        their own.
 
         New slots start at once; surplus ones, the last, leave as soon as nobody holds them. Raises
         ConfigError where the backend cannot be used; nothing has changed then.
@@ -178,11 +179,11 @@ class Fleet:
         same_ports = config.fleet.ports == self._config.fleet.ports
         registry = self._registry if same_ports else PortRegistry(*config.fleet.ports)
         plan = self._plan_of(config, registry)
+        advised = advice(self._config.fleet, self._environ)
         self._config, self._registry, self._plan = config, registry, plan
-        if replace:
-            self._advise()
+        self._advise(advised)
         for slot in self._slots.values():
-            slot.use(plan, replace=replace)
+            slot.use(plan)
         self._scale(config.fleet.size)
 
     def _scale(self, size: int) -> None:
@@ -299,9 +300,11 @@ class Fleet:
         backend = choose(config, self._environ, registry, str(self._runs), self._launch, self._cards)
         return plan_of(config, backend, self._outbreak, self._hurry, self._runs)
 
-    def _advise(self) -> None:
+    def _advise(self, before: Sequence[str] = ()) -> None:
+        """Of what was not said `before`."""
         for sentence in () if self._launch else advice(self._config.fleet, self._environ):
-            log.warning("config.advice", reason=sentence)
+            if sentence not in before:
+                log.warning("config.advice", reason=sentence)
 
     def _add(self, number: int) -> None:
         slot = Slot(number, self._plan, self._notify, self.changes, self._ledger)

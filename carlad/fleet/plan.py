@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -10,17 +12,15 @@ import trio
 from carlad.config import Config, ProbeSection, RecycleSection
 from carlad.fleet.backends.interface import Backend
 from carlad.fleet.outbreak import Outbreak
-from carlad.fleet.records import made_from
+from carlad.fleet.records import made_from, map_of
 from carlad.runtime import RestartPolicy
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """`maps`: by slot, in turn."""
-
     backend: Backend
     outbreak: Outbreak
     host: str
-    maps: tuple[str, ...]
+    map_of: Callable[[int], str]  # by slot, see records
     probe: ProbeSection
     park_after_s: float  # 0: never
     restart: RestartPolicy
@@ -28,11 +28,7 @@ class Plan(msgspec.Struct, frozen=True):
     hurry: trio.Event  # when it is set, servers are killed without a grace after TERM
     runs: Path
     log_dir: Path
-    made_from: str  # tells configurations apart from which other servers would come
-
-    def map_of(self, slot: int) -> str:
-        """Empty: the one that the server starts with."""
-        return self.maps[slot % len(self.maps)] if self.maps else ""
+    made_from: Callable[[int], str]  # by slot: tells configurations apart from which other servers would come
 
 
 def plan_of(config: Config, backend: Backend, outbreak: Outbreak, hurry: trio.Event, runs: Path) -> Plan:
@@ -46,7 +42,7 @@ def plan_of(config: Config, backend: Backend, outbreak: Outbreak, hurry: trio.Ev
         backend=backend,
         outbreak=outbreak,
         host=config.fleet.advertise_host,
-        maps=config.fleet.maps or (config.fleet.map,),
+        map_of=partial(map_of, config.fleet),
         probe=config.probe,
         park_after_s=config.fleet.park_after_s,
         restart=backend.policy(configured),
@@ -54,5 +50,5 @@ def plan_of(config: Config, backend: Backend, outbreak: Outbreak, hurry: trio.Ev
         hurry=hurry,
         runs=runs,
         log_dir=Path(config.daemon.log_dir),
-        made_from=made_from(config),
+        made_from=partial(made_from, config),
     )

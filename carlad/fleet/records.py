@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from carlad.config import Config
+from carlad.config import Config, FleetSection
 from carlad.fleet.baseline import Baseline
 from carlad.fleet.lifecycle import State
 from carlad.fleet.ports import Ports
@@ -69,8 +69,21 @@ def incarnation_of(run_name: str, slot: int) -> int:
     return int(incarnation) if number == str(slot) and incarnation.isdecimal() else 0
 
 
-def made_from(config: Config) -> str:
-    """Of everything in a configuration that a running server is made from."""
-    fleet = msgspec.structs.replace(config.fleet, size=0, spares=0, park_after_s=0.0)
-    parts = (fleet, config.docker, config.gpu, config.resources)
+def map_of(fleet: FleetSection, slot: int) -> str:
+    """With which its servers begin; empty: the one that a server starts with."""
+    return fleet.maps[slot % len(fleet.maps)] if fleet.maps else fleet.map
+
+
+def made_from(config: Config, slot: int) -> str:
+    """Of everything in a configuration that a running server of this slot is made from."""
+    fleet = msgspec.structs.replace(
+        config.fleet,
+        size=0,
+        spares=0,
+        park_after_s=0.0,
+        maps=(),
+        map=map_of(config.fleet, slot),
+        servers=config.fleet.servers[slot : slot + 1],
+    )
+    parts = (fleet, config.docker, config.gpu, config.resources, config.logs)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]

@@ -56,7 +56,7 @@ class Situation:
         self.standing = Standing(plan.restart, seed=number)
         self.ports: Ports | None = None  # of this incarnation, or of the one before
         self.baseline: Baseline | None = None  # of its server
-        self.made_from = plan.made_from  # its server
+        self.made_from = ""  # its server
         self.maps: frozenset[str] = frozenset()  # that its servers said they have
         self.wear = Wear()  # of its server
         self.tenancies = Tenancies()

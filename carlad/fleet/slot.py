@@ -104,7 +104,7 @@ class Slot:
     def _begin(self) -> None:
         situation = self._situation
         self._standing.is_outdated = False
-        situation.made_from, situation.baseline = situation.plan.made_from, None
+        situation.made_from, situation.baseline = situation.plan.made_from(situation.number), None
         situation.wear = Wear()
         situation.enter(Event.START, incarnation=situation.status.incarnation + 1)
         self._incarnation = Incarnation(situation, trio.current_time())
@@ -141,7 +141,7 @@ class Slot:
             situation, trio.current_time(), found=found, was_ready=_was_ready(record)
         )
         self._is_taken_back = True
-        if record.made_from != situation.plan.made_from:
+        if record.made_from != situation.plan.made_from(situation.number):
             self._standing.outdate("its configuration has changed")
         situation.tell("slot.adopted", lease_id=was.lease_id)
 
@@ -191,13 +191,13 @@ class Slot:
         self._course.quarantine(why)
         self._rest.look_again()
 
-    def use(self, plan: Plan, *, replace: bool) -> None:
-        """From now on; `replace`: another incarnation as soon as nobody holds this one."""
+    def use(self, plan: Plan) -> None:
+        """From now on; where another server comes of it, as soon as nobody holds this one."""
         before, self._situation.plan = self._situation.plan, plan
         if plan.probe != before.probe and self._incarnation.upkeep is not None:
             self._incarnation.upkeep.watch_anew()
         self._standing.use(plan.restart)
-        if replace:
+        if plan.made_from(self._situation.number) != self._situation.made_from:
             self._course.replace_when_free("its configuration has changed")
         self._follow_wish()
 

@@ -144,10 +144,10 @@ def scaled(world, size):
 def test_a_fleet_grows_and_shrinks_and_holders_keep_their_servers(run):
     async def scenario(world):
         await world.ready(1)
-        world.fleet.use(scaled(world, 3), replace=False)
+        world.fleet.use(scaled(world, 3))
         await world.ready(2)
         assert await world.fleet.lease(2, "L1")
-        world.fleet.use(scaled(world, 1), replace=False)
+        world.fleet.use(scaled(world, 1))
         while len(world.fleet.statuses()) > 2:
             await world.fleet.changes.wait()
         assert [(now.slot, now.state) for now in world.fleet.statuses()] == [(0, "READY"), (2, "LEASED")]
@@ -163,8 +163,8 @@ def test_a_slot_that_leaves_is_kept_when_the_fleet_grows_again_in_time(run):
     async def scenario(world):
         before = await world.ready()
         await world.fleet.lease(0, "L1")
-        world.fleet.use(scaled(world, 0), replace=False)
-        world.fleet.use(scaled(world, 1), replace=False)
+        world.fleet.use(scaled(world, 0))
+        world.fleet.use(scaled(world, 1))
         assert (world.status().state, world.status().draining) == ("LEASED", False)
         assert world.status().pid == before.pid
 
@@ -174,7 +174,7 @@ def test_a_slot_that_leaves_is_kept_when_the_fleet_grows_again_in_time(run):
 def test_another_probe_limit_applies_to_running_servers_without_replacing_them(run):
     async def scenario(world):
         before = await world.ready()
-        world.fleet.use(structs.replace(world.config, probe=PROBE), replace=False)
+        world.fleet.use(structs.replace(world.config, probe=PROBE))
         with trio.move_on_after(0.2):
             await world.until(lambda now: now.state != "READY")
         assert world.status().pid == before.pid
@@ -188,10 +188,25 @@ def test_servers_of_another_configuration_are_replaced_one_by_one_as_they_become
     async def scenario(world):
         held, _free = await world.ready(0), await world.ready(1)
         await world.fleet.lease(0, "L1")
-        world.fleet.use(structs.replace(world.config), replace=True)
+        world.fleet.use(changed(world.config, extra_args=("-nosound",)))
         await world.ready(1, incarnation=2)
         assert (world.status(0).state, world.status(0).pid) == ("LEASED", held.pid)
         await world.fleet.end(0, "L1", "released")
         await world.ready(0, incarnation=2)
 
     run(scenario, size=2)
+
+
+def test_servers_that_another_configuration_does_not_concern_stay(run):
+    async def scenario(world):
+        stays = await world.ready(0)
+        await world.ready(1)
+        world.fleet.use(changed(world.config, maps=("Town01", "Town02"), park_after_s=9.0))
+        assert (await world.ready(1, incarnation=2)).map == "Town02"
+        assert world.status(0) == stays
+
+    run(scenario, size=2, maps=("Town01",))
+
+
+def changed(config, **fleet):
+    return structs.replace(config, fleet=structs.replace(config.fleet, **fleet))
