@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -217,9 +218,35 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     try:
         return resolve(decode(text), environ)
     except ConfigError as error:
-        line = toml.line_of(text, key_of(str(error)))
-        where = f", line {line}" if line else ""
-        raise ConfigError(f"cannot use configuration {path}{where}: {error}") from error
+        raise ConfigError(_placed(path, text, str(error))) from error
+
+
+class Source:
+    """What a daemon is configured by: a file, or the defaults for None."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def load(self) -> Config:
+        """As the file is now. Raises ConfigError naming file, line and key."""
+        return load(self._path)
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """What turns out only when a key is used, such as a folder that is not there, is told with file
+        and line, too."""
+        try:
+            yield
+        except ConfigError as error:
+            if self._path is None or key_of(str(error)).partition(".")[0] not in Config.__struct_fields__:
+                raise
+            raise ConfigError(_placed(self._path, toml.read(self._path), str(error))) from error
+
+
+def _placed(path: Path, text: str, problem: str) -> str:
+    line = toml.line_of(text, key_of(problem))
+    where = f", line {line}" if line else ""
+    return f"cannot use configuration {path}{where}: {problem}"
 
 
 def problems(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from carlad import reload, upgrade
 from carlad.broker.broker import Broker
 from carlad.broker.servers import Notify
 from carlad.broker.terms import Quota, Terms
-from carlad.config import Config, check
+from carlad.config import Config, Source, check
 from carlad.errors import CarladError, ConfigError
 from carlad.fleet.fleet import Fleet
 from carlad.hosts.sessions import Sessions
@@ -24,12 +24,12 @@ log = get_logger(__name__)
 
 
 class Control:
-    """`load` reads the configuration anew, `reread_keys` those of clients on other machines."""
+    """`source` is read again for a reload, and with `reread_keys` the keys of clients on other machines."""
 
     def __init__(
         self,
         config: Config,
-        load: Callable[[], Config],
+        source: Source,
         fleet: Fleet,
         broker: Broker,
         sessions: Sessions,
@@ -37,7 +37,7 @@ class Control:
         notify: Notify,
     ) -> None:
         self._config = config
-        self._load = load
+        self._source = source
         self._fleet = fleet
         self._broker = broker
         self._sessions = sessions
@@ -110,10 +110,11 @@ class Control:
 
     async def reload(self) -> Reloaded:
         """Raises ConfigError where the configuration cannot be used; nothing has changed then."""
-        new = await trio.to_thread.run_sync(self._load)
-        await self._reread_keys()
-        changes = reload.changes(self._config, new)
-        await self._use(reload.effective(self._config, new), changes)
+        new = await trio.to_thread.run_sync(self._source.load)
+        with self._source.blamed():
+            await self._reread_keys()
+            changes = reload.changes(self._config, new)
+            await self._use(reload.effective(self._config, new), changes)
         return Reloaded(changes=changes)
 
     async def _use(self, config: Config, changes: tuple[Changed, ...]) -> None:

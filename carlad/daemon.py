@@ -8,6 +8,7 @@
     notices     what happened, for who listens
     control     what signals and operators tell the daemon as a whole (carlad.control)
 
+A service manager's watchdog is fed only while each of them answers, but for the last (carlad.service).
 The router and the broker are restarted when they fail. A slot that fails too often ends the daemon, and so
 does everything else that is past its limit of restarts.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ import trio
 
 import carlad
 from carlad.broker.broker import Broker
-from carlad.config import Config
+from carlad.config import Config, Source
 from carlad.control import Control, terms
 from carlad.errors import CarladError
 from carlad.fleet.backends.choice import choose
@@ -33,6 +34,7 @@ from carlad.fleet.fleet import Fleet
 from carlad.fleet.leftovers import is_used, state_directory
 from carlad.fleet.ports import PortRegistry
 from carlad.gateway.desk import Desk
+from carlad.gateway.doorbell import Doorbell
 from carlad.gateway.doors import open_doors
 from carlad.gateway.notices import Notices
 from carlad.gateway.operator import Operator
@@ -58,28 +60,30 @@ _SERVERS_END_S = 60.0  # at most, with what kills and sweeps take on a loaded ma
 _UNIT_POLICY = RestartPolicy(backoff_s=0.1, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
 
 
-def run(load: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> int:
+def run(source: Source, environ: Mapping[str, str] = os.environ) -> int:
     """Serves until SIGTERM or SIGINT, then ends all servers. Returns the exit code: 0, or 1 after a failure.
 
-    `load` reads the configuration, now and whenever it is to be read again. Raises ConfigError before
+    `source` is read now and whenever the configuration is to be read again. Raises ConfigError before
     anything was started.
     """
     try:
-        trio.run(_serve, load, environ)
+        with source.blamed():
+            trio.run(_serve, source, environ)
     except BaseExceptionGroup as failures:
         _log_failures(failures)
         return 1
     return 0
 
 
-def check(load: Callable[[], Config], environ: Mapping[str, str] = os.environ) -> None:
+def check(source: Source, environ: Mapping[str, str] = os.environ) -> None:
     """Raises ConfigError where `run` would refuse the configuration. Starts nothing."""
-    config = load()
-    choose(config, environ, PortRegistry(*config.fleet.ports), owner="")
+    config = source.load()
+    with source.blamed():
+        choose(config, environ, PortRegistry(*config.fleet.ports), owner="")
 
 
-async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None:
-    config = load()
+async def _serve(source: Source, environ: Mapping[str, str]) -> None:
+    config = source.load()
     state_dir = Path(config.daemon.state_dir)
     was_used = is_used(state_dir)
     with (
@@ -103,9 +107,18 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
             occupant.hear(event, lease_id)
 
         occupant = Occupant(broker, config.fleet.size)
-        control = Control(config, load, fleet, broker, sessions, doors.reread_keys, notices.publish)
+        control = Control(config, source, fleet, broker, sessions, doors.reread_keys, notices.publish)
         operator, operators = Operator(fleet, control), config.remote.operators
         desk = Desk(broker, fleet, sessions, notices, operator, config.probe.load_max_s, operators)
+        doorbell = Doorbell(doors.context, config.daemon.endpoint, notices)
+        units = {
+            "fleet": fleet.ping,
+            "broker": broker.ping,
+            "sessions": sessions.ping,
+            "router": doorbell.ring_router,
+            "notices": doorbell.ring_notices,
+            **({"doorkeeper": doors.doorkeeper.ping} if doors.doorkeeper is not None else {}),
+        }
         exposition = Exposition(tally, partial(_snapshot, broker, fleet, sessions), carlad.__version__)
         if lost is not None:
             notices.publish("journal.lost", reason=lost)
@@ -124,9 +137,7 @@ async def _serve(load: Callable[[], Config], environ: Mapping[str, str]) -> None
                 await servers.start(sessions.run, open_sessions)
                 if config.fleet.open:
                     servers.start_soon(supervise, occupant.run, _UNIT_POLICY, "occupant")
-                servers.start_soon(
-                    manager.watch, partial(_ping, broker, fleet), partial(_say, broker, fleet, sessions)
-                )
+                servers.start_soon(manager.watch, units, partial(_say, broker, fleet, sessions))
                 manager.ready()
                 notices.publish("daemon.started")
                 log.info("daemon.started", version=carlad.__version__, endpoint=config.daemon.endpoint)
@@ -173,11 +184,6 @@ async def _make_way(notices: Notices, manager: ServiceManager) -> None:
     except OSError as error:
         manager.ready()
         log.error("upgrade.failed", reason=error)  # noqa: TRY400 a traceback would help nobody
-
-
-async def _ping(broker: Broker, fleet: Fleet) -> None:
-    await broker.ping()
-    await fleet.ping()
 
 
 def _say(broker: Broker, fleet: Fleet, sessions: Sessions) -> str:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import sdnotify
 import trio
 
 from carlad.log import get_logger
 from carlad.messages import SlotStatus
-from carlad.runtime import NoAnswerError
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
+from carlad.runtime import Ask, roll_call
 
 log = get_logger(__name__)
 
 _STATUS_PERIOD_S = 2.0  # where no watchdog asks for more
+_PATIENCE_MAX_S = 10.0  # with units, which answer within milliseconds on a quiet machine
 _SUCCESSOR_MAX_S = 90.0  # for an interpreter, its imports and a look at all servers, on a loaded machine
 
 
@@ -32,7 +29,9 @@ class ServiceManager:
         if self._notifier is not None and self._notifier.socket is not None:
             self._notifier.socket.setblocking(False)  # a manager that stands still must not hold us up
         self._watchdog_s = _watchdog_s(environ)
-        self._period_s = min(_STATUS_PERIOD_S, self._watchdog_s / 2)
+        self._status_period_s = min(_STATUS_PERIOD_S, self._watchdog_s / 2)
+        self._patience_s = min(_PATIENCE_MAX_S, self._watchdog_s / 3)
+        self._silent: frozenset[str] = frozenset()
 
     def ready(self) -> None:
         """The daemon takes requests; servers may still be starting."""
@@ -47,14 +46,31 @@ class ServiceManager:
         """The manager is asked to wait so long for the end."""
         self._notify(f"STOPPING=1\nSTATUS=ending all servers\nEXTEND_TIMEOUT_USEC={within_s * 1e6:.0f}")
 
-    async def watch(self, ping: Callable[[], Awaitable[None]], status: Callable[[], str]) -> None:
-        """Until cancelled. `ping` returns when every unit has answered: else the watchdog is not fed."""
-        while self._notifier is not None:
-            self._notify(f"STATUS={status()}")
-            with trio.move_on_after(self._period_s) as patience:
-                if await _answers(ping):
-                    self._notify("WATCHDOG=1")
-                await trio.sleep(patience.deadline - trio.current_time())
+    async def watch(self, units: Mapping[str, Ask], status: Callable[[], str]) -> None:
+        """Until cancelled. The watchdog is fed when all of `units` have answered, and else not."""
+        if self._notifier is None:
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._say, status)
+            nursery.start_soon(self._feed, units)
+
+    async def _say(self, status: Callable[[], str]) -> None:
+        while True:
+            silent = f"; NO ANSWER from {', '.join(sorted(self._silent))}" if self._silent else ""
+            self._notify(f"STATUS={status()}{silent}")
+            await trio.sleep(self._status_period_s)
+
+    async def _feed(self, units: Mapping[str, Ask]) -> None:
+        """Three rounds in a watchdog's time, so that one answer may come late."""
+        while True:
+            asked_at_s = trio.current_time()
+            found = await roll_call(units, self._patience_s)
+            for unit in found.keys() - self._silent:
+                log.warning("unit.silent", unit=unit, reason=found[unit])
+            self._silent = frozenset(found)
+            if not found:
+                self._notify("WATCHDOG=1")
+            await trio.sleep_until(asked_at_s + self._patience_s)
 
     def close(self) -> None:
         if self._notifier is not None and self._notifier.socket is not None:
@@ -74,20 +90,6 @@ def summary(slots: Iterable[SlotStatus], sessions: int, waiting: int) -> str:
     states = Counter(status.state for status in slots)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return f"servers: {counts or 'none'}; sessions: {sessions}; requests waiting: {waiting}"
-
-
-async def _answers(ping: Callable[[], Awaitable[None]]) -> bool:
-    try:
-        await ping()
-    except NoAnswerError as error:  # a unit that is being restarted may answer the next time
-        log.warning("unit.silent", reason=error)
-        return False
-    except ExceptionGroup as errors:  # of units that were asked together
-        if errors.split(NoAnswerError)[1] is not None:
-            raise
-        log.warning("unit.silent", reason=errors)
-        return False
-    return True
 
 
 def _watchdog_s(environ: Mapping[str, str]) -> float:

@@ -160,19 +160,23 @@ def test_a_second_daemon_on_the_same_state_or_socket_is_refused(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[fleet]\nsise = 1", "did you mean fleet.size?"),
-        ('[fleet]\nbackend = "binary"\ncarla_root = "/nowhere"', "/nowhere"),
-        ('[fleet]\nbackend = "docker"', "cannot reach the engine"),
-        ('[daemon]\nstate_dir = "/proc/none"', "daemon.state_dir"),
-        ("[fleet]\nports = [28000, 28004]", "fleet.ports"),
+        ("[fleet]\nsise = 1", "line 2: fleet.sise: no such key; did you mean fleet.size?"),
+        ('[fleet]\nsize = "1"', "line 2: fleet.size: expected `int`, got `str`"),
+        ("[fleet]\nports = [28000, 28004]", "line 2: fleet.ports: 28000 to 28004 holds 1 blocks"),
+        (
+            '[fleet]\nbackend = "binary"\ncarla_root = "/nowhere"',
+            "line 3: fleet.carla_root: there is no folder /nowhere",
+        ),
+        ('[fleet]\nbackend = "binary"', 'line 1: fleet.carla_root: backend "binary" needs the folder'),
+        ('[fleet]\nbackend = "docker"', 'line 2: fleet.backend: "docker" cannot reach the engine'),
+        ('[daemon]\nstate_dir = "/proc/none"', "line 2: daemon.state_dir: cannot use /proc/none"),
     ],
 )
 def test_a_bad_configuration_is_refused_before_anything_starts(text: str, says: str, tmp_path: Path) -> None:
     config = tmp_path / "carlad.toml"
     config.write_text(text)
-    assert says in refusal_to_start(
-        config, {"XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
-    )
+    refusal = refusal_to_start(config, {"XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)})
+    assert f"cannot use configuration {config}, {says}" in refusal
     assert not (tmp_path / "carlad" / "control.sock").exists()
 
 

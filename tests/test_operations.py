@@ -148,6 +148,10 @@ def test_a_bad_file_changes_nothing_and_says_where(daemon: DaemonProcess, client
     with pytest.raises(RequestError, match=rf"{daemon.config}, line 11: lease\.ttl: no such key") as refused:
         client.reload()
     assert refused.value.code == "bad-config"
+    daemon.edit("ttl = 3", '[docker]\nimage = "x"')
+    daemon.edit("[fleet]", '[fleet]\nbackend = "binary"\ncarla_root = "/nowhere"')
+    with pytest.raises(RequestError, match=rf"{daemon.config}, line \d+: fleet\.carla_root: there is no"):
+        client.reload()
     daemon.config.write_text("[fleet\n")
     with pytest.raises(RequestError, match="line 1"):
         client.reload()

@@ -7,7 +7,6 @@ import faulthandler
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from carlad import __version__
@@ -37,11 +36,11 @@ def carlad(argv: Sequence[str] | None = None) -> int:
     try:
         from carlad import daemon
 
-        load = partial(config.load, arguments.config)
+        source = config.Source(arguments.config)
         if arguments.check:
-            daemon.check(load)
+            daemon.check(source)
             return 0
-        return daemon.run(load)
+        return daemon.run(source)
     except ConfigError as error:
         print(f"carlad: {error}", file=sys.stderr)
         return 2

@@ -67,15 +67,16 @@ async def scrub(reach: Reach, visitors: Visitors, baseline: Baseline, load_max_s
         with trio.fail_after(MAX_S) as limit:
             while True:
                 await alone(reach, visitors, linger_until_s)
+                wanted = baseline
                 async with reach.rpc() as rpc, reach.world() as world:
                     if (await rpc.call("get_episode_info")).episode_id != baseline.episode_id:
                         limit.deadline += load_max_s
                         await load(rpc, baseline.map, load_max_s)
-                        baseline = await record(rpc, await _first_snapshot(rpc, world), baseline.map)
-                    await _restore(rpc, world, reach, baseline)
+                        wanted = await record(rpc, await _first_snapshot(rpc, world), baseline.map)
+                    await _restore(rpc, world, reach, wanted)
                 came = await visitors.came()
-                if not came:
-                    return baseline
+                if not came:  # else `wanted` may be what somebody left in a new world
+                    return wanted
                 if trio.current_time() > linger_until_s:
                     raise UncleanError(await _who_is_there(came))
     except trio.TooSlowError:

@@ -122,19 +122,27 @@ class Upkeep:
         situation, plan = self._situation, self._situation.plan
         known = situation.baseline
         wanted_map = plan.map_of(situation.number) if known is None else ""
+        await self._visitors.look()
         checked = await probe.check_start(self._reach, listener, wanted_map, plan.probe)
         situation.maps = checked.maps
         if known is None:
             situation.baseline = await self._record(checked.map)
-            await self._visitors.look()  # who was there before, and is not any more, did no harm
+            if await self._visitors.came():
+                situation.baseline = await self._load_map(checked.map, situation.baseline)
         else:
             situation.baseline = await self._scrub_after_holder(known)
         self._course.become_ready(map=situation.baseline.map, pid=checked.pid)
 
     async def _load_map(self, wanted_map: str, _baseline: Baseline) -> Baseline:
+        """What a stranger leaves in a world before it is recorded would be taken for a part of it."""
+        await self._visitors.look()
         loaded = await probe.load_map(self._reach, wanted_map, self._situation.plan.probe.load_max_s)
         self._situation.wear.loaded_a_map()
-        return await self._record(loaded)
+        baseline = await self._record(loaded)
+        if came := await self._visitors.came():
+            who, port = await one_of(came)
+            raise ServerError(f"{who}, a stranger, was connected to port {port} while {loaded} was loaded")
+        return baseline
 
     async def _record(self, map: str) -> Baseline:
         limits = self._situation.plan.probe

@@ -15,7 +15,7 @@ import zmq
 
 from carlad import keys
 from carlad.errors import ConfigError
-from carlad.gateway.zmq_socket import ZmqSocket
+from carlad.gateway.zmq_socket import ZmqSocket, pumped
 from carlad.log import get_logger
 
 log = get_logger(__name__)
@@ -23,6 +23,7 @@ log = get_logger(__name__)
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"  # where libzmq asks
 _VERSION = b"1.0"
 _DOMAIN = b"carlad"
+_PING_DOMAIN = b"carlad's own question"  # of no connection: whether anybody answers
 _HANDSHAKE_MS = 5_000  # a connection that does not get through it by then is closed
 _BIND_AGAIN_S = 0.02
 _KEEPALIVE_IDLE_S = 60  # then the kernel looks whether the other machine is still there
@@ -63,8 +64,17 @@ class Doorkeeper:
         """From now on sockets of `context` ask here; until `run` they wait."""
         socket = context.socket(zmq.ROUTER)
         socket.bind(_ZAP_ENDPOINT)
+        self._context = context
         self._socket = ZmqSocket(socket)
         self._admitted = admitted
+
+    async def ping(self) -> None:
+        """Returns when it has answered a question where libzmq asks its own."""
+        socket = self._context.socket(zmq.DEALER)
+        socket.connect(_ZAP_ENDPOINT)
+        async with pumped(socket) as asker:
+            await asker.send([b"", _VERSION, b"", _PING_DOMAIN, b"", b"", b"NULL"])
+            await asker.receive()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -78,9 +88,11 @@ class Doorkeeper:
         self._socket.close(linger_ms=0)
 
     def _answer(self, question: list[bytes]) -> list[bytes]:
-        _version, request_id, _domain, address, _identity, mechanism, *credentials = question
+        _version, request_id, domain, address, _identity, mechanism, *credentials = question
         key = credentials[0].hex() if mechanism == b"CURVE" and credentials else ""
         user = self._admitted.user_of(key)
+        if domain == _PING_DOMAIN:
+            return [_VERSION, request_id, b"400", b"that was no connection", b"", b""]
         if user is None:
             log.warning("client.refused", address=address.decode(errors="replace"), key=key)
             return [_VERSION, request_id, b"400", b"this key is not admitted", b"", b""]

@@ -29,12 +29,14 @@ class Doors:
 
     def __init__(
         self,
+        context: zmq.Context[zmq.Socket[bytes]],
         requests: ZmqSocket,
         published: zmq.Socket[bytes],
         admitted: Admitted | None = None,
         doorkeeper: Doorkeeper | None = None,
         by_tcp: tuple[tuple[zmq.Socket[bytes], str], ...] = (),
     ) -> None:
+        self.context = context
         self.requests = requests
         self.published = published
         self.admitted = admitted
@@ -61,7 +63,7 @@ def open_doors(daemon: DaemonSection, remote: RemoteSection) -> Iterator[Doors]:
         stack.enter_context(listening(requests, daemon.endpoint, daemon.group))
         stack.enter_context(listening(published, notices_endpoint(daemon.endpoint), daemon.group))
         if not remote.listen:
-            yield Doors(ZmqSocket(requests), published)
+            yield Doors(context, ZmqSocket(requests), published)
             return
         pair, folder = _keys(Path(remote.keys_dir))
         admitted = Admitted(folder)
@@ -74,7 +76,7 @@ def open_doors(daemon: DaemonSection, remote: RemoteSection) -> Iterator[Doors]:
         )
         for socket, address in by_tcp:
             bind(socket, address, pair)
-        yield Doors(ZmqSocket(requests), published, admitted, doorkeeper, by_tcp)
+        yield Doors(context, ZmqSocket(requests), published, admitted, doorkeeper, by_tcp)
 
 
 def _keys(folder: Path) -> tuple[KeyPair, Path]:

@@ -8,8 +8,8 @@ the waiters of both directions are woken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import NoReturn
 
 import trio
@@ -81,3 +81,16 @@ class ZmqSocket:
         except zmq.Again:
             return False
         return True
+
+
+@asynccontextmanager
+async def pumped(socket: zmq.Socket[bytes]) -> AsyncIterator[ZmqSocket]:
+    """For a short conversation: ready to send and receive, and closed at the end of the block."""
+    conversing = ZmqSocket(socket)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(conversing.pump)
+            yield conversing
+            nursery.cancel_scope.cancel()
+    finally:
+        conversing.close(linger_ms=0)

@@ -37,6 +37,7 @@ from carlad.messages import (
 )
 from carlad.runtime import Changes, NoAnswerError, RestartPolicy, Restarts
 from carlad.session.protocol import Constructed
+from carlad.ttl import RENEWALS_IN_TTL
 
 log = get_logger(__name__)
 
@@ -157,10 +158,7 @@ class Session:
         if self._expires_at < float("inf"):
             self._expires_at = trio.current_time() + self._order.ttl_s
             self._rescheduled.mark()
-        if (granted := self._granted) is not None:
-            body = Renew(lease_id=granted.lease_id, token=granted.token, ttl_s=self._order.ttl_s)
-            with suppress(NoAnswerError):
-                await (await self._broker.ask(_request_id(self._order), body, self._order.peer)).wait()
+        await self._renew_lease()
         return self._end
 
     def close(self, why: Refused) -> None:
@@ -232,6 +230,7 @@ class Session:
                     self._pid, self._host = host.pid, host
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._watch_host, host)
+                        nursery.start_soon(self._keep_lease_until_served)
                         await self._serve(host)
         except ServerError as error:  # it could not be started, or something of it does not die
             self._lose(str(error))
@@ -305,6 +304,7 @@ class Session:
             cause=self._cause if self._opened is not None else None,
             lost_server=self._lost_server,
         )
+        await self._renew_lease()  # from now on its client does
         self._served_at = trio.current_time()
         if self._expires_at == float("inf"):
             self._expires_at = self._served_at + self._order.ttl_s
@@ -364,6 +364,19 @@ class Session:
         with trio.move_on_after(_RELEASE_MAX_S, shield=True), suppress(NoAnswerError):
             withdraw = Withdraw(request_id=request_id)
             await (await self._broker.ask(_request_id(self._order), withdraw, self._order.peer)).wait()
+
+    async def _keep_lease_until_served(self) -> None:
+        """A host may take longer to attach than the lease lives, and its client does not know of it yet."""
+        while self._lifecycle.state is not State.SERVING:
+            await trio.sleep(self._order.ttl_s / RENEWALS_IN_TTL)
+            await self._renew_lease()
+
+    async def _renew_lease(self) -> None:
+        """A lease that is over already is told of elsewhere."""
+        if (granted := self._granted) is not None:
+            body = Renew(lease_id=granted.lease_id, token=granted.token, ttl_s=self._order.ttl_s)
+            with suppress(NoAnswerError):
+                await (await self._broker.ask(_request_id(self._order), body, self._order.peer)).wait()
 
     async def _give_back(self) -> None:
         """The server, after the last process that was connected to it is gone."""

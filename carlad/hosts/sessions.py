@@ -51,6 +51,7 @@ log = get_logger(__name__)
 _ENDS_KEPT = 1024
 _SPACES_KEPT = 64
 _LOOKS_AT_ONCE = 2  # processes that are started only to look at spaces
+_PING = "the daemon's own question"
 _LEASE_ENDS = frozenset({"lease.lost", "lease.expired", "lease.released"})
 
 
@@ -159,6 +160,10 @@ class Sessions:
                 if self._askers.get(request_id) is scope:
                     del self._askers[request_id]
         return None
+
+    async def ping(self) -> None:
+        """Returns when a request was answered as clients' are: one about a session that never was."""
+        await self.answer(_PING, RenewSession(session_id=_PING, key=""), Peer())
 
     def queued(self, request_id: str) -> Queued:
         """Where an `OpenSession` stands."""

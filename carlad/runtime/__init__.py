@@ -2,10 +2,12 @@
 
 from carlad.runtime.changes import Changes
 from carlad.runtime.mailbox import Mailbox, NoAnswerError
+from carlad.runtime.roll import Ask, roll_call
 from carlad.runtime.supervisor import RestartPolicy, Restarts, RestartsExhaustedError, supervise
 from carlad.runtime.turns import Turns
 
 __all__ = [
+    "Ask",
     "Changes",
     "Mailbox",
     "NoAnswerError",
@@ -13,5 +15,6 @@ __all__ = [
     "Restarts",
     "RestartsExhaustedError",
     "Turns",
+    "roll_call",
     "supervise",
 ]

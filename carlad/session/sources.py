@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -12,6 +10,7 @@ from carlad.errors import CarladError
 from carlad.messages import Queued
 from carlad.session.client import Session, open_session
 from carlad.session.environment import Server
+from carlad.session.folders import Folder
 from carlad.session.remote import RemoteEnv
 from carlad.session.steps import Steps
 
@@ -103,7 +102,7 @@ class Children:
     def __init__(self, env: str, config: dict[str, Any], name: str, log: Path) -> None:
         """`env` is MODULE:CLASS; `log` takes the hosts' output."""
         self._env, self._config, self._name, self._log = env, config, name, log
-        self._folder = Path(tempfile.mkdtemp(prefix="carlad-session-"))
+        self._folder = Folder()
         self._host: RemoteEnv | None = None
         self._lock = threading.Lock()
         self._cancelled = False
@@ -114,7 +113,7 @@ class Children:
         with self._lock:
             if self._cancelled:
                 raise CancelledError("cancelled")
-            host = self._host = RemoteEnv(self._env, self._folder, self._name, self._log)
+            host = self._host = RemoteEnv(self._env, self._folder.path, self._name, self._log)
         try:
             host.attach(server, self._config, ATTACH_WAIT_S)
         except BaseException:
@@ -136,7 +135,7 @@ class Children:
     def close(self) -> None:
         if self._host is not None:
             self._host.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.close()
 
     def _end(self) -> str | None:
         """How the host ended, where it did so itself; it is killed where not."""

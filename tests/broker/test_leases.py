@@ -239,6 +239,17 @@ def test_nothing_is_granted_while_the_journal_cannot_be_written() -> None:
     assert fleet.granted("b").token == claim.token + 1
 
 
+def test_a_request_that_could_not_be_put_on_disk_is_served_when_it_is_sent_again() -> None:
+    fleet = Fleet(status(0))
+    (claim,) = fleet.table.acquire("a", acquire(), 0.0)
+    assert isinstance(claim, Claim)
+    fleet.do(fleet.table.not_claimed(claim.slot, claim.token, 0.0, "disk full"))
+    assert code(fleet.answers["a"]) == "unavailable"
+    granted = fleet.granted("a")
+    assert granted.token == claim.token + 1
+    assert fleet.granted("a") == granted
+
+
 def test_a_withdrawn_request_leaves_the_queue() -> None:
     fleet = Fleet(status(0, "STARTING"))
     fleet.acquire("a", wait_s=50.0)
@@ -312,3 +323,6 @@ def test_a_full_queue_refuses() -> None:
     for number in range(WAITING_MAX):
         fleet.acquire(str(number), wait_s=50.0)
     assert code(fleet.acquire("one too many", wait_s=50.0)) == "overloaded"
+    fleet.ask(Withdraw(request_id="0"))
+    del fleet.answers["one too many"]
+    assert fleet.acquire("one too many", wait_s=50.0) is None  # sent again it waits

@@ -35,6 +35,7 @@ class World:
         self.settings = t.EpisodeSettings(synchronous_mode=options.synchronous)
         self.frame = 1
         self.is_stuck = False
+        self.has_episode = options.no_episode_until is None
         self.ticked = asyncio.Event()
         self.watched = asyncio.Event()
         self.ballast = b""
@@ -100,7 +101,8 @@ async def serve_rpc(world: World, reader: asyncio.StreamReader, writer: asyncio.
 def respond(world: World, request) -> bytes:
     if request.name not in CALLS:
         return unknown_call(request.msgid, request.name, 0)
-    if request.name == world.options.refuse:
+    world.has_episode |= request.name == world.options.no_episode_until
+    if request.name == world.options.refuse or not world.has_episode:
         return refuse(request.msgid, "told to", void=CALLS[request.name].result is None)
     if request.name == world.options.hang_at:
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -204,7 +206,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         parser.add_argument(f"--{flag}", action="store_true")
     for flag in ("flood", "count"):
         parser.add_argument(f"--{flag}", action="store_true")
-    for call in ("refuse", "hang-at", "die-at"):
+    for call in ("refuse", "hang-at", "die-at", "no-episode-until"):
         parser.add_argument(f"--{call}", default=None)
     parser.add_argument("--freezes-after", type=float, default=float("inf"))
     parser.add_argument("--grow-mb", type=int, default=0)

@@ -68,6 +68,7 @@ def _config(ttl_s: float) -> Config:
     """Every class of tests.session.environments may be opened, by its name in lower case."""
     module = "tests.session.environments"
     names = ("Quiet", "Failing", "Aborting", "Hanging", "OnceOnly", "Camera", "Watched", "Rude", "Missing")
+    names += ("Sluggish",)
     envs = {name.lower(): EnvSection(env=f"{module}:{name}", path=(str(ROOT),)) for name in names}
     session = SessionSection(envs={**envs, "nowhere": EnvSection(env="no.such.module:Env")}, start_max_s=20.0)
     return Config(session=session, lease=LeaseSection(ttl_s=ttl_s))

@@ -105,6 +105,15 @@ def test_terms_are_those_of_a_lease(client: Client) -> None:
         client.open_session("quiet", wait_s=0.0)
 
 
+def test_a_host_that_attaches_for_longer_than_its_lease_lives_keeps_it(client: Client) -> None:
+    with carlad.session("sluggish", {"attach_s": 3.0}, ttl_s=1.0) as env:
+        env.reset(seed=1)
+        env.step(ACTION)
+        assert only(client).losses == 0
+        events = [notice.event for notice in client.events().notices if notice.session_id or notice.lease_id]
+        assert "lease.expired" not in events
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
 def test_a_host_that_dies_costs_one_truncated_step_and_the_session_goes_on(
     client: Client, number: signal.Signals

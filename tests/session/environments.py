@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from carlad.session.environment import Server
 from carlad.telemetry import Bundle, Ego, Frame, Lanes
 
 
@@ -73,6 +74,17 @@ class Hanging(Quiet):
     def step(self, action: NDArray[np.float32]) -> Any:
         while True:
             time.sleep(1)
+
+
+class Sluggish(Quiet):
+    """Takes its time to connect."""
+
+    def __init__(self, attach_s: float, length: int = 3) -> None:
+        super().__init__(length)
+        self._attach_s = attach_s
+
+    def attach(self, server: Server) -> None:
+        time.sleep(self._attach_s)
 
 
 class Unclosable(Quiet):

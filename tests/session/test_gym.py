@@ -145,6 +145,7 @@ def test_stable_baselines3_trains_through_a_lost_host(client: Client) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = sb3.PPO("MlpPolicy", NAME_SB3, n_steps=64, batch_size=64, n_epochs=1, device="cpu", seed=1)
+        model.set_logger(sb3.common.logger.Logger(None, []))  # its own leaves a folder in /tmp
         losses: list[dict[str, Any]] = []
 
         def watch(found: dict[str, Any], _globals: dict[str, Any]) -> bool:

@@ -139,14 +139,10 @@ async def drive(rpc: RpcClient) -> None:
 
 
 async def meddle(world: World, plan: Stranger) -> None:
-    """Whoever was never given the server.
-
-    Known to be missing: who meddles with a world that is just loaded is taken for a part of it (seed 53 of a
-    simulation in which strangers come while a slot is STARTING), and so they come to others only.
-    """
+    """Whoever was never given the server."""
     party.set("stranger")
     status = world.status(plan.slot) if world.life is not None and world.life.broker is not None else None
-    port = status.rpc_port if status is not None and status.state != "STARTING" else None
+    port = status.rpc_port if status is not None else None
     with suppress(ServerError, CallError), trio.move_on_after(plan.stays_s + 0.01):
         if port is not None:
             async with connect("127.0.0.1", port) as rpc:

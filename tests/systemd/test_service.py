@@ -237,17 +237,21 @@ def test_an_upgrade_loses_nothing(machine: Machine, steppers: list[Stepper]) -> 
     assert (machine.show("carlad", "MainPID"), machine.show("carlad", "NRestarts")) == before
 
 
+@pytest.mark.parametrize("unit", ["broker", "router"])  # tests/test_watchdog.py has the others
 def test_a_unit_that_does_not_answer_trips_the_watchdog_and_nothing_is_lost(
-    machine: Machine, steppers: list[Stepper]
+    machine: Machine, steppers: list[Stepper], unit: str
 ) -> None:
     wedged = f"{CARLAD}/python {SOURCES}/tests/systemd/wedged.py --config {_CONFIG}"
-    machine.configure("carlad.service", f"[Service]\nExecStart=\nExecStart={wedged}\n", name="wedged")
+    drop_in = f"[Service]\nEnvironment=CARLAD_WEDGE={unit}\nExecStart=\nExecStart={wedged}\n"
+    machine.configure("carlad.service", drop_in, name="wedged")
     with nothing_lost(machine, steppers), restarted(machine):
         machine.do("systemctl", "kill", "--kill-who=main", "--signal=KILL", "carlad")
     machine.configure("carlad.service", "", name="wedged")
     with nothing_lost(machine, steppers), restarted(machine):
         machine.do("systemctl", "kill", "--kill-who=main", "--signal=USR1", "carlad")
-    assert "Watchdog timeout" in machine.journal("carlad")
+    journal = machine.journal("carlad")
+    assert "Watchdog timeout" in journal
+    assert f"unit={unit}" in journal
 
 
 def test_a_restart_leaves_nothing_of_the_old(machine: Machine) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import stable_baselines3
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 from carlad.session.environment import Server
@@ -40,6 +41,7 @@ class StableBaselines:
             seed=SEED,
             device="cpu",
         )
+        self._model.set_logger(Logger(None, []))  # its own leaves a folder in /tmp
 
     def learn(self) -> int:
         before = self._model.num_timesteps
