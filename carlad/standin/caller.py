@@ -127,6 +127,8 @@ class Caller(Connection):
             self._requests.extendleft(self._guard.released())
         if self._server.simulation.traffic_managers:
             self.step.saw(request.name, time.monotonic())
+        if self._server.call_log is not None:
+            self._server.call_log.write(self.sock, request)
         try:
             result = invoke(self._server.simulation, self, request)
         except Exception as error:

@@ -37,6 +37,7 @@ options:
   --host ADDRESS           IPv4 address to listen on (default 127.0.0.1)
   --seed N                 seed of the sensors' noise (default 0)
   --recordings DIRECTORY   where the recorder's files go (default: one in the temporary directory)
+  --call-log DIRECTORY     a line of JSON for each call, of when, from whom and what, in PORT-PID.jsonl there
   --process-name NAME      what ps, pkill and top call this process
   --make-carla-root DIRECTORY  write a CarlaUE4.sh there that starts this server with the other options
   --fault FAULT            misbehave from the start on, see below; may be repeated
@@ -55,7 +56,7 @@ examples:
   python -m carlad.standin --fault-on-signal hang-game-after=0    # then: kill -USR1 PID
   python -m carlad.standin --fault-file /tmp/faults/{{port}}        # then: echo leak=50 > /tmp/faults/2000"""
 
-_PATHS = ("--maps", "--carla-root", "--recordings", "--fault-file", "--make-carla-root")
+_PATHS = ("--maps", "--carla-root", "--recordings", "--call-log", "--fault-file", "--make-carla-root")
 _WITH_VALUE = ("--map", "--host", "--seed", "--process-name", "--fault", "--fault-on-signal", *_PATHS)
 # By the name without its dashes: Unreal takes one or two, and any case.
 _CARLAS = {
@@ -92,6 +93,7 @@ class Options:
     seed: int = 0
     fps: float = 0.0
     recordings: Path | None = None
+    call_log: Path | None = None
     process_name: str = ""
     carla_root_to_make: Path | None = None
     faults: tuple[Fault, ...] = ()
@@ -114,6 +116,7 @@ def parse(argv: Sequence[str]) -> Options:
         seed=_number("--seed", _last(ours, "--seed", "0")),
         fps=_fps(ours),
         recordings=_path(ours, "--recordings"),
+        call_log=_path(ours, "--call-log"),
         process_name=_last(ours, "--process-name", Options.process_name),
         carla_root_to_make=_path(ours, "--make-carla-root"),
         faults=_faults(ours, "--fault"),

@@ -8,6 +8,7 @@ import socket
 import time
 from itertools import count
 
+from carlad.standin.call_log import CallLog
 from carlad.standin.caller import Caller
 from carlad.standin.connection import READ, accept_all
 from carlad.standin.faults import Faults
@@ -42,7 +43,9 @@ class Server:
     ) -> None:
         self._selector = selectors.DefaultSelector()
         self._streams = Streams(streams.getsockname()[1], self._selector)
-        self.simulation = Simulation(town, self._streams, setup or Setup())
+        setup = setup or Setup()
+        self.call_log = CallLog(setup.call_log) if setup.call_log else None
+        self.simulation = Simulation(town, self._streams, setup)
         self._faults = faults or Faults()
         self._callers: dict[int, Caller] = {}
         self._parked: dict[Caller, None] = {}  # in the order in which they began to wait
@@ -83,6 +86,8 @@ class Server:
         for caller in tuple(self._callers.values()):
             caller.close()
         self._streams.close()
+        if self.call_log is not None:
+            self.call_log.close()
         for sock in (*self._listeners, self._wake_up, self._woken):
             sock.close()
         self._selector.close()

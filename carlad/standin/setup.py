@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class Setup:
     recordings: Path = field(default_factory=default_directory)
     map_directories: tuple[Path, ...] = ()
     settings: EpisodeSettings = field(default_factory=EpisodeSettings)
+    call_log: Path | None = None
 
     @staticmethod
     def of(options: Options) -> Setup:
@@ -28,4 +30,10 @@ class Setup:
             EpisodeSettings(fixed_delta_seconds=(True, 1.0 / options.fps))
             if options.fps
             else EpisodeSettings(),
+            _call_log(options),
         )
+
+
+def _call_log(options: Options) -> Path | None:
+    """A file of this process's own in the directory that was given."""
+    return options.call_log and options.call_log / f"{options.rpc_port}-{os.getpid()}.jsonl"
