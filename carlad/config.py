@@ -284,11 +284,13 @@ def _sized(config: Config) -> Config:
 def resolve(config: Config, environ: Mapping[str, str] = os.environ) -> Config:
     """`config` with every default that depends on the environment filled in."""
     daemon = config.daemon
+    state_dir = Path(daemon.state_dir or default_state_dir(environ)).expanduser().absolute()
+    log_dir = Path(daemon.log_dir or default_log_dir(environ, state_dir)).expanduser().absolute()
     daemon = msgspec.structs.replace(
         daemon,
         endpoint=endpoint_from(daemon.endpoint) if daemon.endpoint else default_endpoint(environ),
-        state_dir=str(Path(daemon.state_dir or default_state_dir(environ)).expanduser().absolute()),
-        log_dir=str(Path(daemon.log_dir or default_log_dir(environ)).expanduser().absolute()),
+        state_dir=str(state_dir),
+        log_dir=str(log_dir),
     )
     if daemon.endpoint.startswith("tcp:"):
         raise ConfigError(
@@ -309,10 +311,10 @@ def default_state_dir(environ: Mapping[str, str]) -> Path:
     return Path.home() / ".local" / "state" / "carlad"
 
 
-def default_log_dir(environ: Mapping[str, str]) -> Path:
+def default_log_dir(environ: Mapping[str, str], state_dir: Path) -> Path:
     if "LOGS_DIRECTORY" in environ:
         return Path(environ["LOGS_DIRECTORY"].split(":")[0])
-    return default_state_dir(environ) / "logs"
+    return state_dir / "logs"
 
 
 def default_keys_dir(environ: Mapping[str, str]) -> Path:

@@ -121,3 +121,10 @@ def test_a_user_s_daemon_lives_in_the_user_s_directories() -> None:
     daemon = config.load(None, {"XDG_RUNTIME_DIR": "/run/user/7", "XDG_STATE_HOME": "/home/ann/state"}).daemon
     assert daemon.endpoint == "ipc:///run/user/7/carlad/control.sock"
     assert (daemon.state_dir, daemon.log_dir) == ("/home/ann/state/carlad", "/home/ann/state/carlad/logs")
+
+
+def test_logs_lie_in_the_state_directory_that_is_given(tmp_path: Path) -> None:
+    file = tmp_path / "carlad.toml"
+    file.write_text('[daemon]\nstate_dir = "/data/carlad"\n')
+    assert config.load(file, {"HOME": "/home/ann"}).daemon.log_dir == "/data/carlad/logs"
+    assert config.load(file, {"LOGS_DIRECTORY": "/l"}).daemon.log_dir == "/l"

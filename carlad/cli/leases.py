@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from carlad.client import Client
     from carlad.messages import Granted, Holder, Queued
 
+_PRIORITY_MAX = 9  # as in carlad.messages, which is not loaded for a parser
+
 
 def add(commands: Commands) -> None:
     _add_lease(commands)
@@ -59,7 +61,7 @@ command cannot be run.
         "--wait", type=seconds, default=0.0, metavar="S", help="queue this long (default: 0, do not)"
     )
     parser.add_argument(
-        "--priority", type=int, default=0, metavar="N", help="0 to 9: a head start in the queue"
+        "--priority", type=_priority, default=0, metavar="N", help="0 to 9: a head start in the queue"
     )
     add_json(parser)
     parser.add_argument(
@@ -68,6 +70,13 @@ command cannot be run.
         metavar="COMMAND",
         help="run this, all that is behind it",
     )
+
+
+def _priority(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= _PRIORITY_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {_PRIORITY_MAX}")
+    return value
 
 
 def lease(arguments: argparse.Namespace) -> int:

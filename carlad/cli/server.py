@@ -221,13 +221,17 @@ def _add_logs(family: Commands, called: str) -> None:
     parser.add_argument("-n", "--lines", type=int, default=200, metavar="N", help="the last N (default: 200)")
 
 
-def _logs(arguments: argparse.Namespace) -> None:
+def _logs(arguments: argparse.Namespace) -> int:
     from carlad.cli.logs import print_log
     from carlad.cli.private import Private
     from carlad.client import Client
 
-    with Client(Private(arguments.port).endpoint) as client:
+    private = Private(arguments.port)
+    if not private.runs:
+        return _told(arguments.port, False, "")
+    with Client(private.endpoint) as client:
         print_log(client, 0, arguments.lines, arguments.follow)
+    return Exit.DONE
 
 
 def _add_kill(family: Commands, called: str) -> None:

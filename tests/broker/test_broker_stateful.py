@@ -44,6 +44,9 @@ class FullDisk(Journal):
             raise JournalError("cannot write the journal: disk full")
         super().write(*args, **kwargs)  # type: ignore[arg-type]
 
+    def write_now(self, *args: object, **kwargs: object) -> bool:
+        return not self.is_full and super().write_now(*args, **kwargs)  # type: ignore[arg-type]
+
 
 class World:
     """Servers and journal outlive the brokers; clients send again until they are answered."""
@@ -144,7 +147,19 @@ def _deaf(event: str, **_keys: object) -> None:
 def test_whatever_happens_one_server_has_one_holder_and_everybody_is_served(
     tmp_path: Path, seed: int
 ) -> None:
-    world = World(tmp_path, seed)
+    live_through(tmp_path, seed)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("first", range(100, 400, 20))
+def test_whatever_happens_in_hundreds_of_worlds(tmp_path: Path, first: int) -> None:
+    for seed in range(first, first + 20):
+        (folder := tmp_path / str(seed)).mkdir()
+        live_through(folder, seed)
+
+
+def live_through(folder: Path, seed: int) -> None:
+    world = World(folder, seed)
     trio.run(world.live, clock=trio.testing.MockClock(autojump_threshold=0))
     assert world.served >= 48
     assert world.lost > 0

@@ -36,6 +36,7 @@ def test_without_a_daemon_the_exit_code_is_3(tmp_path: Path, arguments: Sequence
         ("lease", "--ttl", "soon"),
         ("lease", "--wait", "-1"),
         ("lease", "--wait", "nan"),
+        ("lease", "--priority", "10"),
         ("logs",),
         ("logs", "zero"),
         ("logs", "0", "-n", "0"),

@@ -119,6 +119,7 @@ def test_what_cannot_be_started_is_told_and_nothing_runs(
     assert says in said
     assert time.monotonic() - began_at < 20.0
     assert "no server" in server("status", code=3)
+    assert f"runs on port {PORT}" in server("logs", "--port", str(PORT), code=3)
 
 
 def _listens(pid: int) -> bool:
