@@ -26,7 +26,7 @@ import msgspec
 import zmq
 
 from carlad import nodes
-from carlad.endpoints import client_endpoint, client_endpoints
+from carlad.endpoints import client_endpoint, client_endpoints, reached
 from carlad.errors import CarladError, LeaseLostError, NoDaemonError, RequestError, WaitedInVainError
 from carlad.keeper import Keeper
 from carlad.keys import connect
@@ -61,6 +61,7 @@ from carlad.messages import (
     SessionClosed,
     SessionOpened,
     SessionRenewed,
+    SessionStatus,
     Spaces,
     SpacesQuery,
     Status,
@@ -88,7 +89,8 @@ class Client:
         self._link = Link(self.endpoint, silence_max_s)
 
     def status(self) -> Status:
-        return self._ask(StatusQuery(), Status)
+        shown = self._ask(StatusQuery(), Status)
+        return msgspec.structs.replace(shown, sessions=tuple(map(self._found, shown.sessions)))
 
     def vitals(self) -> Vitals:
         """What each server takes of the machine."""
@@ -144,7 +146,7 @@ class Client:
         asked = OpenSession(
             holder=this_process(), env=env, config=config or {}, map=map, ttl_s=ttl_s, wait_s=wait_s
         )
-        return self._ask(asked, SessionOpened, on_queued)
+        return self._reached(self._ask(asked, SessionOpened, on_queued))
 
     def renew_session(self, session_id: str, key: str) -> SessionRenewed:
         return self._ask(RenewSession(session_id=session_id, key=key), SessionRenewed)
@@ -159,7 +161,7 @@ class Client:
     ) -> SessionOpened:
         """Waits until an env host after number `host` serves."""
         asked = RecoverSession(session_id=session_id, key=key, host=host, cause=cause[:2000])
-        return self._ask(asked, SessionOpened, on_queued)
+        return self._reached(self._ask(asked, SessionOpened, on_queued))
 
     def close_session(self, session_id: str, key: str | None = None) -> None:
         self._ask(CloseSession(session_id=session_id, key=key), SessionClosed)
@@ -223,6 +225,16 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _reached(self, opened: SessionOpened) -> SessionOpened:
+        steps, telemetry = reached(opened.steps, self.endpoint), reached(opened.telemetry, self.endpoint)
+        return msgspec.structs.replace(opened, steps=steps, telemetry=telemetry)
+
+    def _found(self, session: SessionStatus) -> SessionStatus:
+        if session.remote_telemetry is None:
+            return session
+        there = reached(session.remote_telemetry, self.endpoint)
+        return msgspec.structs.replace(session, remote_telemetry=there)
 
     def _ask(
         self, body: RequestBody, answer: type[AnswerT], on_queued: Callable[[Queued], None] | None = None

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from carlad import toml
-from carlad.endpoints import check_listen, check_local, default_endpoint, endpoint_from
+from carlad.endpoints import PORT_MAX, check_listen, check_local, default_endpoint, endpoint_from, parsed
 from carlad.errors import ConfigError
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -44,6 +44,7 @@ class RemoteSection(Section, frozen=True):
     listen: tuple[str, ...] = ()  # tcp://ADDRESS:PORT; the notices take PORT + 1
     keys_dir: str = ""  # server.key_secret, and clients/USER.key of each who may come in
     operators: tuple[str, ...] = ()  # users who may drain, restart and stop things from there
+    session_ports: tuple[Port, ...] = ()  # first and last, two a session; empty: sessions stay here
 
 
 class FleetSection(Section, frozen=True):
@@ -327,6 +328,8 @@ def default_keys_dir(environ: Mapping[str, str]) -> Path:
 
 # Ports of one server: RPC, streaming (+1), secondary (+2), and one for the holder's Traffic Manager.
 PORTS_PER_SLOT = 4
+# Ports of one env session for other machines: its holder's steps, and what viewers see (+1).
+PORTS_PER_SESSION = 2
 
 
 def check(config: Config) -> None:
@@ -352,6 +355,8 @@ def check(config: Config) -> None:
         raise ConfigError('fleet.servers: backend "external" needs host:port of each server')
     for address in config.remote.listen:
         check_listen("remote.listen", address)
+    if config.remote.session_ports:
+        _check_session_ports(config.remote, fleet)
     config.session.environments()
     if fleet.spares > fleet.size:
         raise ConfigError(f"fleet.spares: {fleet.spares} of {fleet.size} slots cannot be kept back")
@@ -359,3 +364,34 @@ def check(config: Config) -> None:
         raise ConfigError(f"lease.ttl_s: {lease.ttl_s} exceeds lease.ttl_max_s, {lease.ttl_max_s}")
     if config.restart.backoff_s > config.restart.backoff_max_s:
         raise ConfigError("restart.backoff_s: exceeds restart.backoff_max_s")
+
+
+def _check_session_ports(remote: RemoteSection, fleet: FleetSection) -> None:
+    if len(remote.session_ports) != 2:
+        raise ConfigError(f"remote.session_ports: {list(remote.session_ports)} is not [first, last]")
+    first, last = remote.session_ports
+    theirs = range(first, last + 1)
+    sessions, wanted = len(theirs) // PORTS_PER_SESSION, max(1, fleet.size)
+    if not remote.listen:
+        raise ConfigError(
+            "remote.session_ports: nobody comes in by TCP; name an address in remote.listen, too"
+        )
+    if sessions < wanted:
+        raise ConfigError(
+            f"remote.session_ports: {first} to {last} is enough for {sessions} sessions of "
+            f"{PORTS_PER_SESSION} ports; fleet.size, {fleet.size}, needs {wanted * PORTS_PER_SESSION} ports"
+        )
+    if last > PORT_MAX:
+        raise ConfigError(f"remote.session_ports: {last} is above {PORT_MAX}, the last port for clients")
+    if fleet.backend != "external" and first <= fleet.ports[1] and fleet.ports[0] <= last:
+        raise ConfigError(
+            f"remote.session_ports: {first} to {last} overlaps fleet.ports, {fleet.ports[0]} to "
+            f"{fleet.ports[1]}: servers would find their ports taken"
+        )
+    for address in remote.listen:
+        taken = parsed(address).port
+        if taken in theirs or taken + 1 in theirs:
+            raise ConfigError(
+                f"remote.session_ports: {first} to {last} overlaps remote.listen, whose {address} takes "
+                f"{taken} and {taken + 1}"
+            )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,8 @@ SOCKET_PATH_BYTES_MAX = 107 - len(".notices")
 
 _HOST = r"\[[0-9a-fA-F:.]+\]|[^\s/@:]+"
 _REMOTE = re.compile(rf"tcp://(?:(?P<key>[^@]*)@)?(?P<host>{_HOST}):(?P<port>\d{{1,5}})")
-_PORT_MAX = 65534  # the next one is the notices'
+PORT_MAX = 65534  # the next one is the notices'
+_HERE = "*"  # in what a daemon answers: the host by which it was reached
 
 
 class Remote(NamedTuple):
@@ -41,13 +43,35 @@ class Remote(NamedTuple):
 def remote(endpoint: str) -> Remote | None:
     """None for what is no TCP endpoint."""
     parts = _REMOTE.fullmatch(endpoint)
-    if parts is None or not 1 <= int(parts["port"]) <= _PORT_MAX:
+    if parts is None or not 1 <= int(parts["port"]) <= PORT_MAX:
         return None
     return Remote(parts["host"], int(parts["port"]), parts["key"] or "")
 
 
+def parsed(address: str) -> Remote:
+    """Of a tcp://HOST:PORT that was checked."""
+    found = remote(address)
+    assert found is not None, address
+    return found
+
+
+def at_this_host(port: int, server_key: str) -> str:
+    """An endpoint of the machine that says it; who hears it fills in the host: `reached`."""
+    return f"tcp://{server_key}@{_HERE}:{port}"
+
+
+def reached(given: str, daemon: str) -> str:
+    """What a daemon calls an endpoint of its own machine, for who reached that daemon at `daemon`: by the
+    same host. A client beside the daemon gets the machine's name, for somebody elsewhere."""
+    there, by = remote(given), remote(daemon)
+    if there is None or there.host != _HERE:
+        return given
+    host = by.host if by is not None else socket.gethostname() or "localhost"
+    return f"tcp://{there.server_key}@{host}:{there.port}"
+
+
 def are_elsewhere(endpoints: Sequence[str]) -> bool:
-    """Whether one may be on another machine, where it leases servers and hosts no sessions for us."""
+    """Whether one may be on another machine."""
     return any(remote(endpoint) is not None for endpoint in endpoints)
 
 

@@ -18,6 +18,8 @@ from carlad.endpoints import remote
 from carlad.errors import ConfigError
 
 _READABLE_BY_OTHERS = 0o077
+_HANDSHAKE_MS = 5_000  # a connection that does not get through it by then is closed
+_KEEPALIVE_IDLE_S = 60  # then the kernel looks whether the other machine is still there
 
 
 class KeyPair(NamedTuple):
@@ -40,6 +42,33 @@ def connect(socket: zmq.Socket[bytes], endpoint: str, environ: Mapping[str, str]
     socket.curve_serverkey = z85.encode(bytes.fromhex(there.server_key))
     socket.setsockopt(zmq.IPV6, there.host.startswith("["))
     socket.connect(there.address)
+
+
+def bind(socket: zmq.Socket[bytes], address: str, pair: KeyPair, domain: str) -> None:
+    """Binds to a TCP address as well, with CURVE; what the socket is bound to already stays as it is.
+
+    Who may come in says whoever answers libzmq's questions about `domain` (ZAP, RFC 27); where nobody does,
+    nobody may. Raises zmq.ZMQError.
+    """
+    socket.curve_server = True
+    socket.curve_publickey, socket.curve_secretkey = pair
+    socket.setsockopt_string(zmq.ZAP_DOMAIN, domain)
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, _KEEPALIVE_IDLE_S)
+    socket.setsockopt(zmq.IPV6, "[" in address)
+    socket.bind(address)
+
+
+def users_in(folder: Path) -> dict[str, str]:
+    """Public keys in hexadecimal, and whose they are: of NAME.key the user is NAME, up to an `@` if it has
+    one. Raises ConfigError."""
+    try:
+        files = sorted(path for path in folder.iterdir() if path.suffix == ".key")
+    except OSError as error:
+        raise ConfigError(f"cannot read the keys in {folder}: {error.strerror}") from error
+    return {as_hex(read_public(path)): path.stem.partition("@")[0] for path in files}
 
 
 def client_key(environ: Mapping[str, str] = os.environ) -> Path:

@@ -315,7 +315,8 @@ class SessionOpened(Message, frozen=True, tag=True):
     """An environment that waits for its client at `steps`, which obeys who says `secret`.
 
     `host` counts the session's env hosts; of each one after the first, `cause` and `lost_server` say why the
-    one before it is gone. `telemetry` stays the same.
+    one before it is gone. `telemetry` stays the same. For a client on another machine both endpoints are
+    tcp://KEY@*:PORT: `*` is the host by which it reached the daemon, KEY the daemon's public key.
     """
 
     session_id: str
@@ -422,7 +423,8 @@ SessionState = Literal["PREPARING", "WAITING", "ATTACHING", "SERVING", "CLOSED"]
 
 class SessionStatus(Message, frozen=True):
     """`host`: the number of its env host, from 1, and `pid` its process. `server`: host:port. `losses`: env
-    hosts and servers that were replaced, the last one because of `reason`. `log`: its hosts' output."""
+    hosts and servers that were replaced, the last one because of `reason`. `log`: its hosts' output.
+    `remote_telemetry`: for viewers on other machines, written as in `SessionOpened`; None: they see none."""
 
     session_id: str
     state: SessionState
@@ -437,6 +439,7 @@ class SessionStatus(Message, frozen=True):
     reason: str | None
     telemetry: str
     log: str
+    remote_telemetry: str | None = None
 
 
 class Status(Message, frozen=True, tag=True):

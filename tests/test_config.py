@@ -11,6 +11,7 @@ from carlad.config import Config
 from carlad.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
+LISTEN = '[remote]\nlisten = ["tcp://*:7000"]\n'
 
 
 def test_the_commented_example_is_exactly_the_defaults() -> None:
@@ -72,6 +73,16 @@ def test_there_are_as_many_slots_as_external_servers() -> None:
         ("[lease]\nttl_s = 9999", "lease.ttl_s: 9999.0 exceeds lease.ttl_max_s, 3600.0"),
         ('[remote]\nlisten = ["7000"]', "remote.listen: '7000' is not tcp://ADDRESS:PORT"),
         ('[remote]\nlisten = ["tcp://*:65535"]', "a port up to 65534"),
+        ("[remote]\nsession_ports = [7100, 7199]", "remote.session_ports: nobody comes in by TCP"),
+        (f"{LISTEN}session_ports = [7100, 7102]", "enough for 1 sessions of 2 ports; fleet.size, 2, needs 4"),
+        (f"{LISTEN}session_ports = [7199, 7100]", "is enough for 0 sessions"),
+        (f"{LISTEN}session_ports = [65520, 65535]", "65535 is above 65534"),
+        (f"{LISTEN}session_ports = [2900, 3100]", "2900 to 3100 overlaps fleet.ports, 2000 to 2999"),
+        (
+            f"{LISTEN}session_ports = [7001, 7100]",
+            "overlaps remote.listen, whose tcp://*:7000 takes 7000 and",
+        ),
+        (f"{LISTEN}session_ports = [7100]", "remote.session_ports: [7100] is not [first, last]"),
         ("[restart]\nbackoff_s = 99", "restart.backoff_s: exceeds restart.backoff_max_s"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,19 @@ def test_a_client_takes_the_argument_then_the_environment_then_the_default() -> 
         "ipc:///run/user/7/carlad/control.sock",
         "ipc:///run/carlad/control.sock",  # where this machine has a system service
     )
+
+
+@pytest.mark.parametrize(
+    ("daemon", "there"),
+    [
+        (f"tcp://{KEY}@gpu1.lab:7000", f"tcp://{KEY}@gpu1.lab:7101"),
+        (f"tcp://{KEY}@[fe80::1]:7000", f"tcp://{KEY}@[fe80::1]:7101"),
+        ("ipc:///run/carlad/control.sock", f"tcp://{KEY}@{socket.gethostname()}:7101"),
+    ],
+)
+def test_what_a_daemon_names_of_its_machine_is_found_where_the_daemon_was(daemon: str, there: str) -> None:
+    assert endpoints.reached(endpoints.at_this_host(7101, KEY), daemon) == there
+    assert endpoints.reached("ipc:///a.view", daemon) == "ipc:///a.view"
 
 
 def test_several_endpoints_are_separated_by_commas() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from carlad.client import Client
-from carlad.endpoints import client_endpoint
+from carlad.endpoints import client_endpoint, remote
 from carlad.errors import CarladError
 from viz.scene import Session, ViewerError
 
@@ -87,10 +87,12 @@ def read_sessions(run: Path) -> list[Session]:
 
 
 def daemon_sessions(endpoint: str | None) -> list[Session]:
-    """A daemon's env sessions. Raises NoRunError where there is no daemon, or no session."""
+    """A daemon's env sessions, as this machine reaches them. Raises NoRunError where there is no daemon, or
+    no session, and ViewerError where the daemon shows none of them to other machines."""
     try:
         with Client(client_endpoint(endpoint)) as client:
             statuses = client.status().sessions
+            is_here = remote(client.endpoint) is None
     except CarladError as error:
         raise NoRunError(
             f"cannot find a run under {_RUNS} or a session: {error}; start a training, or name one"
@@ -99,4 +101,12 @@ def daemon_sessions(endpoint: str | None) -> list[Session]:
         raise NoRunError(
             f"cannot find a run: none under {_RUNS}, and the daemon has no session; start a training"
         )
-    return [Session(status.session_id, status.telemetry) for status in statuses]
+    if is_here:
+        return [Session(status.session_id, status.telemetry) for status in statuses]
+    shown = [Session(one.session_id, one.remote_telemetry) for one in statuses if one.remote_telemetry]
+    if not shown:
+        raise ViewerError(
+            f"cannot watch the {len(statuses)} sessions of {endpoint}: it shows none to other machines; its "
+            "operator names ports for that in remote.session_ports"
+        )
+    return shown

@@ -22,11 +22,9 @@ log = get_logger(__name__)
 
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"  # where libzmq asks
 _VERSION = b"1.0"
-_DOMAIN = b"carlad"
+_DOMAIN = "carlad"
 _PING_DOMAIN = b"carlad's own question"  # of no connection: whether anybody answers
-_HANDSHAKE_MS = 5_000  # a connection that does not get through it by then is closed
 _BIND_AGAIN_S = 0.02
-_KEEPALIVE_IDLE_S = 60  # then the kernel looks whether the other machine is still there
 
 
 class Admitted:
@@ -51,10 +49,9 @@ class Admitted:
 
 def _read(folder: Path) -> dict[str, str]:
     try:
-        files = sorted(path for path in folder.iterdir() if path.suffix == ".key")
-    except OSError as error:
-        raise ConfigError(f"remote.keys_dir: cannot read {folder}: {error.strerror}") from error
-    return {keys.as_hex(keys.read_public(path)): path.stem.partition("@")[0] for path in files}
+        return keys.users_in(folder)
+    except ConfigError as error:
+        raise ConfigError(f"remote.keys_dir: {error}") from error
 
 
 class Doorkeeper:
@@ -101,20 +98,9 @@ class Doorkeeper:
 
 
 def bind(socket: zmq.Socket[bytes], address: str, pair: keys.KeyPair) -> None:
-    """Binds to a TCP address as well, with CURVE; what the socket is bound to already stays as it is.
-
-    Raises ConfigError.
-    """
-    socket.curve_server = True
-    socket.curve_publickey, socket.curve_secretkey = pair
-    socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
-    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # where nobody answers libzmq's question: nobody comes in
-    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, _KEEPALIVE_IDLE_S)
-    socket.setsockopt(zmq.IPV6, "[" in address)
+    """As `keys.bind`. Raises ConfigError."""
     try:
-        socket.bind(address)
+        keys.bind(socket, address, pair, _DOMAIN)
     except zmq.ZMQError as error:
         raise ConfigError(f"remote.listen: cannot listen on {address}: {error}") from error
 

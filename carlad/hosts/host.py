@@ -19,7 +19,7 @@ from carlad.errors import CarladError, ServerError
 from carlad.fleet import logs
 from carlad.fleet.server import Server, adopted, running
 from carlad.fleet.shim_link import ShimLink
-from carlad.hosts.launch import Door, launch
+from carlad.hosts.launch import Abroad, Door, launch
 from carlad.hosts.line import HostError, Line, ReplyT, connect
 from carlad.messages import Granted
 from carlad.session.protocol import Attach, Attached, Construct, Constructed
@@ -138,6 +138,7 @@ class Place(NamedTuple):
     uid: int
     patience_s: float
     is_shown: bool
+    abroad: Abroad | None = None
 
 
 @asynccontextmanager
@@ -194,6 +195,7 @@ def _door(place: Place, premises: Premises) -> Door:
         secret_file=premises.runs.parent / f"{place.name}.secret",
         uid=place.uid,
         patience_s=place.patience_s,
+        abroad=place.abroad,
     )
 
 

@@ -12,7 +12,8 @@ KIND = "session"
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
-    """As of the moment when its env host began to serve; `opened` has that host's secret."""
+    """As of the moment when its env host began to serve; `opened` has that host's secret. `port`: the first
+    of those for other machines."""
 
     request_id: str
     asked: OpenSession
@@ -24,3 +25,4 @@ class SessionRecord(msgspec.Struct, frozen=True):
     losses: int
     opened: SessionOpened
     granted: Granted
+    port: int | None = None

@@ -42,8 +42,16 @@ def wrong_key(verb: str, session_id: str) -> Refused:
 def not_local() -> Refused:
     return Refused(
         code="bad-request",
-        reason="cannot open a session for another machine: its env host would be here; take a lease, "
-        "and host the environment there",
+        reason="cannot open a session for another machine: its env host would be here, and "
+        "remote.session_ports names no ports to reach it; take a lease, and host the environment there",
+    )
+
+
+def no_ports(sessions: int) -> Refused:
+    return Refused(
+        code="overloaded",
+        reason=f"cannot open a session for another machine: {sessions} sessions have the free ports of "
+        "remote.session_ports",
     )
 
 

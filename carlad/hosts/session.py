@@ -195,6 +195,7 @@ class Session:
             reason=self._cause,
             telemetry=self.telemetry,
             log=str(self._place.log),
+            remote_telemetry=self._place.abroad.telemetry if self._place.abroad is not None else None,
         )
 
     # --- its life
@@ -289,13 +290,14 @@ class Session:
             await trio.sleep_forever()
 
     async def _become_serving(self, host: EnvHost, spaces: Constructed, granted: Granted) -> None:
+        abroad = self._place.abroad if self._order.peer.is_remote else None
         self._opened = SessionOpened(
             session_id=self._order.session_id,
             key=self.key,
             host=self._number,
-            steps=f"ipc://{host.door.steps}",
+            steps=f"ipc://{host.door.steps}" if abroad is None else abroad.steps,
             secret=host.secret,
-            telemetry=self.telemetry,
+            telemetry=self.telemetry if abroad is None else abroad.telemetry,
             observation_space=spaces.observation_space,
             action_space=spaces.action_space,
             server=_address(granted) or "",

@@ -22,7 +22,9 @@ from carlad.errors import ServerError
 from carlad.fleet.leftovers import end_leftovers_of
 from carlad.fleet.shim_link import ShimLink, find
 from carlad.hosts import refusals
+from carlad.hosts.abroad import SessionPorts
 from carlad.hosts.host import Place, Premises, env_host, remove_stale_sockets
+from carlad.hosts.launch import Abroad
 from carlad.hosts.line import EnvironmentRefusedError
 from carlad.hosts.record import KIND, SessionRecord
 from carlad.hosts.session import Order, Session
@@ -70,8 +72,9 @@ class Sessions:
     def __init__(
         self, config: Config, premises: Premises, broker: Broker, journal: Journal, tell: Notify
     ) -> None:
-        """Raises ConfigError for an environment that is not MODULE:CLASS."""
+        """Raises ConfigError for an environment that is not MODULE:CLASS, and for a key that is missing."""
         self.use(config)
+        self._ports = SessionPorts(config.remote)
         self._premises = premises
         self._broker = broker
         self._journal = journal
@@ -137,7 +140,8 @@ class Sessions:
         except ServerError as error:
             log.info("session.host_gone", session_id=session_id, reason=error)
             await end_leftovers_of(folder)
-        session = self._start(record.request_id, order, record.log, found)
+        abroad = self._ports.take_back(record.port, _abroad_user(order))
+        session = self._start(record.request_id, order, record.log, found, abroad)
         session.restore(record.opened, record.granted, record.losses)
 
     async def stop(self) -> None:
@@ -198,9 +202,12 @@ class Sessions:
             order = self._order(asked, peer)
             if isinstance(order, Refused):
                 return order
+            abroad = self._ports.take(_abroad_user(order))
+            if peer.is_remote and abroad is None:
+                return refusals.no_ports(len(self._sessions))
             used = set(self._logs_in_use.values())
             log_number = next(n for n in range(len(used) + 1) if n not in used)
-            session = self._start(request_id, order, log_number, None)
+            session = self._start(request_id, order, log_number, None, abroad)
         return await session.opened()
 
     def _order(self, asked: OpenSession, peer: Peer) -> Order | Refused:
@@ -210,7 +217,7 @@ class Sessions:
             return refusals.unknown_environment(asked.env, self._environments)
         if not 0 < ttl_s <= self._ttl_max_s:
             return bad_ttl(ttl_s, self._ttl_max_s)
-        if peer.is_remote:
+        if peer.is_remote and not self._ports.are_any:
             return refusals.not_local()
         if len(self._sessions) >= self._limits.sessions_max:
             return refusals.overloaded(len(self._sessions))
@@ -223,7 +230,9 @@ class Sessions:
         asked = msgspec.structs.replace(asked, holder=holder)
         return Order(f"session-{secrets.token_hex(4)}", asked, env, peer, _uid(peer.user), ttl_s)
 
-    def _start(self, request_id: str, order: Order, number: int, found: ShimLink | None) -> Session:
+    def _start(
+        self, request_id: str, order: Order, number: int, found: ShimLink | None, abroad: Abroad | None
+    ) -> Session:
         assert self._nursery is not None
         place = Place(
             name=order.session_id,
@@ -231,6 +240,7 @@ class Sessions:
             uid=order.uid,
             patience_s=order.ttl_s,
             is_shown=True,
+            abroad=abroad,
         )
 
         def tell(event: str, *, lease_id: str | None = None, reason: str | None = None) -> None:
@@ -248,6 +258,7 @@ class Sessions:
                 losses=losses,
                 opened=opened,
                 granted=granted,
+                port=abroad.port if abroad is not None else None,
             )
             await self._write(Put(KIND, order.session_id, record))
 
@@ -255,10 +266,17 @@ class Sessions:
         self._sessions[order.session_id] = session
         self._by_request[request_id] = order.session_id
         self._logs_in_use[order.session_id] = number
-        self._nursery.start_soon(self._keep, order.session_id, request_id, session, found)
+        self._nursery.start_soon(self._keep, order.session_id, request_id, session, found, abroad)
         return session
 
-    async def _keep(self, session_id: str, request_id: str, session: Session, found: ShimLink | None) -> None:
+    async def _keep(
+        self,
+        session_id: str,
+        request_id: str,
+        session: Session,
+        found: ShimLink | None,
+        abroad: Abroad | None,
+    ) -> None:
         try:
             await session.run(found)
         finally:
@@ -268,6 +286,7 @@ class Sessions:
             del self._sessions[session_id]
             del self._by_request[request_id]
             del self._logs_in_use[session_id]
+            self._ports.give_back(abroad)
             if session.end is not None:
                 self._ends.put(session_id, session.end)
             self._ended.mark()
@@ -338,6 +357,11 @@ class Sessions:
         found = Spaces(observation_space=spaces.observation_space, action_space=spaces.action_space)
         remembered.put(known_as, found)
         return found
+
+
+def _abroad_user(order: Order) -> str | None:
+    """Who steps from another machine; None: the holder is here."""
+    return order.peer.user if order.peer.is_remote else None
 
 
 def _uid(user: str) -> int:

@@ -10,19 +10,21 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 
 from carlad.errors import ConfigError
-from carlad.keys import read_pair
+from carlad.keys import KeyPair, read_pair, users_in
 from carlad.log import configure
 from carlad.session.broadcast import Broadcast
 from carlad.session.host import Host
 from carlad.session.owner import end_with
 from carlad.session.serve import Door, listening
+from carlad.session.tunnel import Gate
 from carlad.telemetry import Publisher, TelemetryError
 
 
@@ -37,8 +39,7 @@ def main() -> int:
     try:
         owner_gone = end_with(arguments.owner_pid) if arguments.owner_pid is not None else None
         secret = _taken(Path(arguments.secret_file)) if arguments.secret_file else ""
-        if not secret and not arguments.endpoint.startswith("ipc://"):
-            raise ValueError(f"cannot serve at {arguments.endpoint} without --secret-file")
+        path = _path("--endpoint", arguments.endpoint)
         make = _environment_class(arguments.env)
         broadcast = _broadcast(arguments) if arguments.telemetry else None
     except (ValueError, ImportError, OSError, TelemetryError, ConfigError) as error:
@@ -46,10 +47,10 @@ def main() -> int:
         return 2
     host = Host(make, broadcast)
     try:
-        with listening(arguments.endpoint) as listener:
+        with listening(path) as listener, _gate(arguments, path):
             uids = frozenset({os.geteuid(), *arguments.uid})
             Door(listener, host, secret, uids, arguments.patience).serve(stop_fd)
-    except OSError as error:
+    except (OSError, ConfigError) as error:
         print(f"carlad.session: cannot serve at {arguments.endpoint}: {error}", file=sys.stderr)
         return 2
     finally:
@@ -68,17 +69,28 @@ def _parser() -> argparse.ArgumentParser:
         epilog="carlad starts these itself: see `carlad.session(...)`.",
     )
     parser.add_argument("--env", required=True, metavar="MODULE:CLASS", help="e.g. trainer.env:RouteEnv")
+    parser.add_argument("--endpoint", required=True, metavar="ipc://PATH", help="of the step protocol")
+    parser.add_argument("--telemetry", metavar="ipc://PATH", help="what viewers subscribe to")
     parser.add_argument(
-        "--endpoint", required=True, help="of the step protocol: ipc://PATH, or tcp://HOST:PORT with a secret"
+        "--clients",
+        metavar="tcp://ADDRESS:PORT",
+        action="append",
+        default=[],
+        help="serve the steps there, too, to keys of --client in --keys-dir",
     )
-    parser.add_argument("--telemetry", help="ZeroMQ endpoint that viewers subscribe to")
+    parser.add_argument("--client", metavar="USER", default="", help="who may step from other machines")
     parser.add_argument(
         "--viewers",
         metavar="tcp://ADDRESS:PORT",
-        help="serve the telemetry there, too, to viewers with a key of --keys-dir",
+        action="append",
+        default=[],
+        help="serve the telemetry there, too, to viewers with a key in --keys-dir",
     )
     parser.add_argument(
-        "--keys-dir", metavar="DIR", type=Path, help="server.key_secret, and clients/USER.key of viewers"
+        "--keys-dir",
+        metavar="DIR",
+        type=Path,
+        help="server.key_secret, clients/USER.key, and viewers/NAME.key of those who may watch and no more",
     )
     parser.add_argument("--name", default=f"session-{os.getpid()}", help="what viewers see as the session")
     parser.add_argument("--secret-file", metavar="FILE", help="what a client must say; removed once read")
@@ -114,19 +126,57 @@ def _taken(secret_file: Path) -> str:
     return secret
 
 
+def _path(option: str, endpoint: str) -> str:
+    """Raises ValueError for what is no Unix socket: over TCP nobody comes in without a key."""
+    path = endpoint.removeprefix("ipc://")
+    if path == endpoint:
+        raise ValueError(
+            f"cannot use {option} {endpoint}: write ipc://PATH; for TCP see --clients, --viewers"
+        )
+    return path
+
+
 def _broadcast(arguments: argparse.Namespace) -> Broadcast:
     """Readers are those who may enter the socket's folder, as the daemon's user or in its group, and from
     other machines those with a key."""
-    endpoint = arguments.telemetry
-    if arguments.viewers and not arguments.keys_dir:
-        raise ValueError(f"cannot show anything at {arguments.viewers} without --keys-dir")
-    publisher = Publisher(endpoint)
-    if endpoint.startswith("ipc://"):
-        os.chmod(endpoint.removeprefix("ipc://"), 0o660)
-    if arguments.viewers:
-        pair = read_pair(arguments.keys_dir / "server.key_secret")
-        publisher.admit(arguments.viewers, pair, arguments.keys_dir / "clients")
+    path = _path("--telemetry", arguments.telemetry)
+    pair = _pair(arguments, arguments.viewers)
+    publisher = Publisher(arguments.telemetry)
+    os.chmod(path, 0o660)
+    if pair is not None:
+        publisher.admit(arguments.viewers, pair, partial(_viewers, arguments.keys_dir))
     return Broadcast(publisher, arguments.name)
+
+
+@contextlib.contextmanager
+def _gate(arguments: argparse.Namespace, path: str) -> Iterator[None]:
+    """For the client, where it is on another machine. Raises OSError and ConfigError."""
+    pair = _pair(arguments, arguments.clients)
+    if pair is None:
+        yield
+        return
+    with contextlib.closing(
+        Gate(arguments.clients, path, pair, partial(_keys_of, arguments.keys_dir, arguments.client))
+    ):
+        yield
+
+
+def _pair(arguments: argparse.Namespace, addresses: list[str]) -> KeyPair | None:
+    """The daemon's own, with which the host speaks for itself; None: it does not speak to other machines."""
+    if not addresses:
+        return None
+    if arguments.keys_dir is None:
+        raise ConfigError(f"cannot serve at {addresses[0]} without --keys-dir")
+    return read_pair(arguments.keys_dir / "server.key_secret")
+
+
+def _viewers(keys_dir: Path) -> dict[str, str]:
+    found = users_in(keys_dir / "clients")
+    return found | users_in(keys_dir / "viewers") if (keys_dir / "viewers").is_dir() else found
+
+
+def _keys_of(keys_dir: Path, user: str) -> dict[str, str]:
+    return {key: whose for key, whose in users_in(keys_dir / "clients").items() if whose == user}
 
 
 def _stop_fd() -> int:

@@ -1,4 +1,4 @@
-"""Whole messages of the step protocol over a stream socket, at either end."""
+"""Whole messages of the step protocol over a Unix socket, at either end."""
 
 from __future__ import annotations
 
@@ -43,15 +43,12 @@ class Connection(Generic[M]):
         self._poll.register(sock, select.POLLIN)
         sock.setblocking(True)  # a receive says itself that it does not wait
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_MAX)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
     def send(self, head: Sequence[bytes], body: Sequence[Buffer] = (), descriptor: int | None = None) -> None:
-        """All of it, with a descriptor over Unix sockets."""
+        """All of it, and a descriptor with it."""
         parts: list[Buffer] = [*head, *body]
         total = sum(part.nbytes if isinstance(part, memoryview) else len(part) for part in parts)
         ancillary = [] if descriptor is None else [_rights(descriptor)]

@@ -1,10 +1,11 @@
 """The step protocol between a session's client and its env host: one request, then one reply.
 
-It runs over a stream socket. A message is two little-endian uint32, the bytes of its head and of its body;
-then the head, msgpack of a tagged Struct and one header for each array; then the body, the arrays' raw bytes
-in the headers' order, less those that lie in shared memory (`carlad.session.shared`). An observation or
-action that is one array has the name ""; the parts of a Dict space go by their keys. Nothing is pickled, so
-neither side trusts the other. A connection begins with Hello, which a host without its secret refuses.
+It runs over a Unix socket, and from other machines through `carlad.session.tunnel`. A message is two
+little-endian uint32, the bytes of its head and of its body; then the head, msgpack of a tagged Struct and
+one header for each array; then the body, the arrays' raw bytes in the headers' order, less those that lie in
+shared memory (`carlad.session.shared`). An observation or action that is one array has the name ""; the
+parts of a Dict space go by their keys. Nothing is pickled, so neither side trusts the other. A connection
+begins with Hello, which a host without its secret refuses.
 
 This file knows no numpy: the daemon speaks the protocol too, to prepare a host before its client comes.
 """
@@ -78,7 +79,7 @@ class Attach(_Message, frozen=True, kw_only=True, tag="attach"):
 
 
 class Share(_Message, frozen=True, tag="share"):
-    """Put large arrays into memory that both ends map. Over Unix sockets only; answered with a descriptor."""
+    """Put large arrays into memory that both ends map; answered with a descriptor. On one machine only."""
 
 
 class Reset(_Message, frozen=True, tag="reset"):

@@ -41,30 +41,24 @@ _PEER = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
 @contextmanager
-def listening(endpoint: str) -> Iterator[socket.socket]:
-    """A socket that is bound to ipc://PATH or tcp://HOST:PORT; the path goes at the end.
+def listening(path: str) -> Iterator[socket.socket]:
+    """A socket that is bound to the path, which goes at the end.
 
     Anybody who reaches the path may connect: who it is decides `serve`. Raises OSError.
     """
-    kind, _, address = endpoint.partition("://")
-    if kind == "tcp":
-        host, _, port = address.rpartition(":")
-        with socket.create_server((host, int(port)), backlog=_STRANGERS_MAX) as listener:
-            yield listener
-        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(address)
+        listener.bind(path)
         try:
             listener.listen(_STRANGERS_MAX)
-            os.chmod(address, 0o666)
+            os.chmod(path, 0o666)
             yield listener
         finally:
-            Path(address).unlink(missing_ok=True)
+            Path(path).unlink(missing_ok=True)
 
 
 class Door:
-    """Lets one client in at a time: the last that came with the secret, and over a Unix socket as a user
-    of `uids`. Others are told so and hold up nothing."""
+    """Lets one client in at a time: the last that came with the secret, as a user of `uids`. Others are told
+    so and hold up nothing."""
 
     def __init__(
         self, listener: socket.socket, host: Host, secret: str, uids: frozenset[int], patience_s: float
@@ -130,7 +124,7 @@ class Door:
             sock, _address = self._listener.accept()
         except OSError:  # it has left already
             return
-        if sock.family == socket.AF_UNIX and _uid(sock) not in self._uids:
+        if _uid(sock) not in self._uids:
             sock.close()
             return
         if len(self._strangers) >= _STRANGERS_MAX:
@@ -258,8 +252,8 @@ class Door:
         return protocol.encode_head(reply, headers), body
 
     def _share(self, client: Connection[Request]) -> None:
-        if (space := self._host.observation_space) is None or self._listener.family != socket.AF_UNIX:
-            raise ProtocolError("cannot share memory: before Construct, or not over a Unix socket")
+        if (space := self._host.observation_space) is None:
+            raise ProtocolError("cannot share memory before Construct")
         if self._shelf is not None:
             self._shelf.close()
         self._shelf = Shelf(space)

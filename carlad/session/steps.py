@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 
 from carlad.errors import ServerError
-from carlad.session import arrays, protocol, spaces
+from carlad.session import arrays, protocol, spaces, tunnel
 from carlad.session.arrays import Array, Arrays
 from carlad.session.connection import Connection
 from carlad.session.environment import Server
@@ -59,7 +59,8 @@ class Steps:
     """
 
     def __init__(self, endpoint: str, secret: str = "") -> None:
-        """`endpoint` is ipc://PATH or tcp://HOST:PORT."""
+        """`endpoint` is ipc://PATH or tcp://KEY@HOST:PORT. Raises ConfigError, too, for one that is neither,
+        and for a key of this user that cannot be used."""
         self.observation_space: gymnasium.Space[Any] | None = None
         self.action_space: gymnasium.Space[Any] | None = None
         self._observation: Space | None = None
@@ -203,14 +204,12 @@ class Steps:
 
 
 def _connected(endpoint: str) -> socket.socket:
-    kind, _, address = endpoint.partition("://")
-    if kind == "tcp":
-        host, _, port = address.rpartition(":")
-        return socket.create_connection((host, int(port)), _CONNECT_MAX_S)
+    if not endpoint.startswith("ipc://"):
+        return tunnel.connected(endpoint, _CONNECT_MAX_S)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(_CONNECT_MAX_S)
-        connection.connect(address)
+        connection.connect(endpoint.removeprefix("ipc://"))
     except BaseException:
         connection.close()
         raise

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import zmq
 
 from carlad import keys
+from carlad.admission import Admission, Admitted
 from carlad.endpoints import remote
 from carlad.errors import CarladError, ConfigError
 from carlad.keys import KeyPair
@@ -33,9 +33,6 @@ from carlad.telemetry.topics import (
     pause_topic,
 )
 
-if TYPE_CHECKING:
-    from zmq.auth.thread import ThreadAuthenticator
-
 T = TypeVar("T")
 
 _QUEUED_MAX = 2  # messages queued for one viewer; more would only be stale pictures and memory
@@ -46,8 +43,7 @@ _NEWS_MAX = 256  # subscription messages handled in one call: a flood of them mu
 _NEWS_PERIOD_S = (
     0.05  # between two looks for viewers, each of which is a system call: nothing a step would feel
 )
-_DOMAIN = "carlad"  # of ZAP (RFC 27)
-_HANDSHAKE_MS = 5_000  # a connection that does not get through CURVE's by then is closed
+_DOMAIN = "viewers"
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 2_000, 10_000  # a frozen or vanished peer is dropped after this
 
 
@@ -74,7 +70,7 @@ class Publisher:
         self._lanes: bytes | None = None
         self._lanes_due = False
         self._look_s = 0.0  # when to look for viewers next
-        self._authenticator: ThreadAuthenticator | None = None
+        self._admission: Admission | None = None
         self._context = zmq.Context()
         self._socket = _open(self._context, zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # each new viewer is seen, so it can be sent the map
@@ -87,25 +83,15 @@ class Publisher:
             raise TelemetryError(f"cannot publish telemetry at {endpoint}: {error}") from error
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
-    def admit(self, address: str, pair: KeyPair, clients: Path) -> None:
-        """Serve viewers on other machines, too: at tcp://ADDRESS:PORT with CURVE, those alone whose public
-        key is a file of `clients`. The socket speaks for itself with `pair`. Raises TelemetryError."""
-        from zmq.auth.thread import ThreadAuthenticator
-
+    def admit(self, addresses: Sequence[str], pair: KeyPair, admitted: Admitted) -> None:
+        """Serve viewers on other machines, too, with CURVE: at each tcp://ADDRESS:PORT those alone whose key
+        is `admitted`. The socket speaks for itself with `pair`. Raises TelemetryError."""
+        self._admission = Admission(self._context)
         try:
-            self._authenticator = ThreadAuthenticator(self._context)
-            self._authenticator.start()
-            self._authenticator.configure_curve(domain=_DOMAIN, location=os.fspath(clients))
-            self._socket.curve_server = True
-            self._socket.curve_publickey, self._socket.curve_secretkey = pair
-            self._socket.setsockopt_string(zmq.ZAP_DOMAIN, _DOMAIN)
-            self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-            self._socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-            self._socket.setsockopt(zmq.IPV6, "[" in address)
-            self._socket.bind(address)
-        except (zmq.ZMQError, OSError, ValueError) as error:
+            self._admission.bind(self._socket, addresses, pair, _DOMAIN, admitted)
+        except zmq.ZMQError as error:
             self.close()
-            raise TelemetryError(f"cannot publish telemetry at {address}: {error}") from error
+            raise TelemetryError(f"cannot publish telemetry at {' or '.join(addresses)}: {error}") from error
 
     def due(self) -> frozenset[str]:
         """The channels of a bundle that is to be sent now, as its viewers have not had one for their period;
@@ -160,8 +146,8 @@ class Publisher:
 
     def close(self) -> None:
         """Close the endpoint and remove an `ipc://` endpoint's socket file. May be called again."""
-        if self._authenticator is not None and not self._context.closed:
-            self._authenticator.stop()
+        if self._admission is not None and not self._context.closed:
+            self._admission.close()
         self._context.destroy(linger=0)
         if self.endpoint.startswith("ipc://"):
             Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)

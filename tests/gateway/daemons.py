@@ -14,11 +14,25 @@ class FakeDaemon:
     """Started anew it has the same endpoint and journal. See tests/gateway/fake_daemon.py."""
 
     def __init__(
-        self, folder: Path, size: int, ttl_s: float, restart_s: float, listen: str, keys_dir: Path | None
+        self,
+        folder: Path,
+        size: int,
+        ttl_s: float,
+        restart_s: float,
+        listen: str,
+        keys_dir: Path | None,
+        session_port: int,
     ) -> None:
         self.endpoint = f"ipc://{folder}/run/control.sock"
         self._command = [sys.executable, "-m", "tests.gateway.fake_daemon", self.endpoint, listen]
-        self._command += [str(keys_dir or ""), str(folder), str(size), str(ttl_s), str(restart_s)]
+        self._command += [
+            str(session_port),
+            str(keys_dir or ""),
+            str(folder),
+            str(size),
+            str(ttl_s),
+            str(restart_s),
+        ]
         self.start()
 
     def start(self) -> None:
@@ -62,10 +76,11 @@ def fake_daemon(
     restart_s: float = 0.2,
     listen: str = "",
     keys_dir: Path | None = None,
+    session_port: int = 0,
 ) -> Iterator[FakeDaemon]:
     """In a short folder, as socket paths must be."""
     with tempfile.TemporaryDirectory(prefix="carlad-") as folder:
-        daemon = FakeDaemon(Path(folder), size, ttl_s, restart_s, listen, keys_dir)
+        daemon = FakeDaemon(Path(folder), size, ttl_s, restart_s, listen, keys_dir, session_port)
         try:
             yield daemon
         finally:

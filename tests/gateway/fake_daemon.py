@@ -1,8 +1,8 @@
 """A real broker and gateway over a fleet without processes.
 
-`python -m tests.gateway.fake_daemon ENDPOINT LISTEN KEYS_DIR STATE_DIR SIZE TTL_S RESTART_S` prints `ready`,
-ends with its stdin, and takes commands there: `crash SLOT`, `hold-down SLOT`, and `reread` of the clients'
-keys. LISTEN may be empty.
+`python -m tests.gateway.fake_daemon ENDPOINT LISTEN SESSION_PORT KEYS_DIR STATE_DIR SIZE TTL_S RESTART_S`
+prints `ready`, ends with its stdin, and takes commands there: `crash SLOT`, `hold-down SLOT`, and `reread` of
+the clients' keys. LISTEN may be empty, SESSION_PORT 0; else it is the first of as many as the slots need.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ from tests.broker.fake_servers import FakeServers
 ROOT = Path(__file__).resolve().parents[2]
 
 
-async def serve(state_dir: Path, size: int, ttl_s: float, restart_s: float, doors: Doors) -> None:
+async def serve(
+    state_dir: Path, size: int, ttl_s: float, restart_s: float, doors: Doors, remote: RemoteSection
+) -> None:
     journal = Journal(state_dir / "journal.sqlite")
     servers = FakeServers(size, load_s=0.8, restart_s=restart_s, scrub_s=min(restart_s, 0.02))
     notices = Notices(doors.published)
     broker = Broker(servers, journal, Terms(ttl_s, 3600.0), lambda *a, **k: tell(*a, **k))
-    sessions = Sessions(_config(ttl_s), _premises(state_dir), broker, journal, notices.publish)
+    sessions = Sessions(_config(ttl_s, remote), _premises(state_dir), broker, journal, notices.publish)
 
     def tell(
         event: str, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
@@ -57,21 +59,23 @@ async def serve(state_dir: Path, size: int, ttl_s: float, restart_s: float, door
     journal.close()
 
 
-async def _main(endpoint: str, listen: str, keys_dir: str, *rest: str) -> None:
-    remote = RemoteSection(listen=(listen,) if listen else (), keys_dir=keys_dir)
+async def _main(endpoint: str, listen: str, session_port: str, keys_dir: str, *rest: str) -> None:
     state_dir, size, ttl_s, restart_s = rest
+    first = int(session_port)
+    ports = (first, first + 2 * int(size) - 1) if first else ()
+    remote = RemoteSection(listen=(listen,) if listen else (), keys_dir=keys_dir, session_ports=ports)
     with open_doors(DaemonSection(endpoint=endpoint), remote) as doors:
-        await serve(Path(state_dir), int(size), float(ttl_s), float(restart_s), doors)
+        await serve(Path(state_dir), int(size), float(ttl_s), float(restart_s), doors, remote)
 
 
-def _config(ttl_s: float) -> Config:
+def _config(ttl_s: float, remote: RemoteSection) -> Config:
     """Every class of tests.session.environments may be opened, by its name in lower case."""
     module = "tests.session.environments"
-    names = ("Quiet", "Failing", "Aborting", "Hanging", "OnceOnly", "Camera", "Watched", "Rude", "Missing")
-    names += ("Sluggish",)
+    names = ("Quiet", "Failing", "Aborting", "Hanging", "OnceOnly", "Camera", "Watched", "Shown", "Rude")
+    names += ("Missing", "Sluggish")
     envs = {name.lower(): EnvSection(env=f"{module}:{name}", path=(str(ROOT),)) for name in names}
     session = SessionSection(envs={**envs, "nowhere": EnvSection(env="no.such.module:Env")}, start_max_s=20.0)
-    return Config(session=session, lease=LeaseSection(ttl_s=ttl_s))
+    return Config(session=session, lease=LeaseSection(ttl_s=ttl_s), remote=remote)
 
 
 def _premises(state_dir: Path) -> Premises:

@@ -147,12 +147,13 @@ class Shown(Watched):
     def __init__(self, length: int = 200) -> None:
         super().__init__(length)
         self._views: frozenset[str] = frozenset()
+        self._image = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)  # no JPEG is small
 
     def show(self, views: frozenset[str]) -> None:
         self._views = views
 
     def frame_bundle(self, channels: frozenset[str]) -> Frame:
-        images = {name: np.full((8, 8, 3), 7, np.uint8) for name in self._views & channels}
+        images = dict.fromkeys(self._views & channels, self._image)
         return Frame(super().frame_bundle(channels).bundle, images)
 
 

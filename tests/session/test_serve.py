@@ -167,8 +167,8 @@ except ConnectionError:
     assert steps.step(ACTION, WAIT_S)[4]["steps"] == 1
 
 
-def test_tcp_needs_a_secret(tmp_path: Path) -> None:
+def test_tcp_is_not_spoken_without_keys() -> None:
     command = [sys.executable, "-m", "carlad.session", "--env", "tests.session.environments:Quiet"]
     command += ["--endpoint", "tcp://127.0.0.1:0"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    assert (result.returncode, "without --secret-file" in result.stderr) == (2, True)
+    assert (result.returncode, "for TCP see --clients" in result.stderr) == (2, True)

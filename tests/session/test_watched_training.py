@@ -173,5 +173,5 @@ def test_viewers_from_elsewhere_need_keys(tmp_path: Path) -> None:
         [*command, "--viewers", "tcp://127.0.0.1:24006"], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 2
-    assert "cannot show anything at tcp://127.0.0.1:24006 without --keys-dir" in done.stderr
+    assert "cannot serve at tcp://127.0.0.1:24006 without --keys-dir" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from carlad.errors import ConfigError
-from carlad.keys import as_hex, read_pair, read_public, write_pair
+from carlad.keys import as_hex, read_pair, read_public, users_in, write_pair
 from carlad.telemetry import Frame, Publisher, Subscriber, TelemetryError
 from tests.telemetry.watching import bundle_of, wait_until
 
@@ -32,8 +32,13 @@ def keys_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def publisher(tmp_path: Path, keys_dir: Path) -> Iterator[Publisher]:
     with closing(Publisher(f"ipc://{tmp_path}/t")) as publisher:
-        publisher.admit(f"tcp://{ADDRESS}", read_pair(keys_dir / "server.key_secret"), keys_dir / "clients")
+        admit(publisher, keys_dir)
         yield publisher
+
+
+def admit(publisher: Publisher, keys_dir: Path) -> None:
+    pair = read_pair(keys_dir / "server.key_secret")
+    publisher.admit([f"tcp://{ADDRESS}"], pair, lambda: users_in(keys_dir / "clients"))
 
 
 @pytest.fixture
@@ -95,5 +100,5 @@ def test_an_address_that_is_taken_is_a_clear_error(
 ) -> None:
     other = Publisher(f"ipc://{tmp_path}/other")
     with pytest.raises(TelemetryError, match="cannot publish telemetry at tcp://"):
-        other.admit(f"tcp://{ADDRESS}", read_pair(keys_dir / "server.key_secret"), keys_dir / "clients")
+        admit(other, keys_dir)
     assert not (tmp_path / "other").exists()

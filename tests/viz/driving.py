@@ -8,13 +8,11 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from carlad.keys import read_pair
 from carlad.telemetry import Actor, Array, Bev, Bundle, Control, Ego, Lane, Lanes, Light, Publisher
 
 BLOCK_M = 80.0
@@ -186,13 +184,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("endpoint")
     parser.add_argument("--camera", action="store_true")
-    parser.add_argument("--viewers", help="serve others at this address, too")
-    parser.add_argument("--keys-dir", type=Path)
     options = parser.parse_args()
     publisher = Publisher(options.endpoint)
-    if options.viewers:
-        pair = read_pair(options.keys_dir / "server.key_secret")
-        publisher.admit(options.viewers, pair, options.keys_dir / "clients")
     publisher.set_lanes(grid_lanes())
     print("publishing", flush=True)
     for tick in range(100_000):

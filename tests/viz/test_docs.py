@@ -65,9 +65,8 @@ def test_commands_of_the_page_work(tmp_path: Path) -> None:
     key = _keys(tmp_path, environment)
     with ExitStack() as stack:
         publish = [sys.executable, "-m", "tests.viz.driving", endpoint, "--camera"]
-        publish += ["--viewers", "tcp://127.0.0.1:7100", "--keys-dir", str(tmp_path / "keys")]
         stack.enter_context(_running(publish, tmp_path, environment, says="publishing"))
-        daemon = [sys.executable, "-m", "carlad"]
+        daemon = [sys.executable, "-m", "carlad", "--config", str(_configuration(tmp_path))]
         stack.enter_context(_running(daemon, tmp_path, environment))
         wait_until(lambda: (tmp_path / "carlad" / "control.sock").exists(), within_s=60)
         stepping = [sys.executable, "-c", SESSION]
@@ -132,6 +131,14 @@ def _write_run(run: Path, endpoint: str) -> None:
     run.mkdir(parents=True)
     sessions = [{"session": name, "telemetry": endpoint} for name in ("env-0", "env-1")]
     (run / "sessions.json").write_text(json.dumps({"sessions": sessions}))
+
+
+def _configuration(folder: Path) -> Path:
+    """Of a daemon that other machines reach, too."""
+    remote = f'[remote]\nlisten = ["tcp://127.0.0.1:7000"]\nkeys_dir = "{folder}/keys"\n'
+    path = folder / "carlad.toml"
+    path.write_text(f"{remote}session_ports = [7100, 7199]\n")
+    return path
 
 
 def _keys(folder: Path, environment: dict[str, str]) -> str:

@@ -1,0 +1,291 @@
+"""Sessions of a daemon that is reached by TCP: stepped and watched from other machines, by those who may."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import carlad
+from carlad import keys
+from carlad.client import Client
+from carlad.errors import RequestError
+from carlad.session.client import SessionEnv
+from carlad.session.steps import SessionLostError, Steps
+from carlad.telemetry import Frame, Subscriber
+from tests.daemon_process import daemon_process
+from tests.gateway.daemons import FakeDaemon, fake_daemon
+from tests.session.leaks import nothing_left_behind, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+ACTION = np.array([0.5, -0.5], np.float32)
+PORT = 25_000 + os.getpid() % 100 * 8
+FIRST = PORT + 2  # of four, for two sessions
+# Subscribes, and never reads again.
+STALLED = """
+import sys, time
+from carlad.telemetry import Subscriber
+subscriber = Subscriber(sys.argv[1], ["view.chase"])
+while not subscriber.newest(60.0).arrays:
+    pass
+print("seen", flush=True)
+time.sleep(600)
+"""
+
+
+class Site:
+    """A daemon behind TCP, with the keys of ann, of bob, and of eve, who may watch alone."""
+
+    def __init__(self, daemon: FakeDaemon, folder: Path, endpoint: str) -> None:
+        self.daemon = daemon
+        self.folder = folder
+        self.endpoint = endpoint
+
+    @contextmanager
+    def user(self, name: str) -> Iterator[None]:
+        """This process has the key of that user alone."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CARLAD_KEY", str(self.folder / "theirs" / f"{name}.key_secret"))
+            yield
+
+
+@contextmanager
+def running_site(folder: Path, port: int) -> Iterator[Site]:
+    server = keys.write_pair(folder, "server")
+    for name, place in (("ann", "clients"), ("bob", "clients"), ("eve", "viewers"), ("mallory", "nowhere")):
+        keys.write_pair(folder / "theirs", name)
+        (folder / place).mkdir(exist_ok=True)
+        shutil.copy(folder / "theirs" / f"{name}.key", folder / place)
+    listen = f"tcp://127.0.0.1:{port}"
+    with fake_daemon(size=2, ttl_s=20.0, listen=listen, keys_dir=folder, session_port=port + 2) as daemon:
+        yield Site(daemon, folder, f"tcp://{keys.as_hex(server.public)}@127.0.0.1:{port}")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site(tmp_path_factory.mktemp("keys"), PORT) as site:
+        yield site
+
+
+@pytest.fixture
+def env(site: Site) -> Iterator[SessionEnv]:
+    """A session that ann steps from elsewhere; at its end nothing of it is left."""
+    with site.user("ann"), nothing_left_behind():
+        with carlad.session("shown", {"length": 1_000_000}, endpoint=site.endpoint) as env:
+            env.reset(seed=1)
+            yield env
+        with Client(site.endpoint) as client:
+            wait_until(lambda: client.status().sessions == () and client.status().leases == ())
+        wait_until(lambda: all(_is_free(port) for port in range(FIRST, FIRST + 4)))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def seen(env: SessionEnv, viewer: Subscriber, steps: int = 2_000) -> Frame | None:
+    """What comes within so many steps."""
+    for _ in range(steps):
+        env.step(ACTION)
+        if (frame := viewer.newest(0.001)) is not None:
+            return frame
+    return None
+
+
+def test_a_session_is_stepped_from_another_machine_as_on_this_one(env: SessionEnv, site: Site) -> None:
+    opened = env.opened
+    assert opened.steps.startswith(site.endpoint.rpartition(":")[0])
+    assert [env.step(ACTION)[1] for _ in range(3)] == [0.5] * 3
+    with Client(site.daemon.endpoint) as beside:
+        (status,) = beside.status().sessions
+    assert status.holder.startswith("ann@")
+    assert status.telemetry.startswith("ipc://")
+
+
+def test_large_observations_come_whole_over_tcp(site: Site) -> None:
+    with site.user("ann"), carlad.session("camera", endpoint=site.endpoint) as env:
+        env.reset(seed=1)
+        for number in range(1, 4):
+            observation, *_ = env.step(ACTION)
+            assert observation["image"].shape == (600, 800, 3)
+            assert (observation["image"] == number).all()
+            assert observation["steps"] == [number]
+
+
+def test_another_user_steps_nothing_even_with_the_secret(env: SessionEnv, site: Site) -> None:
+    opened = env.opened
+    for name in ("bob", "eve", "mallory"):
+        with site.user(name), pytest.raises(SessionLostError, match="whose session it is"):
+            Steps(opened.steps, opened.secret)
+    assert env.step(ACTION)[1] == 0.5
+
+
+def test_without_a_key_there_is_neither_a_session_nor_a_way_to_one(
+    env: SessionEnv, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARLAD_KEY", str(site.folder / "none.key_secret"))
+    for attempt in (lambda: Steps(env.opened.steps, env.opened.secret), lambda: carlad.session("shown")):
+        monkeypatch.setenv("CARLAD_ENDPOINT", site.endpoint)
+        with pytest.raises(carlad.errors.ConfigError, match="carlactl keygen"):
+            attempt()
+    with pytest.raises(carlad.errors.ConfigError, match="TCP is spoken with keys only"):
+        Steps(f"tcp://127.0.0.1:{FIRST}", env.opened.secret)
+
+
+@pytest.mark.parametrize("name", ["ann", "bob", "eve"])
+def test_whoever_has_a_key_watches_a_session_from_another_machine(
+    env: SessionEnv, site: Site, name: str
+) -> None:
+    with Client(site.endpoint) as client:
+        (status,) = client.status().sessions
+    assert status.remote_telemetry == env.opened.telemetry
+    with site.user(name), closing(Subscriber(env.opened.telemetry)) as viewer:
+        frame = seen(env, viewer)
+    assert frame is not None
+    assert frame.bundle.session == env.opened.session_id
+
+
+def test_whoever_has_no_key_sees_nothing_and_disturbs_nobody(env: SessionEnv, site: Site) -> None:
+    with site.user("mallory"), closing(Subscriber(env.opened.telemetry)) as stranger:
+        assert seen(env, stranger, steps=200) is None
+
+
+def test_a_key_that_is_added_is_good_from_then_on(env: SessionEnv, site: Site) -> None:
+    keys.write_pair(site.folder / "theirs", "carol")
+    shutil.copy(site.folder / "theirs" / "carol.key", site.folder / "clients")
+    with site.user("carol"), closing(Subscriber(env.opened.telemetry)) as viewer:
+        assert seen(env, viewer) is not None
+
+
+def test_a_viewer_elsewhere_that_stops_reading_holds_up_no_step(env: SessionEnv) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STALLED, env.opened.telemetry], stdout=subprocess.PIPE, text=True
+    ) as viewer:
+        try:
+            assert viewer.stdout is not None
+            os.set_blocking(viewer.stdout.fileno(), False)
+            while not viewer.stdout.readline():
+                env.step(ACTION)
+            viewer.send_signal(signal.SIGSTOP)
+            deadline_s = time.monotonic() + 3.0
+            while time.monotonic() < deadline_s:  # far more than what fits into any queue on the way
+                assert env.step(ACTION)[1] == 0.5
+        finally:
+            viewer.kill()
+
+
+def test_a_host_that_dies_costs_one_truncated_step_and_viewers_find_the_next_one(
+    env: SessionEnv, site: Site
+) -> None:
+    with closing(Subscriber(env.opened.telemetry)) as viewer:
+        assert seen(env, viewer) is not None
+        with Client(site.daemon.endpoint) as beside:
+            (status,) = beside.status().sessions
+        assert status.pid is not None
+        os.kill(status.pid, signal.SIGKILL)
+        *_, truncated, info = env.step(ACTION)
+        assert truncated
+        assert "env host" in info["sim_lost"]["cause"]
+        env.reset(seed=2)
+        while viewer.newest(0.0) is not None:
+            pass
+        assert seen(env, viewer) is not None
+
+
+def test_a_session_is_found_at_the_same_ports_under_the_next_daemon(tmp_path: Path) -> None:
+    """Its server was lost with the last one, as all fake servers are."""
+    with (
+        running_site(tmp_path, PORT + 800) as site,
+        site.user("ann"),
+        carlad.session("shown", {"length": 1_000_000}, endpoint=site.endpoint) as env,
+    ):
+        env.reset(seed=1)
+        before = env.opened
+        site.daemon.kill()
+        assert [env.step(ACTION)[1] for _ in range(20)] == [0.5] * 20
+        site.daemon.start()
+        while not env.step(ACTION)[3]:
+            pass
+        assert env.opened.session_id == before.session_id
+        assert (env.opened.steps, env.opened.telemetry) == (before.steps, before.telemetry)
+        env.reset(seed=2)
+        assert env.step(ACTION)[1] == 0.5
+
+
+def test_ports_that_somebody_else_has_are_passed_over_and_when_none_is_left_it_is_said(site: Site) -> None:
+    with (
+        socket.create_server(("127.0.0.1", FIRST + 1)),
+        site.user("ann"),
+        Client(site.endpoint) as client,
+        carlad.session("shown", endpoint=site.endpoint) as env,
+    ):
+        assert env.opened.steps.endswith(f":{FIRST + 2}")
+        with pytest.raises(RequestError, match="session_ports") as refused:
+            carlad.session("shown", endpoint=site.endpoint)
+        assert refused.value.code == "overloaded"
+        with carlad.session("shown", endpoint=site.daemon.endpoint) as local:
+            of_local = {one.session_id: one.remote_telemetry for one in client.status().sessions}
+            assert of_local[local.opened.session_id] is None
+
+
+@pytest.mark.system
+def test_no_step_over_tcp_is_lost_by_a_real_daemon_that_is_killed_and_a_viewer_finds_the_session(
+    tmp_path: Path,
+) -> None:
+    folder, port = tmp_path / "keys", PORT + 804
+    server = keys.write_pair(folder, "server")
+    keys.write_pair(folder / "theirs", "ann")
+    (folder / "clients").mkdir()
+    shutil.copy(folder / "theirs" / "ann.key", folder / "clients")
+    remote = f'listen = ["tcp://127.0.0.1:{port}"]\nkeys_dir = "{folder}"\n'
+    remote += f"session_ports = [{port + 2}, {port + 3}]"
+    envs = f'envs = {{ route = {{ env = "trainer.env.route_env:RouteEnv", path = ["{ROOT}"] }} }}'
+    endpoint = f"tcp://{keys.as_hex(server.public)}@127.0.0.1:{port}"
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        daemon_process(fleet="size = 1", session=envs, remote=remote) as daemon,
+    ):
+        patch.setenv("CARLAD_KEY", str(folder / "theirs" / "ann.key_secret"))
+        with carlad.session("route", {"config": {"client_timeout_s": 5.0}}, endpoint=endpoint) as env:
+            env.reset(seed=1)
+            drive(env, 10)
+            daemon.kill()
+            drive(env, 10)
+            daemon.start()
+            drive(env, 10)
+            session_id, picture = env.opened.session_id, tmp_path / "now.png"
+            viewer = [
+                sys.executable,
+                "-m",
+                "viz",
+                "--endpoint",
+                endpoint,
+                session_id,
+                "--snapshot",
+                str(picture),
+            ]
+            with subprocess.Popen(viewer, cwd=ROOT) as shown:
+                while shown.poll() is None:
+                    drive(env, 1)
+            assert shown.returncode == 0
+            assert picture.stat().st_size > 5_000
+
+
+def drive(env: SessionEnv, steps: int) -> None:
+    """Steps none of which is lost."""
+    for _ in range(steps):
+        *_, terminated, truncated, info = env.step(np.array([0.0, 0.3], np.float32))
+        assert "sim_lost" not in info
+        if terminated or truncated:
+            env.reset(seed=1)
