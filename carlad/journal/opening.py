@@ -7,7 +7,9 @@ import time
 from itertools import count
 from pathlib import Path
 
+from carlad.errors import ConfigError
 from carlad.journal.journal import DamagedError, Journal
+from carlad.journal.wal import is_damaged
 
 
 def open_journal(path: Path, *, was_used: bool) -> tuple[Journal, str | None]:
@@ -18,6 +20,7 @@ def open_journal(path: Path, *, was_used: bool) -> tuple[Journal, str | None]:
     """
     lost = "there is none where one was" if was_used and not path.exists() else None
     try:
+        _check(path)
         journal = Journal(path)
     except DamagedError as error:
         lost = f"{error}; it is kept as {_put_aside(path)}"
@@ -25,6 +28,17 @@ def open_journal(path: Path, *, was_used: bool) -> tuple[Journal, str | None]:
     if lost is not None:
         journal.write(token=int(time.time() * 1000))
     return journal, lost
+
+
+def _check(path: Path) -> None:
+    """Raises DamagedError where SQLite would take an older state for the newest."""
+    wal = path.with_name(path.name + "-wal")
+    try:
+        damaged = is_damaged(wal)
+    except OSError as error:
+        raise ConfigError(f"cannot read the journal {wal}: {error}") from error
+    if damaged:
+        raise DamagedError(f"cannot use the journal {path}: what was written last, {wal.name}, is damaged")
 
 
 def _put_aside(path: Path) -> Path:
