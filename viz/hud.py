@@ -230,12 +230,18 @@ def _draw_training(card: Card, bundle: Bundle, scene: Scene) -> None:
         (
             ("latency" if scene.signal is Signal.LIVE else "age", "–" if late is None else _age(late)),
             ("time", f"{bundle.sim_time_s:,.1f} s"),
-            ("frame", f"{bundle.frame:,}"),
+            _step_or_frame(bundle),
         ),
     )
     for column, rows in zip(columns, facts, strict=True):
         for row, (label, value) in enumerate(rows):
             column.row(row * 25, label, value)
+
+
+def _step_or_frame(bundle: Bundle) -> tuple[str, str]:
+    """What a step takes where the environment tells that."""
+    step_ms = bundle.timings_ms.get("step")
+    return ("frame", f"{bundle.frame:,}") if step_ms is None else ("step", f"{step_ms:.1f} ms")
 
 
 def _score(bundle: Bundle) -> tuple[str, float | None]:

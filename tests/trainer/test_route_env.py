@@ -71,10 +71,15 @@ def test_it_offers_what_a_host_can_use() -> None:
     assert isinstance(env, Watchable)
 
 
-@pytest.mark.parametrize(("config", "allowed"), [({}, set()), ({"viewers_may_pause": True}, {"pause"})])
-def test_viewers_may_pause_it_where_its_configuration_says_so(
-    config: dict[str, object], allowed: set[str]
-) -> None:
+@pytest.mark.parametrize(
+    ("config", "allowed"),
+    [
+        ({}, set()),
+        ({"viewers_may_pause": True}, {"pause"}),
+        ({"viewer_cameras": ["chase", "top"]}, {"view.chase", "view.top"}),
+    ],
+)
+def test_viewers_may_do_what_its_configuration_says(config: dict[str, object], allowed: set[str]) -> None:
     env = RouteEnv(config)
     assert isinstance(env, Showing)
     assert env.viewers_may == allowed
@@ -134,11 +139,73 @@ def test_a_collision_ends_the_episode(env: RouteEnv, server: Server) -> None:
         obstacle.destroy()
 
 
+def test_viewers_see_how_the_car_is_driven_and_what_a_step_takes(env: RouteEnv, server: Server) -> None:
+    seen, _ = env.reset(seed=4)
+    for _ in range(20):
+        seen, *_ = env.step(pursue(seen))
+    bundle = env.frame_bundle(NUMBERS).bundle
+    assert bundle.control is not None
+    assert bundle.control.gear in range(1, 7)
+    assert bundle.timings_ms.keys() == {"tick", "sensors", "step"}
+    assert 0 < bundle.timings_ms["tick"] < bundle.timings_ms["step"]
+    assert bundle.ego is not None
+    assert bundle.ego.lamps == []
+    (vehicle,) = actors(env, server, "vehicle.*")
+    vehicle.set_light_state(carla.VehicleLightState(carla.VehicleLightState.LowBeam))
+    env.step(pursue(seen))
+    assert env.frame_bundle(frozenset({"ego"})).bundle.ego.lamps == ["low_beam"]  # type: ignore[union-attr]
+
+
+def test_who_does_not_ask_for_the_driving_costs_no_look_at_it(env: RouteEnv) -> None:
+    env.reset(seed=4)
+    bundle = env.frame_bundle(frozenset({"route"})).bundle
+    assert (bundle.ego, bundle.control, bundle.timings_ms) == (None, None, {})
+
+
+def test_cameras_for_viewers_are_there_while_they_are_shown_and_the_policy_sees_nothing_of_them(
+    server: Server,
+) -> None:
+    env = RouteEnv({"viewer_cameras": ["chase", "front", "top"]})
+    env.attach(server)
+    views = frozenset({"view.chase", "view.front", "view.top"})
+    try:
+        plain = [episode(env, pursue, 5)[0]]
+        env.reset(seed=5)
+        assert env.frame_bundle(views).arrays == {}
+        env.show(views)
+        seen, _ = env.reset(seed=5)
+        while env.frame_bundle(views).arrays.keys() != views:
+            seen, *_ = env.step(pursue(seen))
+        images = env.frame_bundle(views).arrays
+        assert all(image.shape == (360, 640, 3) and image.std() > 5 for image in images.values())
+        assert len({image.tobytes() for image in images.values()}) == 3
+        env.show(frozenset({"view.top"}))
+        assert env.frame_bundle(views).arrays.keys() == {"view.top"}
+        assert len(actors(env, server, "sensor.camera.*")) == 1
+        here = env.frame_bundle(views).bundle.map.rpartition("/")[2]
+        for name in ("Town01", here):
+            env.reset(options={"config": {"map": name}})
+            assert len(actors(env, server, "sensor.camera.*")) == 1
+        env.show(frozenset())
+        assert actors(env, server, "sensor.camera.*") == []
+        assert [episode(env, pursue, 5)[0]] == plain
+    finally:
+        env.close()
+    assert not carla.Client(server.host, server.rpc_port).get_world().get_settings().no_rendering_mode
+
+
+def actors(env: RouteEnv, server: Server, kind: str) -> list[Any]:
+    """Of that kind, as another client sees them after one more step."""
+    world = carla.Client(server.host, server.rpc_port).get_world()
+    env.step(np.array([0.0, 0.0], np.float32))
+    return list(world.get_actors().filter(kind))
+
+
 def test_viewers_see_the_car_its_route_and_the_towns_lanes(env: RouteEnv) -> None:
     seen, _ = env.reset(seed=4)
     for _ in range(10):
         seen, *_, info = env.step(pursue(seen))
-    bundle = env.frame_bundle(frozenset()).bundle
+    bundle = env.frame_bundle(frozenset({"ego"})).bundle
     assert bundle.ego is not None
     assert bundle.tick == 10
     assert bundle.ego.speed_mps > 1.0

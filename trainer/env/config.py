@@ -11,6 +11,7 @@ from carlad import toml
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+View = Literal["chase", "front", "top"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Pixels = Annotated[int, msgspec.Meta(ge=8, le=2048)]
 Unit = Annotated[float, msgspec.Meta(ge=-1, le=1)]
@@ -131,6 +132,7 @@ class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     target_speed_mps: Positive = 8.0  # progress beyond it earns nothing, and speeding costs
 
     viewers_may_pause: bool = False  # a paused session keeps its learner waiting
+    viewer_cameras: tuple[View, ...] = ()  # for viewers alone, rendered while one watches: trainer.env.views
     observe: ObserveConfig = ObserveConfig()
     traffic: TrafficConfig = TrafficConfig()
     weather: WeatherConfig = WeatherConfig()

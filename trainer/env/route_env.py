@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import gymnasium
 
 from carlad.session.environment import Server
 from carlad.telemetry import Array, Frame, Lanes
-from carlad.telemetry.bundle import PAUSE
+from carlad.telemetry.bundle import PAUSE, VIEW_PREFIX
 from trainer.env import actions, observation, route_files, watching, weather
 from trainer.env.bev import BirdsEyeView, layout
 from trainer.env.config import RouteConfig, changed, convert
@@ -77,12 +78,14 @@ class RouteEnv(gymnasium.Env[Any, Any]):
         self._server: Server | None = None
         self._episode: Episode | None = None
         self._parts: dict[str, Array] = {}
+        self._views: frozenset[str] = frozenset()
+        self._step_s = 0.0  # what the last step took
 
     def attach(self, server: Server) -> None:
         """Connect to the server, put its world into synchronous mode and spawn the vehicle."""
         self.close()
         self._server = server
-        self._world = World(server, self.config)
+        self._world = self._entered(server, self.config)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -104,6 +107,7 @@ class RouteEnv(gymnasium.Env[Any, Any]):
         return self._observation(), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        began_s = time.perf_counter()
         world, episode = self._connected(), self._begun()
         done = actions.decoded(self.config, action)
         pedals = max(done.acceleration, 0.0), max(-done.acceleration, 0.0)
@@ -112,7 +116,9 @@ class RouteEnv(gymnasium.Env[Any, Any]):
         reason = episode.step(self._seen(world, ego), done).reason
         terminated = reason is not None and not reason.truncates
         truncated = reason is not None and reason.truncates
-        return self._observation(), sum(episode.terms.values()), terminated, truncated, episode.info()
+        seen = self._observation()
+        self._step_s = time.perf_counter() - began_s
+        return seen, sum(episode.terms.values()), terminated, truncated, episode.info()
 
     def lanes(self) -> Lanes:
         """The town's lanes, for viewers."""
@@ -120,16 +126,19 @@ class RouteEnv(gymnasium.Env[Any, Any]):
 
     def frame_bundle(self, channels: frozenset[str]) -> Frame:
         """The last step, for viewers: of the channels what this environment has."""
-        return watching.frame(self._connected(), self._begun(), self._parts, channels)
+        return watching.frame(self._connected(), self._begun(), self._parts, channels, self._step_s)
 
     @property
     def viewers_may(self) -> frozenset[str]:
         """What viewers are allowed: `carlad.session.environment.Showing`."""
-        return frozenset({PAUSE} if self.config.viewers_may_pause else ())
+        cameras = {VIEW_PREFIX + name for name in self.config.viewer_cameras}
+        return frozenset(cameras | {PAUSE} if self.config.viewers_may_pause else cameras)
 
     def show(self, views: frozenset[str]) -> None:
-        """There are no cameras for viewers alone yet, so none is asked for."""
-        assert not views, f"cannot carry {sorted(views)}"
+        """Carry the cameras of these channels for viewers, and no others, whatever the map."""
+        self._views = views
+        if self._world is not None:
+            self._world.show(views)
 
     def render(self) -> Any:
         """A bird's-eye picture of the last step: uint8 (256, 256, 3), RGB."""
@@ -161,8 +170,14 @@ class RouteEnv(gymnasium.Env[Any, Any]):
             return world
         self.close()
         self._server = server
-        self._world = World(server, _with_map(config, wanted))
+        self._world = self._entered(server, _with_map(config, wanted))
         return self._world
+
+    def _entered(self, server: Server, config: RouteConfig) -> World:
+        world = World(server, config)
+        if self._views:
+            world.show(self._views)
+        return world
 
     def _planned(self, world: World, config: RouteConfig, spec: RouteSpec | None) -> tuple[Route, Any]:
         """The episode's route and the carla.Transform of its start."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carlad.telemetry import Actor, Array, Bev, Bundle, Control, Ego, Frame, Light
+from carlad.telemetry.bundle import VIEW_PREFIX
 from trainer.env import bev
 from trainer.env.bev import LAYERS, BirdsEyeView, Layout, layout
 from trainer.env.config import BevConfig
@@ -21,10 +22,12 @@ from trainer.env.world import World
 _LIGHTS_WITHIN_M = 100.0  # of the vehicle
 
 
-def frame(world: World, episode: Episode, parts: dict[str, Array], channels: frozenset[str]) -> Frame:
+def frame(
+    world: World, episode: Episode, parts: dict[str, Array], channels: frozenset[str], step_s: float
+) -> Frame:
     """The last step: the numbers, and of the arrays those that are wanted and observed.
 
-    `parts`: the last observation.
+    `parts`: the last observation; `step_s`: what the last step took.
     """
     moment = episode.moment
     arrays = {name: array for name in channels if (array := _array(name, world, parts)) is not None}
@@ -33,9 +36,19 @@ def frame(world: World, episode: Episode, parts: dict[str, Array], channels: fro
         fields["actors"] = _actors(moment.others)
     if "lights" in channels:
         fields["lights"] = _lights(world.signals, moment)
+    if "timings" in channels:
+        fields["timings_ms"] = {
+            "tick": 1e3 * world.tick_s,
+            "sensors": 1e3 * world.sensors_s,
+            "step": 1e3 * step_s,
+        }
     if "bev" in arrays:
         fields["bev"] = _legend(layout(world.config.observe.bev))
-    server, ego, action = world.server, moment.ego, moment.action
+    if "ego" in channels:
+        fields["ego"] = _ego(world, moment)
+    if "control" in channels:
+        fields["control"] = _control(world, moment)
+    server, ego = world.server, moment.ego
     bundle = Bundle(
         session="",
         episode=0,
@@ -44,8 +57,6 @@ def frame(world: World, episode: Episode, parts: dict[str, Array], channels: fro
         sim_time_s=ego.sim_time_s,
         server=f"{server.host}:{server.rpc_port}",
         map=world.map.name,
-        ego=_ego(world, moment),
-        control=Control(action.steer, max(action.acceleration, 0.0), max(-action.acceleration, 0.0)),
         route=episode.route.ahead(moment.place.travelled_m),
         reward_terms=episode.terms,
         scores={"route_completion": episode.completion, **episode.scores()},
@@ -73,12 +84,15 @@ def _array(channel: str, world: World, parts: dict[str, Array]) -> Array | None:
         return parts[channel].transpose(1, 2, 0)
     if channel == "lidar" and world.sensors.cloud is not None:
         return world.sensors.cloud + np.array([0, 0, world.config.observe.lidar.z_m, 0], np.float32)
+    if channel.startswith(VIEW_PREFIX):
+        return world.view(channel)
     return parts.get(channel) if channel == "bev" else None
 
 
 def _ego(world: World, moment: Moment) -> Ego:
     ego, ahead = moment.ego, moment.ahead
     half_length_m, half_width_m = world.half_size_m()
+    pitch_deg, roll_deg = world.attitude_deg()
     return Ego(
         ego.x,
         ego.y,
@@ -87,8 +101,16 @@ def _ego(world: World, moment: Moment) -> Ego:
         half_length_m,
         half_width_m,
         z=ego.z + 0.75,
+        pitch_deg=pitch_deg,
+        roll_deg=roll_deg,
+        lamps=world.lamps(),
         light=ahead.light.name.lower() if math.isfinite(ahead.light_m) else None,
     )
+
+
+def _control(world: World, moment: Moment) -> Control:
+    steer, acceleration = moment.action
+    return Control(steer, max(acceleration, 0.0), max(-acceleration, 0.0), gear=world.gear())
 
 
 def _actors(others: Others) -> list[Actor]:

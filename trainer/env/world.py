@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from contextlib import ExitStack
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from carlad.log import get_logger
 from carlad.session.environment import Server
+from carlad.telemetry import Array
 from trainer.env.config import RouteConfig
 from trainer.env.episode import Truth
 from trainer.env.moment import Ego
@@ -24,6 +26,7 @@ from trainer.env.signals import Signals
 from trainer.env.surroundings import Others, Surroundings
 from trainer.env.town import Town, town_of
 from trainer.env.traffic import Traffic
+from trainer.env.views import Views
 
 log = get_logger("carlad.trainer")
 
@@ -35,6 +38,16 @@ _SAME_COLLISION_S = 3.0  # whoever goes on touching the same thing has collided 
 _SURELY_ON_LANE_M, _SURELY_ALONG_COS = 1.0, 0.5
 _DRIVABLE = carla.LaneType(carla.LaneType.Driving | carla.LaneType.Bidirectional | carla.LaneType.Parking)
 _SPEED_LIMIT_KMH = 30.0  # where the simulator knows of none
+_LAMPS = {
+    "position": int(carla.VehicleLightState.Position),
+    "low_beam": int(carla.VehicleLightState.LowBeam),
+    "high_beam": int(carla.VehicleLightState.HighBeam),
+    "brake": int(carla.VehicleLightState.Brake),
+    "right_blinker": int(carla.VehicleLightState.RightBlinker),
+    "left_blinker": int(carla.VehicleLightState.LeftBlinker),
+    "reverse": int(carla.VehicleLightState.Reverse),
+    "fog": int(carla.VehicleLightState.Fog),
+}
 
 
 class World:
@@ -62,6 +75,8 @@ class World:
         self._collisions: deque[Infraction] = deque()  # filled by one of the client's threads
         self._touched: dict[int, float] = {}
         self._sim_time_s = 0.0
+        self._frame = 0
+        self.tick_s = self.sensors_s = 0.0  # what the last tick took, and waiting for its measurements
         with ExitStack() as undo:
             undo.callback(self._world.apply_settings, self._world.get_settings())
             self.found_weather = self._world.get_weather()
@@ -75,6 +90,8 @@ class World:
             self._attach_collision_sensor(undo)
             self.sensors = Sensors(self._world, self._vehicle, config)
             undo.callback(self.sensors.close)
+            self._views = Views(self._world, self._vehicle)
+            undo.callback(self._show_none)
             self._traffic = Traffic(self._client, self._world, server.traffic_manager_port)
             undo.callback(self._traffic.close)
             self.signals = Signals(self._world, self.map)
@@ -117,6 +134,28 @@ class World:
         self._vehicle.apply_control(control)
         return self._tick()
 
+    def show(self, views: frozenset[str]) -> None:
+        """Carry the cameras of these channels for viewers, and no others."""
+        self._views.show(views, self._frame)
+
+    def view(self, channel: str) -> Array | None:
+        """The newest image of such a camera: uint8 (H, W, 3), RGB; None where there is none."""
+        return self._views.image(channel)
+
+    def attitude_deg(self) -> tuple[float, float]:
+        """The vehicle's pitch, positive with its nose up, and roll."""
+        rotation = self._transform.rotation
+        return rotation.pitch, rotation.roll
+
+    def gear(self) -> int:
+        """The vehicle's, -1 in reverse, as of the last tick."""
+        return int(self._vehicle.get_control().gear)
+
+    def lamps(self) -> list[str]:
+        """Those that are lit on the vehicle."""
+        state = int(self._vehicle.get_light_state())
+        return [name for name, flag in _LAMPS.items() if state & flag]
+
     def others(self) -> Others:
         """Everybody else in the last tick."""
         return self._surroundings.update(self._snapshot)
@@ -157,14 +196,21 @@ class World:
         except RuntimeError as error:
             log.warning("world.left_behind", reason=error)
 
+    def _show_none(self) -> None:
+        self.show(frozenset())
+
     def _tick(self) -> Ego:
-        frame = self._world.tick()
+        began_s = time.perf_counter()
+        self._frame = frame = self._world.tick()
         self._snapshot = snapshot = self._world.get_snapshot()
+        ticked_s = time.perf_counter()
         self.sensors.collect(frame)
+        self.tick_s, self.sensors_s = ticked_s - began_s, time.perf_counter() - ticked_s
         vehicle = snapshot.find(self._vehicle.id)
         if vehicle is None:
             raise RuntimeError(f"the vehicle {self._vehicle.id} is gone from the world")
-        transform, velocity = vehicle.get_transform(), vehicle.get_velocity()
+        self._transform = transform = vehicle.get_transform()
+        velocity = vehicle.get_velocity()
         self._location = location = transform.location
         self._sim_time_s = snapshot.timestamp.elapsed_seconds
         vx, vy = velocity.x, velocity.y
