@@ -1,6 +1,7 @@
 # make demo    a training on two leased stand-in servers, start to end, in about 3 minutes
 # make test    lint, types, import contracts and tests
 # make simulate  the control plane through a thousand simulated hours; SEEDS=FIRST:LAST, or SEED=17 alone
+# make chaos   real processes, killed and stopped by a schedule: SEED=3 SECONDS=60, or hours of it
 # make bench   every benchmark, or one: make bench NAME=standin
 # The first Python of 3.10 to 3.12 is taken (CARLA's wheels); choose with PYTHON=...
 
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py,$(wildcard tests/bench/*.py)))
 
-.PHONY: demo test test-system test-nightly simulate lint bench docs install clean
+.PHONY: demo test test-system test-nightly simulate chaos lint bench docs install clean
 
 demo: install
 	$(BIN)/python -m carlad.demo $(ARGS)
@@ -30,6 +31,9 @@ test-nightly: install
 
 simulate: install
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),0:1000))
+
+chaos: install
+	$(BIN)/python -m tests.system --seed $(or $(SEED),0) --seconds $(or $(SECONDS),60)
 
 lint: install
 	$(BIN)/ruff check .
