@@ -1,7 +1,8 @@
 """Fill .venv with everything pinned: `make install`. Standard library only.
 
 torch comes first: where there is no GPU its CPU build is taken, which saves several gigabytes. Then
-the extras `all` and `dev`, the stand-in's compiled functions, then the system libraries that open3d needs.
+the extras `all` and `dev`, what the stand-in compiles and builds, then the system libraries that open3d
+needs.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def main() -> int:
     if not _installed("torch"):
         _install_torch()
     _run([*PIP, "install", "--quiet", "-c", CONSTRAINTS, "-e", ".[all,dev]"])
+    _run([sys.executable, "-m", "carlad.standin.compile"])
     return _open3d_libraries()
 
 

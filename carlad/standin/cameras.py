@@ -6,7 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from carlad.standin.actors import Actor
-from carlad.standin.rendering.cameras import CameraModel, Image, render_depth, render_rgb, render_semantic
+from carlad.standin.rendering.cameras import (
+    CameraModel,
+    Image,
+    raster_for,
+    render_depth,
+    render_rgb,
+    render_semantic,
+)
 from carlad.standin.rendering.events import EventCamera, EventModel
 from carlad.standin.rendering.flow import FlowCamera
 from carlad.standin.rendering.labels import render_cosmos, render_instance, render_normals
@@ -25,7 +32,7 @@ class Camera:
     def __init__(
         self, actor: Actor, eyes: Eyes, render: Callable[[Eyes, CameraModel, t.Transform], Image]
     ) -> None:
-        self._model = _model(actor)
+        self._model = _model(actor, eyes)
         self._head = image_header(self._model.width, self._model.height, self._model.fov_deg)
         self._eyes = eyes
         self._render = render
@@ -34,12 +41,17 @@ class Camera:
         image = self._render(self._eyes, self._model, sensor.pose)
         return self._head, image.reshape(-1)
 
+    def rehearse(self, sensor: Actor) -> None:
+        """Draw for nobody, where none of this kind and size was drawn in this town yet."""
+        if self._eyes.are_new_to(f"{sensor.type_id} {self._model}"):
+            self._render(self._eyes, self._model, sensor.pose)
+
 
 class Cosmos:
     """Draws one camera's control picture, without the ego vehicle and those that its sensor ignores."""
 
     def __init__(self, actor: Actor, eyes: Eyes) -> None:
-        self._model = _model(actor)
+        self._model = _model(actor, eyes)
         self._head = image_header(self._model.width, self._model.height, self._model.fov_deg)
         self._eyes = eyes
 
@@ -53,7 +65,7 @@ class OpticalFlow:
     """Measures one camera's optical flow."""
 
     def __init__(self, actor: Actor, eyes: Eyes) -> None:
-        model = _model(actor)
+        model = _model(actor, eyes)
         self._head = image_header(model.width, model.height, model.fov_deg)
         self._eyes = eyes
         self._camera = FlowCamera(model)
@@ -66,7 +78,7 @@ class Dvs:
     """Reports one event camera's events; sends nothing while nothing changes, as CARLA does."""
 
     def __init__(self, actor: Actor, eyes: Eyes) -> None:
-        self._model = _model(actor)
+        self._model = _model(actor, eyes)
         self._head = image_header(self._model.width, self._model.height, self._model.fov_deg)
         self._eyes = eyes
         self._camera = EventCamera(EventModel.from_attributes(actor.values), actor.stream_id)
@@ -77,11 +89,13 @@ class Dvs:
         return (self._head, events.tobytes()) if len(events) else None
 
 
-def _model(actor: Actor) -> CameraModel:
+def _model(actor: Actor, eyes: Eyes) -> CameraModel:
     """Raises ValueError where the attributes make no picture."""
     model = CameraModel.from_attributes(actor.values)
     if max(model.width, model.height) > IMAGE_SIDE_MAX:
         raise ValueError(f"cannot render an image of more than {IMAGE_SIDE_MAX} pixels a side")
+    if raster_for(model) is None:
+        eyes.will_cast()
     return model
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from carlad.standin.actors import Actor
 from carlad.standin.geometry import point
-from carlad.standin.motion.contacts import BOX, RESTITUTION, contact
+from carlad.standin.motion.contacts import BOX, CLEARANCE_M, RESTITUTION, contact
 from carlad.standin.vehicles import Vehicle
 from carlad.wire import types as t
 
@@ -60,9 +60,12 @@ class Collision:
 
 
 def box_of(actor: Actor, pose: t.Transform | None = None) -> Box:
-    """The box of an actor where it is, or where `pose` would put it."""
-    pose = pose or actor.pose
-    return box_at(actor.bounding_box, pose)
+    """An actor's box where it is, or where `pose` would put it; a vehicle's begins above its clearance."""
+    box = box_at(actor.bounding_box, pose or actor.pose)
+    if not isinstance(actor, Vehicle):
+        return box
+    half = 0.5 * CLEARANCE_M
+    return box._replace(z=box.z + half, half_height=box.half_height - half)
 
 
 def box_at(bounds: t.BoundingBox, pose: t.Transform) -> Box:

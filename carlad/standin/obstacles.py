@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from carlad.standin.actors import Actor
 from carlad.standin.collisions import Box, touching
+from carlad.standin.kept import kept
 from carlad.standin.motion.contacts import BOX
 from carlad.standin.motion.kernels import kernels
 from carlad.standin.street_lights import MAST_M, masts_of
@@ -31,7 +32,7 @@ _POST_HALF_M = 0.07
 _CELL_M = 20.0
 _CELLS_MAX = 256  # in a row: the cells of a larger map are larger
 _TOWNS_KEPT = 4
-_plans: OrderedDict[str, tuple[Box, ...]] = OrderedDict()  # by OpenDRIVE text, the latest last
+_plans: OrderedDict[str, tuple[Box, ...]] = OrderedDict()  # by their look, the latest last
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Obstacles:
     """
 
     def __init__(self, town: Town, signs: Sequence[TrafficSign], lights: Sequence[TrafficSign]) -> None:
-        self.boxes = _boxes_of(town)
+        self.boxes = boxes_of(town)
         posts: list[Actor] = [*signs, *lights]
         still = len(self.boxes) - len(masts_of(town)) - len(posts)
         houses = sum(box.half_width > 1.0 for box in self.boxes[:still])
@@ -95,14 +96,15 @@ class Obstacles:
         self.rows[list(hidden), BOX - 1] = -1.0
 
 
-def _boxes_of(town: Town) -> tuple[Box, ...]:
+def boxes_of(town: Town) -> tuple[Box, ...]:
     """Made once for a town: it takes some tenths of a second."""
-    if town.xodr not in _plans:
-        _plans[town.xodr] = tuple(_things(town))
+    if town.look not in _plans:
+        rows = kept("obstacles", town.look, lambda: {"boxes": np.array([*_things(town)])})["boxes"]
+        _plans[town.look] = tuple(Box(*row) for row in rows.tolist())
         while len(_plans) > _TOWNS_KEPT:
             _plans.popitem(last=False)
-    _plans.move_to_end(town.xodr)
-    return _plans[town.xodr]
+    _plans.move_to_end(town.look)
+    return _plans[town.look]
 
 
 def _things(town: Town) -> Iterator[Box]:

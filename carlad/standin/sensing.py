@@ -85,6 +85,13 @@ class Sensing:
         """Whether what cameras see is still being built, which takes up to some seconds."""
         return self._eyes is not None and self._eyes.are_opening
 
+    def rehearse(self, actor: Actor) -> None:
+        """Have a camera's first picture drawn now and not in a tick: it takes longer than all others."""
+        sensor = self._sensors.get(actor.id)
+        draw = getattr(sensor.instrument, "rehearse", None) if sensor is not None else None
+        if draw is not None:
+            draw(actor)
+
     def opened(self) -> Iterator[None]:
         """Wait until cameras can see."""
         while self.is_blind:
@@ -133,6 +140,7 @@ class Sensing:
             return CAMERAS[actor.type_id](actor, self.eyes)
         from carlad.standin.ranging import RANGING
 
+        self.eyes.will_cast()
         return RANGING[actor.type_id](actor, self.eyes)
 
     @property

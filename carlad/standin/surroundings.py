@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from carlad.standin import obstacles
 from carlad.standin.towns import Town
+from carlad.standin.towns.files import TWIN
 
 if TYPE_CHECKING:
     from carlad.standin.rendering.structures import Structure
 
 ALL_LAYERS = 0xFFFF  # carla.MapLayer.All
-LAYERED = "_Opt"  # only CARLA's optimised maps have layers that come and go
+LAYERED = TWIN  # only CARLA's optimised maps have layers that come and go
 ID_BASE = 1 << 32  # environment objects' ids are 64 bits wide in CARLA: none is an actor's id
 
 

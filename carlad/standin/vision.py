@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from carlad.standin.world import World
 
 SCENES_MAX = 3  # towns whose triangles are kept, about 20 MB each
-_scenes: OrderedDict[str, Scene] = OrderedDict()  # by OpenDRIVE text, the latest last
+_scenes: OrderedDict[str, Scene] = OrderedDict()  # by their look, the latest last
 _EGO_ROLES = ("hero", "ego_vehicle")
 _PLAIN = (150, 140, 130)  # colour of walkers and props, whose blueprints state none
 
@@ -42,6 +42,16 @@ class Eyes:
     def are_opening(self) -> bool:
         """Whether the scene is still being built: to look now would take up to some seconds."""
         return self._scene.is_warming
+
+    def are_new_to(self, what: str) -> bool:
+        """Whether this was not asked of the town before."""
+        is_new = what not in self._scene.rehearsed
+        self._scene.rehearsed.add(what)
+        return is_new
+
+    def will_cast(self) -> None:
+        """Somebody will see by rays: import what casts them now, not in a tick."""
+        self._scene.begin_to_warm(rays=True)
 
     @property
     def weather(self) -> t.WeatherParameters:
@@ -94,12 +104,11 @@ class Eyes:
 
 def scene_of(town: Town) -> Scene:
     """The scene of a town, built once for all its episodes: they follow each other quickly in training."""
-    scene = _scenes.pop(town.xodr, None)
+    scene = _scenes.pop(town.look, None)
     if scene is None:
         scene = Scene(town)
-        # Importing the renderer and building the town need not wait for the first tick.
-        scene.begin_to_warm()
-    _scenes[town.xodr] = scene
+        scene.begin_to_warm(rays=False)  # need not wait for the first tick
+    _scenes[town.look] = scene
     while len(_scenes) > SCENES_MAX:
         _scenes.popitem(last=False)
     return scene

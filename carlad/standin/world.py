@@ -133,7 +133,7 @@ class World:
     def spawn(self, description: t.ActorDescription, pose: t.Transform) -> Actor:
         """A new actor at `pose` (world). Raises CallError in CARLA's words where it cannot be."""
         actor = self._maker.make(description, pose, self.vehicles)
-        if self._maker.is_solid(actor) and self._occupied(actor, pose):
+        if isinstance(actor, (Vehicle, Walker)) and self._occupied(actor, pose):
             raise CallError(SPAWN_COLLISION)
         self._admit(actor, pose)
         return actor

@@ -37,7 +37,7 @@ def spawn_actor(
     sim: Simulation, description: t.ActorDescription, pose: t.Transform
 ) -> Generator[None, None, t.Actor]:
     actor = spawn(sim, description, pose, None)
-    yield from _first_sight(sim)
+    yield from _first_sight(sim, actor)
     return sim.described(actor)
 
 
@@ -49,14 +49,16 @@ def spawn_actor_with_parent(
     if attachment not in _ATTACHMENTS:
         raise CallError(f"cannot attach an actor by attachment type {attachment}: there are 0, 1 and 2")
     actor = spawn(sim, description, pose, parent_id, attachment)
-    yield from _first_sight(sim)
+    yield from _first_sight(sim, actor)
     return sim.described(actor)
 
 
-def _first_sight(sim: Simulation) -> Iterator[None]:
+def _first_sight(sim: Simulation, actor: Actor) -> Iterator[None]:
     until_s = time.monotonic() + FIRST_SIGHT_S
     while sim.sensing.is_blind and time.monotonic() < until_s:
         yield
+    if not sim.sensing.is_blind:
+        sim.sensing.rehearse(actor)
 
 
 def spawn(

@@ -10,6 +10,7 @@ import msgspec
 from carlad.standin import towns
 from carlad.standin.errors import require_finite
 from carlad.standin.making import definitions
+from carlad.standin.motion.kernels import make_ready
 from carlad.standin.simulation import Simulation
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
@@ -104,6 +105,7 @@ def load_new_episode(
 
 
 def get_actor_definitions(sim: Simulation) -> list[t.ActorDefinition]:
+    make_ready()  # who asks is about to spawn
     return list(definitions().values())
 
 

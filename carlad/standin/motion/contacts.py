@@ -18,6 +18,7 @@ BODY = 7
 STOP_BOX = 7
 BOX_HEADING = 0.7  # a vehicle heads along the lane: cosine of the angle between them
 RESTITUTION = 0.1  # nearly inelastic, as car bodies are
+CLEARANCE_M = 0.2  # what is lower passes under vehicles and their wheels roll over it
 
 Table = npt.NDArray[np.float64]
 Row = npt.NDArray[np.float64] | tuple[float, ...]
@@ -129,9 +130,10 @@ def _place(s: Table, body: Table, box: Table) -> None:
     along_x, along_y = cos(radians(s[c.YAW])), sin(radians(s[c.YAW]))
     box[0] = s[c.X] + body[0] * along_x - body[1] * along_y
     box[1] = s[c.Y] + body[0] * along_y + body[1] * along_x
-    box[2] = s[c.Z] + body[2]
+    box[2] = s[c.Z] + body[2] + 0.5 * CLEARANCE_M
     box[3], box[4] = along_x, along_y
-    box[5:8] = body[3:6]
+    box[5:7] = body[3:5]
+    box[7] = body[5] - 0.5 * CLEARANCE_M
     box[8] = sqrt(body[3] * body[3] + body[4] * body[4]) if body[6] != 0.0 else -1.0
 
 

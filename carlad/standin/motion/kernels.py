@@ -52,12 +52,8 @@ def kernels() -> Kernels:
 
 
 def make_ready() -> None:
-    """Get the machine code: at once from numba's cache, else compiled in the background, some ten seconds."""
-    if _compiled is not None:
-        return
-    if _are_cached():
-        load()
-    elif not _loading.locked():
+    """Get the machine code in the background: half a second from numba's cache, else some ten seconds."""
+    if _compiled is None and not _loading.locked():
         threading.Thread(target=load, name="compile", daemon=True).start()
 
 

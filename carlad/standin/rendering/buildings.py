@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from carlad.standin.rendering.lanes import Lane
 from carlad.standin.rendering.mesh import Color, Mesh, box, join, quads, uniform, up, yaw_matrix
+from carlad.standin.towns.files import TWIN
 from carlad.wire.types import CityObjectLabel as Tag
 
 _FACADES: tuple[Color, ...] = (
@@ -33,7 +34,6 @@ _TREE_GAP_M = 17.0
 _RAISED_M = 4.0  # beside higher roads, which are bridges, is nothing
 _CLEARANCE_M = 1.0  # between a lot and any lane
 TRUNK_M = 0.13  # half of what a trunk measures across
-_TWIN = "_Opt"  # CARLA has each town twice; both look the same
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def neighbourhood(plan: Iterable[House | Tree]) -> Iterator[tuple[Mesh, float]]:
 
 def planned(map_name: str, lanes: Sequence[Lane]) -> Iterator[House | Tree]:
     """Houses and trees along the outer border of every road outside junctions."""
-    chance = random.Random(zlib.crc32(map_name.removesuffix(_TWIN).encode()))
+    chance = random.Random(zlib.crc32(map_name.removesuffix(TWIN).encode()))
     ground = _Ground(lanes)
     borders = list(_outer_borders(lanes))
     bottom = min(float(lane.center[:, 2].min()) for lane in lanes)

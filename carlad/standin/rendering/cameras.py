@@ -64,7 +64,7 @@ def render_rgb(
 ) -> Image:
     """Flat-shaded colours by the weather's sun, haze and sky."""
     light = daylight(weather)
-    if (by := _raster(camera)) is not None:
+    if (by := raster_for(camera)) is not None:
         palette = frame.still_palette(weather)
         pixels = by.colors(frame, camera, world_from_camera, palette, light, _HAZE_MAX_M, _SKY_STEPS)
         return image_of(pixels, camera)
@@ -77,7 +77,7 @@ def render_rgb(
 
 def render_depth(frame: Frame, camera: CameraModel, world_from_camera: Transform) -> Image:
     """Distance along the camera's x axis: (R + 256 G + 65536 B) / (2^24 - 1) of 1000 m; the sky is 1000 m."""
-    if (by := _raster(camera)) is not None:
+    if (by := raster_for(camera)) is not None:
         return image_of(by.depth(frame, camera, world_from_camera, _FAR_M, _DEPTH_MAX), camera)
     hits = look(frame, camera, world_from_camera)
     # float32 holds every integer below 2^24.
@@ -96,7 +96,7 @@ def labelled(
     frame: Frame, camera: CameraModel, world_from_camera: Transform, words: npt.NDArray[np.uint32]
 ) -> Image:
     """In each pixel the word of its surface: `words` has one for each row of the frame's tables."""
-    if (by := _raster(camera)) is not None:
+    if (by := raster_for(camera)) is not None:
         return image_of(by.labels(frame, camera, world_from_camera, words), camera)
     return image_of(words[look(frame, camera, world_from_camera).triangle], camera)
 
@@ -132,12 +132,12 @@ def focal_px(camera: CameraModel) -> float:
 def look(frame: Frame, camera: CameraModel, world_from_camera: Transform) -> Hits:
     """What each pixel meets, and its distance along the camera's axis."""
     key = (camera, astuple(world_from_camera.location), astuple(world_from_camera.rotation))
-    if (by := _raster(camera)) is not None:
+    if (by := raster_for(camera)) is not None:
         return frame.once(key, lambda: Hits(*by.hits(frame, camera, world_from_camera)))
     return frame.once(key, lambda: _cast(frame, camera, world_from_camera))
 
 
-def _raster(camera: CameraModel) -> Raster | None:
+def raster_for(camera: CameraModel) -> Raster | None:
     """What draws an image of that size faster than rays do."""
     if camera.width * camera.height < _SMALL_PX and not has_graphics_card():
         return None

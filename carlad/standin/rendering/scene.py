@@ -18,7 +18,6 @@ from carlad.standin.rendering.daylight import daylight, shade
 from carlad.standin.rendering.geometry import FloatArray, location_of, rotation_of
 from carlad.standin.rendering.mesh import Mesh
 from carlad.standin.rendering.objects import Objects
-from carlad.standin.rendering.raster import has_graphics_card
 from carlad.standin.rendering.shapes import Group, ObjectMesh, groups_of, mesh_of
 from carlad.standin.rendering.statics import Static, cast, caster_of
 from carlad.standin.rendering.structures import Structure, structures_of
@@ -56,26 +55,27 @@ class Scene:
         self._building = threading.RLock()
         self._static: Static | None = None
         self._altered: tuple[frozenset[int], Static] | None = None
-        self._warming: threading.Thread | None = None
+        self.rehearsed: set[str] = set()  # what was looked at once, see vision.py
+        self._warming: dict[Callable[[], object], threading.Thread] = {}
 
     def warm(self) -> None:
-        """Build the town now, and with it what rays need unless a graphics card draws; safe in any thread.
+        """Build the town now, and what rays need; safe in any thread.
 
         Takes about a second, most of it to import Open3D.
         """
-        static = self.static()
-        if not has_graphics_card():
-            _ = static.caster
+        _ = self.static().caster
 
-    def begin_to_warm(self) -> None:
-        """Do so in the background; `is_warming` until it is done."""
-        self._warming = threading.Thread(target=self.warm, name="scene-warm", daemon=True)
-        self._warming.start()
+    def begin_to_warm(self, rays: bool) -> None:
+        """Build the town in the background, for `rays` also what they need; `is_warming` until it is done."""
+        work = self.warm if rays else self.static
+        if work not in self._warming:
+            self._warming[work] = threading.Thread(target=work, name="scene-warm", daemon=True)
+            self._warming[work].start()
 
     @property
     def is_warming(self) -> bool:
-        """Whether a ray would have to wait for what is being built."""
-        return self._warming is not None and self._warming.is_alive()
+        """Whether a look would have to wait for what is being built."""
+        return any(thread.is_alive() for thread in self._warming.values())
 
     @cached_property
     def structures(self) -> tuple[Structure, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from functools import cached_property
@@ -10,9 +10,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from carlad.standin.kept import Arrays, kept
 from carlad.standin.rendering.buildings import neighbourhood, planned
 from carlad.standin.rendering.lanes import lanes_of
-from carlad.standin.rendering.mesh import Mesh, yaw_matrix
+from carlad.standin.rendering.mesh import Mesh, join, yaw_matrix
 from carlad.standin.rendering.roads import crosswalks, markings, stop_lines, surfaces
 from carlad.standin.rendering.signals import heads, posts
 from carlad.standin.rendering.signs import sign_plates, sign_posts
@@ -75,10 +76,39 @@ def structures_of(town: Town) -> tuple[Structure, ...]:
     The traffic lights' heads come last, in the order of `town.lights`, and before them the street lights'
     masts: the lamps, which are no structures, follow them.
     """
-    return tuple(
+    return _unpacked(kept("structures", town.look, lambda: _packed(_found(town))))
+
+
+def _found(town: Town) -> list[Structure]:
+    return [
         Structure(f"{kind}_{number}", mesh, layer, yaw_deg)
         for number, (kind, layer, mesh, yaw_deg) in enumerate(_things(town))
         if len(mesh)
+    ]
+
+
+def _packed(structures: Sequence[Structure]) -> Arrays:
+    """As arrays to be kept: a row for each structure, and their triangles one after the other."""
+    mesh = join(structure.mesh for structure in structures)
+    return {
+        "names": np.array([structure.name for structure in structures], np.str_),
+        "layers": np.array([structure.layer for structure in structures], np.int64),
+        "yaws_deg": np.array([structure.yaw_deg for structure in structures], np.float64),
+        "sizes": np.array([len(structure.mesh) for structure in structures], np.int64),
+        "corners": mesh.corners,
+        "tag": mesh.tag,
+        "color": mesh.color,
+    }
+
+
+def _unpacked(arrays: Arrays) -> tuple[Structure, ...]:
+    ends = np.cumsum(arrays["sizes"])
+    parts = [slice(*span) for span in zip((ends - arrays["sizes"]).tolist(), ends.tolist(), strict=True)]
+    corners, tag, color = arrays["corners"], arrays["tag"], arrays["color"]
+    names, layers, yaws = (arrays[key].tolist() for key in ("names", "layers", "yaws_deg"))
+    return tuple(
+        Structure(name, Mesh(corners[part], tag[part], color[part]), Layer(layer), yaw_deg)
+        for name, layer, yaw_deg, part in zip(names, layers, yaws, parts, strict=True)
     )
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _BUNDLED = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.xodr"))}
-_OPTIMISED = "_Opt"  # CARLA has each town twice, with and without map layers; the roads are the same
+TWIN = "_Opt"  # CARLA has each town twice, with and without map layers; the roads are the same
 _INSTALLATION = ("", "CarlaUE4", "Unreal/CarlaUE4")  # from a CARLA directory to its Content
 _IN_CONTENT = ("Content/Carla/Maps/OpenDrive/*.xodr", "Content/Carla/Maps/*/OpenDrive/*.xodr")
 
 
 def names(directories: Sequence[Path] = ()) -> tuple[str, ...]:
     """The bundled towns, each also as its `_Opt` twin, and what is found in `directories`."""
-    return tuple(sorted({*_BUNDLED, *(name + _OPTIMISED for name in _BUNDLED), *_found(directories)}))
+    return tuple(sorted({*_BUNDLED, *(name + TWIN for name in _BUNDLED), *_found(directories)}))
 
 
 def originals(directories: Sequence[Path] = ()) -> dict[str, Path]:
@@ -27,9 +27,9 @@ def path_of(name: str, directories: Sequence[Path] = ()) -> Path | None:
     Raises NotADirectoryError.
     """
     files = originals(directories)
-    if name in files or not name.endswith(_OPTIMISED):
+    if name in files or not name.endswith(TWIN):
         return files.get(name)
-    base = name.removesuffix(_OPTIMISED)
+    base = name.removesuffix(TWIN)
     return files.get(base) if base in _BUNDLED else None
 
 

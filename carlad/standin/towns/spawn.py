@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from carlad.standin.towns.files import TWIN
 from carlad.wire.types import Location, Rotation, Transform
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def spawn_points(town_map: carla.Map) -> tuple[Transform, ...]:
     chosen = chosen or [waypoint for lane in in_turn for waypoint in _spread(lane)]
     step = -(-len(chosen) // _POINTS_MAX) or 1
     chosen = chosen[::step]
-    missing = _COUNTS.get(town_map.name.rpartition("/")[2].removesuffix("_Opt"), 0) - len(chosen)
+    missing = _COUNTS.get(town_map.name.rpartition("/")[2].removesuffix(TWIN), 0) - len(chosen)
     if missing > 0:
         taken: dict[tuple[int, int, int], list[float]] = defaultdict(list)
         for waypoint in chosen:

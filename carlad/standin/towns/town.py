@@ -5,9 +5,11 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import carla
 
+from carlad.standin.towns.files import TWIN
 from carlad.standin.towns.furnish import furnish
 from carlad.standin.towns.lights import LightGroup, TrafficLight, light_plan
 from carlad.standin.towns.signs import TrafficSign, traffic_signs
@@ -39,6 +41,11 @@ class Town:
     light_groups: tuple[LightGroup, ...]
     signs: tuple[TrafficSign, ...]
     speed_limits_kmh: Mapping[int, float]
+
+    @cached_property
+    def look(self) -> str:
+        """The same for towns that look alike, houses and trees included: CARLA's `_Opt` twins do."""
+        return f"{self.name.removesuffix(TWIN)}\n{self.xodr}"
 
 
 def from_opendrive(name: str, xodr: str) -> Town:
