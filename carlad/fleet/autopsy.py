@@ -34,8 +34,8 @@ class Cause(str, Enum):
     SEGFAULT = "segmentation fault"
     KILLED = "killed from outside"
     EXITED = "exited"
-    HUNG = "hung"  # these two are told by probes
-    UNFIT = "not what it should be"
+    HUNG = "hung"  # it runs, but does not answer
+    UNFIT = "not what it should be"  # it runs, and answers
 
 
 # The most telling first.

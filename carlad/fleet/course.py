@@ -100,10 +100,11 @@ class Course:
         situation.tell(event, lease_id=lease_id, reason=reason, cause=cause)
         self.scope.cancel()
 
-    def quarantine(self, why: str) -> None:
-        """Ends it at once, whoever holds it: no other server would be any better."""
+    def quarantine(self, why: str, cause: Cause | None = None) -> None:
+        """Ends it at once, whoever holds it: no other server would be any better. `cause`: of one that is
+        to blame for it itself."""
         self._standing.quarantine(why)
-        self.end(why, failed=False)
+        self.end(why, failed=cause is not None, cause=cause)
         self._situation.follow_wish()
 
     def fail(self, reason: str) -> None:

@@ -14,6 +14,7 @@ from carlad.fleet.autopsy import Cause, Verdict, autopsy
 from carlad.fleet.backends.interface import Found, Server
 from carlad.fleet.course import Course
 from carlad.fleet.lifecycle import State
+from carlad.fleet.liveness import HungError
 from carlad.fleet.ports import LOOPBACK, Ports
 from carlad.fleet.probe import UnfitError
 from carlad.fleet.records import run_name
@@ -117,10 +118,11 @@ class Incarnation:
         try:
             await upkeep.run(server.listener)
         except UnfitError as error:
-            self.course.quarantine(str(error))
+            self.course.quarantine(str(error), Cause.UNFIT)
         except ServerError as error:
             await trio.sleep(_CRASH_SPEAKS_FIRST_S)
-            self.course.end(str(error), failed=True)
+            cause = Cause.HUNG if isinstance(error, HungError) else Cause.UNFIT
+            self.course.end(str(error), failed=True, cause=cause)
 
     async def _watch_process(self, server: Server, ports: Ports) -> None:
         how = await server.ended()

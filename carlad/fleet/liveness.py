@@ -29,6 +29,10 @@ REVIVE_MAX_S = 1.0
 REVIVALS_MAX = 3
 
 
+class HungError(ServerError):
+    """It does not answer, and nothing that it does explains that."""
+
+
 class Listener(Protocol):
     async def heard(self, settings: EpisodeSettings | None, after_s: float) -> None:
         """The server has answered, `after_s` after the question. None: it has no episode yet, as while its
@@ -84,7 +88,7 @@ class Silence:
 async def stay_alive(
     reach: Reach, tree: Callable[[], Iterable[int]], config: ProbeSection, listener: Listener
 ) -> None:
-    """Asks for ever. Raises ServerError where the server hangs, see `Silence`.
+    """Asks for ever. Raises HungError where the server hangs, see `Silence`.
 
     One that hangs in synchronous mode is taken out of it for a moment first, which may help.
     """
@@ -92,9 +96,9 @@ async def stay_alive(
     for _ in range(REVIVALS_MAX):
         why = await watch.until_hung()
         if not await watch.revive():
-            raise ServerError(why)
+            raise HungError(why)
         listener.revived()
-    raise ServerError(await watch.until_hung())
+    raise HungError(await watch.until_hung())
 
 
 class _Watch:

@@ -13,6 +13,7 @@ import trio
 
 from carlad.errors import ServerError
 from carlad.fleet import probe
+from carlad.fleet.autopsy import Cause
 from carlad.fleet.backends.interface import Serving
 from carlad.fleet.baseline import Baseline
 from carlad.fleet.course import Course
@@ -81,7 +82,7 @@ class Upkeep:
         try:
             await self._parking.wake()
         except ServerError as error:
-            self._course.end(str(error), failed=True)
+            self._course.end(str(error), failed=True, cause=Cause.UNFIT)
 
     async def turn_strangers_away(self) -> None:
         """A server at which somebody has been since it was scrubbed is nobody's to lease."""
@@ -182,7 +183,7 @@ class Upkeep:
     async def _look_for_progress(self) -> None:
         missing = await self._progress.is_missing(self._situation.plan.probe.timeout_s)
         if missing and self._situation.state is State.READY:
-            self._course.end("it answers, but its world does not tick", failed=True)
+            self._course.end("it answers, but its world does not tick", failed=True, cause=Cause.UNFIT)
 
     async def _park_if_idle(self, settings: EpisodeSettings) -> None:
         park_after_s = self._situation.plan.park_after_s

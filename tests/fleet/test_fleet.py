@@ -194,6 +194,7 @@ def test_a_hang_is_seen_by_the_probes(run):
         os.kill(before.pid, signal.SIGSTOP)
         status = await world.lost()
         assert status.reason == "hung: no answer to 3 probes in a row, 0.5 s each"
+        assert (await world.until(lambda now: now.cause)).cause == "hung"
         await world.ready(incarnation=2)
         assert not is_running(before.pid)
 
@@ -303,6 +304,7 @@ def test_another_version_is_quarantined_at_once(run):
         status = await world.until(lambda now: now.state == "QUARANTINED")
         assert (status.incarnation, status.restarts) == (1, 0)
         assert status.reason == "it is CARLA 0.9.15, carlad speaks to 0.9.16 only"
+        assert status.cause == "not what it should be"
 
     run(scenario, "--version=0.9.15")
 
