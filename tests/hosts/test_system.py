@@ -69,7 +69,8 @@ def client(daemon: DaemonProcess) -> Iterator[Client]:
 def remains(daemon: DaemonProcess) -> list[str]:
     """Of env hosts: processes, sockets, folders and secrets."""
     top = daemon.socket.parents[1]
-    files = [*top.glob("run/*.steps"), *top.glob("run/*.view"), *top.glob("state/**/session-*")]
+    patterns = ("run/*.steps", "run/*.view", "state/session-*", "state/run/session-*")
+    files = [path for pattern in patterns for path in top.glob(pattern)]
     words = [
         word for pid in daemon.descendants() for word in command_line(pid) if word.startswith("session-")
     ]
