@@ -19,6 +19,7 @@ Positions are CARLA's: metres, x forward (east), y right (south), z up, yaw in d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -189,9 +190,15 @@ _DEFAULTS = {field.name: field for field in msgspec.structs.fields(Bundle)}
 def only(bundle: Bundle, channels: frozenset[str]) -> Bundle:
     """The bundle without the fields of channels that are not among these."""
     left_out = {
-        name: _default(name) for channel in FIELDS_OF.keys() - channels for name in FIELDS_OF[channel]
+        name: default for name, default in _left_out(channels).items() if getattr(bundle, name) != default
     }
     return msgspec.structs.replace(bundle, **left_out) if left_out else bundle
+
+
+@lru_cache(maxsize=256)  # each viewer asks for the same ones all the time
+def _left_out(channels: frozenset[str]) -> dict[str, Any]:
+    """The fields that do not belong to these channels, and what they hold then."""
+    return {name: _default(name) for channel in FIELDS_OF.keys() - channels for name in FIELDS_OF[channel]}
 
 
 def _default(name: str) -> Any:

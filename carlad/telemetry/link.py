@@ -24,6 +24,7 @@ from carlad.errors import CarladError, ConfigError
 from carlad.keys import KeyPair
 from carlad.telemetry.bundle import MAP, NUMBERS, Array, Bundle, Frame, Lanes, only
 from carlad.telemetry.codec import decode_bundle, decode_lanes, encode_bundle, encode_lanes
+from carlad.telemetry.thrift import Thrift
 from carlad.telemetry.topics import (
     RATE_MAX_HZ,
     Bundles,
@@ -70,6 +71,9 @@ class Publisher:
         self._lanes: bytes | None = None
         self._lanes_due = False
         self._look_s = 0.0  # when to look for viewers next
+        self._thrift = Thrift()
+        self._pause_till_s = 0.0
+        self._began_cpu_s: float | None = None  # this thread's CPU time when a bundle was found to be due
         self._admission: Admission | None = None
         self._context = zmq.Context()
         self._socket = _open(self._context, zmq.XPUB)
@@ -95,11 +99,13 @@ class Publisher:
 
     def due(self) -> frozenset[str]:
         """The channels of a bundle that is to be sent now, as its viewers have not had one for their period;
-        empty when there is none."""
-        if not self.wanted():
-            return frozenset()
+        empty when there is none, and while the last one's cost is not made up for."""
         now_s = time.monotonic()
-        return frozenset().union(*(b.channels for b in self._served() if b.due_s <= now_s))
+        if not self.wanted() or now_s < self._pause_till_s:
+            return frozenset()
+        if due := frozenset[str]().union(*(b.channels for b in self._served() if b.due_s <= now_s)):
+            self._began_cpu_s = time.thread_time()
+        return due
 
     def wanted(self) -> frozenset[str]:
         """The channels with at least one subscriber; empty when nobody watches. May lag by 50 ms."""
@@ -143,6 +149,10 @@ class Publisher:
             bundles.due_s = now_s + bundles.period_s
             chosen = {name: array for name, array in (arrays or {}).items() if name in bundles.channels}
             self._send(encode_bundle(topic, only(bundle, bundles.channels), chosen, bundles.as_jpeg))
+        if self._began_cpu_s is not None:
+            cost_s, self._began_cpu_s = time.thread_time() - self._began_cpu_s, None
+            self._thrift.spent(cost_s, now_s, time.process_time())
+            self._pause_till_s = now_s + self._thrift.pause_s
 
     def close(self) -> None:
         """Close the endpoint and remove an `ipc://` endpoint's socket file. May be called again."""

@@ -152,7 +152,7 @@ def test_viewers_see_how_the_car_is_driven_and_what_a_step_takes(env: RouteEnv, 
     assert bundle.ego.lamps == []
     (vehicle,) = actors(env, server, "vehicle.*")
     vehicle.set_light_state(carla.VehicleLightState(carla.VehicleLightState.LowBeam))
-    env.step(pursue(seen))
+    env.reset(seed=4)
     assert env.frame_bundle(frozenset({"ego"})).bundle.ego.lamps == ["low_beam"]  # type: ignore[union-attr]
 
 

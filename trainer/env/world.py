@@ -76,6 +76,7 @@ class World:
         self._touched: dict[int, float] = {}
         self._sim_time_s = 0.0
         self._frame = 0
+        self._lamps: list[str] | None = None
         self.tick_s = self.sensors_s = 0.0  # what the last tick took, and waiting for its measurements
         with ExitStack() as undo:
             undo.callback(self._world.apply_settings, self._world.get_settings())
@@ -124,6 +125,7 @@ class World:
             ego = self._tick()
         self._collisions.clear()
         self._touched.clear()
+        self._lamps = None
         self._lanes = LaneWatch(self.map, _DRIVABLE)
         return ego
 
@@ -152,9 +154,12 @@ class World:
         return int(self._vehicle.get_control().gear)
 
     def lamps(self) -> list[str]:
-        """Those that are lit on the vehicle."""
-        state = int(self._vehicle.get_light_state())
-        return [name for name, flag in _LAMPS.items() if state & flag]
+        """Those that are lit on the vehicle, as they were when they were first asked for in the episode: it
+        takes a call to the server, and nothing here switches them."""
+        if self._lamps is None:
+            state = int(self._vehicle.get_light_state())
+            self._lamps = [name for name, flag in _LAMPS.items() if state & flag]
+        return self._lamps
 
     def others(self) -> Others:
         """Everybody else in the last tick."""
