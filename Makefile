@@ -2,6 +2,7 @@
 # make test    lint, types, import contracts and tests
 # make simulate  the control plane through a thousand simulated hours; SEEDS=FIRST:LAST, or SEED=17 alone
 # make chaos   real processes, killed and stopped by a schedule: SEED=3 SECONDS=60, or hours of it
+# make fuzz    what comes from outside, made up: TIMES=100 tries so many times as much as make test
 # make bench   every benchmark, or one: make bench NAME=standin
 # The first Python of 3.10 to 3.12 is taken (CARLA's wheels); choose with PYTHON=...
 
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py,$(wildcard tests/bench/*.py)))
 
-.PHONY: demo test test-system test-nightly simulate chaos lint bench docs install clean
+.PHONY: demo test test-system test-nightly simulate chaos fuzz lint bench docs install clean
 
 demo: install
 	$(BIN)/python -m carlad.demo $(ARGS)
@@ -34,6 +35,9 @@ simulate: install
 
 chaos: install
 	$(BIN)/python -m tests.system --seed $(or $(SEED),0) --seconds $(or $(SECONDS),60)
+
+fuzz: install
+	@export CARLAD_FUZZ_TIMES=$(or $(TIMES),100); $(PYTEST) tests/fuzz
 
 lint: install
 	$(BIN)/ruff check .
