@@ -15,22 +15,31 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Buffer = bytes | bytearray | memoryview
 
+_COPIED_BYTES_MAX = 16 << 10
+
 _DTYPES = {name: np.dtype(name) for name in ITEM_BYTES}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}  # in this machine's byte order only
 
 
 def header(name: str, array: Array, offset: int | None = None) -> ArrayHeader:
     """Raises ProtocolError for an array of another dtype or byte order than the protocol has."""
-    dtype = _NAMES.get(array.dtype)
+    dtype = dtype_name(array)
     if dtype is None:
         raise ProtocolError(f"cannot send an array of {array.dtype}: known are {', '.join(_DTYPES)}")
-    return ArrayHeader(name, dtype, list(array.shape), offset)
+    return ArrayHeader(name, dtype, array.shape, offset)
 
 
 def raw(array: Array) -> Buffer:
-    """Its bytes in C order, without a copy where they lie so already."""
+    """Its bytes in C order: a copy where that is quicker, or they lie otherwise."""
+    if array.nbytes < _COPIED_BYTES_MAX:
+        return array.tobytes()
     contiguous = np.ascontiguousarray(array)
     return contiguous.reshape(-1).view(np.uint8).data if contiguous.size else b""
+
+
+def dtype_name(array: Array) -> str | None:
+    """As headers have it; None for a dtype or byte order that none has."""
+    return _NAMES.get(array.dtype)
 
 
 def read(headers: Sequence[ArrayHeader], body: bytearray, shared: memoryview | None) -> dict[str, Array]:
@@ -53,7 +62,7 @@ def read(headers: Sequence[ArrayHeader], body: bytearray, shared: memoryview | N
 
 
 def _view(part: ArrayHeader, buffer: bytearray | memoryview, offset: int) -> Array:
-    dtype = _DTYPES[part.dtype]
-    if part.size_bytes == 0:
-        return np.zeros(part.shape, dtype)
-    return np.frombuffer(buffer, dtype, part.size_bytes // dtype.itemsize, offset).reshape(part.shape)
+    try:
+        return np.ndarray(part.shape, _DTYPES[part.dtype], buffer, offset)
+    except ValueError as error:  # more dimensions, or larger ones, than an array may have
+        raise ProtocolError(f"cannot read array {part.name!r}: {error}") from error

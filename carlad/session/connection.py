@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import struct
@@ -17,7 +18,9 @@ from carlad.session.protocol import LENGTHS, Head, ProtocolError
 M = TypeVar("M")
 
 _BUFFER_BYTES = 64 << 10
-_SEND_MAX = struct.pack("@ll", 10, 0)  # a timeval: a peer that takes nothing for so long is gone
+_WAIT_MAX_S = 1e6
+_TIMEVAL = struct.Struct("@ll")  # seconds and microseconds
+_SEND_MAX = _TIMEVAL.pack(10, 0)  # a peer that takes nothing for so long is gone
 
 Message = tuple[M, dict[str, Array]]
 
@@ -36,9 +39,10 @@ class Connection(Generic[M]):
         self.shared: memoryview | None = None  # where arrays with an offset lie
         self._socket = sock
         self._decode = decode
-        self._buffer = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(bytearray(_BUFFER_BYTES))  # what was received and not taken
         self._filled = 0
         self._large: tuple[Head[M], bytearray, int] | None = None  # a body that is on its way
+        self._patience_s = math.inf  # of the socket's own receives
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         sock.setblocking(True)  # a receive says itself that it does not wait
@@ -48,41 +52,28 @@ class Connection(Generic[M]):
         return self._socket.fileno()
 
     def send(self, head: Sequence[bytes], body: Sequence[Buffer] = (), descriptor: int | None = None) -> None:
-        """All of it, and a descriptor with it."""
+        """All of it, and a descriptor with it. Parts of the body are bytes, or views of bytes."""
         parts: list[Buffer] = [*head, *body]
-        total = sum(part.nbytes if isinstance(part, memoryview) else len(part) for part in parts)
-        ancillary = [] if descriptor is None else [_rights(descriptor)]
-        sent = self._socket.sendmsg(parts, ancillary)
+        total = sum(map(len, parts))
+        if descriptor is None and total <= _BUFFER_BYTES:  # quicker in one piece
+            parts = [b"".join(parts)]
+            sent = self._socket.send(parts[0])
+        else:
+            ancillary = [] if descriptor is None else [_rights(descriptor)]
+            sent = self._socket.sendmsg(parts, ancillary)
         if sent < total:
             self._socket.sendall(b"".join(parts)[sent:])
 
     def receive(self, wait_s: float) -> Message[M] | None:
-        """The next message; None where none has come whole within `wait_s`."""
-        deadline_s = time.monotonic() + wait_s
-        left_s = wait_s
-        while (message := self._taken()) is None:
-            if left_s > 0:  # as a rule nothing is here yet, which a vain look costs more to find out
-                self._poll.poll(1000 * left_s + 1)
-            if (message := self.receive_now()) is not None:
-                return message
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
-                return None
+        """The next message; None where none has come whole within `wait_s`: what is here of one is kept."""
+        until_s = time.monotonic() + wait_s
+        while (message := self._taken()) is None and self._take_in(wait_s):
+            wait_s = until_s - time.monotonic()
         return message
 
     def receive_now(self) -> Message[M] | None:
         """The next message if it is here; what is here of one is kept."""
-        while True:
-            if (message := self._taken()) is not None:
-                return message
-            into = self._space()
-            try:
-                count = self._socket.recv_into(into, 0, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return None
-            if count == 0:
-                raise EOFError("the other end has closed the connection")
-            self._note(count)
+        return self.receive(0.0)
 
     @property
     def has_more(self) -> bool:
@@ -97,17 +88,38 @@ class Connection(Generic[M]):
         data, descriptors, _flags, _address = socket.recv_fds(self._socket, _BUFFER_BYTES, 1)
         if not data:
             raise EOFError("the other end has closed the connection")
-        self._buffer[: len(data)] = data
+        self._view[: len(data)] = data
         self._filled = len(data)
         return self.receive(wait_s), descriptors[0] if descriptors else None
 
     def close(self) -> None:
         self._socket.close()
 
+    def _take_in(self, wait_s: float) -> bool:
+        """What is here, or else comes within `wait_s`; False: nothing."""
+        if wait_s > 0:
+            self._wait_no_longer_than(wait_s)
+        try:
+            count = self._socket.recv_into(self._space(), 0, 0 if wait_s > 0 else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        if count == 0:
+            raise EOFError("the other end has closed the connection")
+        self._note(count)
+        return True
+
+    def _wait_no_longer_than(self, wait_s: float) -> None:
+        """Set on the socket: a poll before each receive would be a system call more."""
+        if wait_s != self._patience_s:
+            whole_s = int(min(wait_s, _WAIT_MAX_S))
+            rest_us = int(1e6 * min(wait_s - whole_s, 0.999999)) or (whole_s == 0)  # 0 would be for ever
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(whole_s, rest_us))
+            self._patience_s = wait_s
+
     def _space(self) -> memoryview:
         if self._large is not None:
             return memoryview(self._large[1])[self._large[2] :]
-        return memoryview(self._buffer)[self._filled :]
+        return self._view[self._filled :] if self._filled else self._view
 
     def _note(self, count: int) -> None:
         if self._large is None:
@@ -126,27 +138,26 @@ class Connection(Generic[M]):
             return self._message(head, body)
         if self._filled < LENGTHS.size:
             return None
-        head_bytes, body_bytes = LENGTHS.unpack_from(self._buffer)
+        head_bytes, body_bytes = LENGTHS.unpack_from(self._view)
         self._check(head_bytes, body_bytes)
-        if len(self._buffer) < LENGTHS.size + head_bytes:
-            self._buffer = self._buffer + bytes(LENGTHS.size + head_bytes - len(self._buffer))
         start = LENGTHS.size + head_bytes
+        if len(self._view) < start:
+            self._view = memoryview(bytearray(self._view[: self._filled]).ljust(start, b"\0"))
         if self._filled < start:
             return None
-        head = self._decode(memoryview(self._buffer)[LENGTHS.size : start])
+        head = self._decode(self._view[LENGTHS.size : start])
         if head.body_bytes != body_bytes:
             raise ProtocolError(f"cannot read arrays of {head.body_bytes} bytes from {body_bytes}")
         return self._with_body(head, start, body_bytes)
 
     def _with_body(self, head: Head[M], start: int, body_bytes: int) -> Message[M] | None:
-        here = min(self._filled - start, body_bytes)
-        body = bytearray(body_bytes)
-        body[:here] = memoryview(self._buffer)[start : start + here]
-        rest = self._filled - start - here
-        self._buffer[:rest] = self._buffer[start + here : self._filled]
+        end = min(start + body_bytes, self._filled)
+        body = bytearray(self._view[start:end])
+        if rest := self._filled - end:
+            self._view[:rest] = self._view[end : self._filled]
         self._filled = rest
-        if here < body_bytes:
-            self._large = head, body, here
+        if len(body) < body_bytes:
+            self._large = head, body.ljust(body_bytes, b"\0"), len(body)
             return None
         return self._message(head, body)
 

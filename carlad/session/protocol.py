@@ -161,15 +161,15 @@ class ArrayHeader(msgspec.Struct, frozen=True, array_like=True):
 
     name: str
     dtype: str
-    shape: list[int]
+    shape: tuple[int, ...]
     offset: int | None = None
 
     @property
     def size_bytes(self) -> int:
         """Raises ProtocolError for a dtype or a shape that is none."""
-        size_bytes = _size_bytes(self.dtype, tuple(self.shape))
+        size_bytes = _size_bytes(self.dtype, self.shape)
         if size_bytes is None:
-            raise ProtocolError(f"cannot read array {self.name!r}: {self.dtype} {self.shape}")
+            raise ProtocolError(f"cannot read array {self.name!r}: {self.dtype} {list(self.shape)}")
         return size_bytes
 
 

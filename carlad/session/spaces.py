@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from carlad.session.arrays import Array
+from carlad.session.arrays import Array, dtype_name
 from carlad.session.protocol import ProtocolError
 from carlad.spaces import ITEM_BYTES, Box, DictOf, Discrete, Space
 
@@ -53,11 +53,11 @@ def _element(name: str, part: Box | Discrete, array: Array) -> Any:
         if array.shape != () or array.dtype.kind != "i" or not part.start <= array < part.start + part.n:
             raise ProtocolError(f"cannot use {array!r}: expected one of {part.n} integers from {part.start}")
         return int(array)
-    if list(array.shape) != part.shape or array.dtype != part.dtype:
+    if list(array.shape) != part.shape or dtype_name(array) != part.dtype:
         raise ProtocolError(
             f"cannot use array {name!r}: {array.dtype} {list(array.shape)}, not {part.dtype} {part.shape}"
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and 0 in np.isfinite(array).tobytes():  # quicker than all() where it is small
         raise ProtocolError(f"cannot use array {name!r}: it holds NaN or infinity")
     return array
 
