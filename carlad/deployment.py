@@ -27,7 +27,7 @@ _CONFIGURATION = "carlad.toml"  # made to be edited
 _SCRIPTS = "/opt/carlad/bin/"  # what the units name; replaced by where carlad is
 # Before systemd had DelegateSubgroup= a service that had divided its cgroup could not be started again while
 # processes of it were left (cgroups(7), "no internal processes"), as servers are: nothing is delegated then.
-_SUBGROUPS_SINCE = 254
+SUBGROUPS_SINCE = 254
 _DELEGATION = ("Delegate=", "DelegateSubgroup=")
 _HEADER = re.compile(r"\A# Written by carlactl install; sha256 of the rest: ([0-9a-f]{64})\n")
 
@@ -54,7 +54,7 @@ class Step(msgspec.Struct, frozen=True):
 def rendered(template: str, scripts: Path, systemd: int) -> str:
     """A unit for programs in `scripts` and that version of systemd, with its header."""
     text = template.replace(_SCRIPTS, f"{scripts}/")
-    if systemd < _SUBGROUPS_SINCE:
+    if systemd < SUBGROUPS_SINCE:
         lines = text.splitlines(keepends=True)
         text = "".join(line for line in lines if not line.startswith(_DELEGATION))
     return f"# Written by carlactl install; sha256 of the rest: {_sum(text)}\n{text}"

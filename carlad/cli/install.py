@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 
     Command = Sequence[str]
 
+# Where distributions have a library whose name tells systemd's version.
+_LIBRARIES = ("usr/lib/systemd/libsystemd-shared-*.so", "usr/lib/*/systemd/libsystemd-shared-*.so")
 _EXIT_CODES = "Exit codes: 0 done, 1 a command of systemd failed, 2 it cannot be done (nothing was).\n"
 _NEXT = """\
 Next: see what /etc/carlad/carlad.toml says, then
   systemctl enable --now carlad      the daemon, now and at each boot
   usermod -aG carlad USER            who may lease servers
   systemctl status carlad"""
+_UNDELEGATED = """\
+For systemd {systemd}: nothing is delegated to carlad.service, as that takes {since} (DelegateSubgroup=), so
+resources.memory_max_mb limits nothing. Install again after an update of systemd."""
 _LEFT = """\
 Left are /var/{lib,cache,log}/carlad, /var/{lib,cache}/carlad-trainer, the users carlad and carlad-trainer,
 and whatever else is in /etc/carlad."""
@@ -46,6 +51,12 @@ def add(commands: Commands) -> None:
   sudo carlactl install --systemd --now
   carlactl install --systemd --root image      files alone, below that folder
 """,
+    )
+    install.add_argument(
+        "--for-systemd",
+        type=int,
+        metavar="N",
+        help="write for that version (default: the one below --root, else this machine's)",
     )
     install.add_argument("--now", action="store_true", help="start the daemon, now and at each boot")
     _add(
@@ -73,14 +84,15 @@ def _add(commands: Commands, name: str, run: Run, description: str, examples: st
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    from carlad.deployment import PLACES, UNITS, Act, installation, rendered
+    from carlad.deployment import PLACES, SUBGROUPS_SINCE, UNITS, Act, installation, rendered
     from carlad.errors import ConfigError
 
     scripts = Path(sysconfig.get_path("scripts"))
     _check(arguments, "install")
     if arguments.root is None:
         _check_reachable(scripts / "python")
-    texts = {name: rendered(_template(name), scripts, _systemd_version()) for name in PLACES}
+    systemd = _systemd_version(arguments)
+    texts = {name: rendered(_template(name), scripts, systemd) for name in PLACES}
     steps = list(installation(texts, _found(arguments.root), _root(arguments)))
     for step in steps:
         if step.act is Act.REFUSE:
@@ -95,6 +107,8 @@ def _install(arguments: argparse.Namespace) -> int:
         *([("systemctl", "enable", "--now", UNITS[0])] if arguments.now else []),
     ]
     code = _do(arguments, [], steps, after)
+    if code == Exit.DONE and systemd < SUBGROUPS_SINCE:
+        print(_UNDELEGATED.format(systemd=systemd, since=SUBGROUPS_SINCE))
     if code == Exit.DONE and arguments.root is None and not (arguments.dry_run or arguments.now):
         print(_NEXT)
     return code
@@ -149,8 +163,14 @@ def _check_reachable(python: Path) -> None:
             )
 
 
-def _systemd_version() -> int:
-    """Of this machine; where it has none the newest is assumed."""
+def _systemd_version(arguments: argparse.Namespace) -> int:
+    """As it was said, else of the system below --root, else of this machine; where none is, the newest."""
+    if arguments.for_systemd is not None:
+        return int(arguments.for_systemd)
+    root = _root(arguments)
+    libraries = [path for place in _LIBRARIES for path in root.glob(place)]
+    if found := [int(number[1]) for path in libraries if (number := re.search(r"-(\d+)", path.name))]:
+        return max(found)
     systemctl = shutil.which("systemctl")
     if systemctl is None:
         return sys.maxsize

@@ -20,7 +20,6 @@ from carlad.cli.command import Exit, add_command, add_family
 if TYPE_CHECKING:
     from carlad.cli.command import Commands, Run
 
-_SERVERS = 2  # as the packaged configurations have it
 _CONFIG = "training.toml"  # in the working directory: yours
 _PACKAGED = "training"
 _EXIT_CODES = (
@@ -32,6 +31,19 @@ _EXAMPLES = """\
   carlactl local --config demo -o train.seed=7
   carlactl local viz                               and a window that shows it
   carlactl local carla start && carlactl local     on a server that goes on
+"""
+_HOW = """\
+carlactl: servers for this training: {servers}, of {simulator}. Ctrl-C saves what was learnt, and ends.
+carlactl: to watch it, in another terminal here: python -m viz, or carlactl local tensorboard"""
+# In a process of its own: carlactl does without what a trainer takes.
+_ASK_SESSIONS = """\
+import sys
+from carlad.errors import ConfigError
+from trainer.config import load_training_config
+try:
+    print(load_training_config(sys.argv[1], overrides=sys.argv[2:]).servers.sessions)
+except ConfigError as error:
+    sys.exit(str(error))
 """
 # As short as a training can be that does everything once.
 _SHORT = ("train.total_steps=256", "train.eval_episodes=0", "ppo.batch_steps=128", "ppo.minibatch_steps=64")
@@ -122,7 +134,11 @@ def _add_options(parser: argparse.ArgumentParser, *, fresh: bool) -> None:
     )
     parser.add_argument("--out", default=default(None), metavar="DIR", help="everything goes there instead")
     parser.add_argument(
-        "--servers", type=_count, default=default(_SERVERS), metavar="N", help=f"(default: {_SERVERS})"
+        "--servers",
+        type=_count,
+        default=default(None),
+        metavar="N",
+        help="(default: servers.sessions of the configuration)",
     )
     root = parser.add_argument(
         "--carla-root",
@@ -188,7 +204,11 @@ def _with_servers(arguments: argparse.Namespace, run: Callable[[dict[str, str]],
         arguments.servers = 1
         print(f"carlactl: on the server at port {arguments.port}, which goes on afterwards", file=sys.stderr)
         return run({**os.environ, "CARLA_HOST": "127.0.0.1", "CARLA_PORT": str(arguments.port)})
+    if arguments.servers is None:
+        arguments.servers = _sessions(arguments)
     fleet = server.simulator(arguments.carla_root, arguments.quality) | {"size": arguments.servers}
+    simulator = arguments.carla_root or "the bundled stand-in"
+    print(_HOW.format(servers=arguments.servers, simulator=simulator), file=sys.stderr)
     with pool(fleet) as endpoint:
         environ = {
             name: value for name, value in os.environ.items() if name not in ("CARLA_HOST", "CARLA_PORT")
@@ -200,10 +220,9 @@ def _run_trainer(arguments: argparse.Namespace, environ: dict[str, str], out: st
     """It alone hears of an interrupt only through us, once: a second one would cost what it has learnt."""
     from carlad.cli import execute
 
-    config = arguments.config or (_CONFIG if Path(_CONFIG).is_file() else _PACKAGED)
-    command = [sys.executable, "-m", "trainer", "train", "--config", config]
+    command = [sys.executable, "-m", "trainer", "train", "--config", _config_of(arguments)]
     command += ["--out", out] if out else []
-    for override in (f"servers.sessions={arguments.servers}", *(arguments.override or ())):
+    for override in (*(arguments.override or ()), f"servers.sessions={arguments.servers}"):
         command += ["-o", override]
     print(f"carlactl: {shlex.join(['python', *command[1:]])}", file=sys.stderr)
     trainer = subprocess.Popen(
@@ -214,6 +233,22 @@ def _run_trainer(arguments: argparse.Namespace, environ: dict[str, str], out: st
             return trainer.wait()
         trainer.terminate()
     return trainer.returncode
+
+
+def _sessions(arguments: argparse.Namespace) -> int:
+    """How many environments the configuration has. Raises ConfigError where that cannot be used."""
+    from carlad.errors import ConfigError
+
+    ask = [sys.executable, "-c", _ASK_SESSIONS, _config_of(arguments), *(arguments.override or ())]
+    asked = subprocess.run(ask, capture_output=True, text=True, check=False)
+    if asked.returncode != 0:
+        raise ConfigError(asked.stderr.strip())
+    return int(asked.stdout)
+
+
+def _config_of(arguments: argparse.Namespace) -> str:
+    """The training's: a name or a file."""
+    return arguments.config or (_CONFIG if Path(_CONFIG).is_file() else _PACKAGED)
 
 
 def _config(arguments: argparse.Namespace) -> int:

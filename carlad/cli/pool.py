@@ -30,6 +30,7 @@ def pool(fleet: Mapping[str, object]) -> Iterator[str]:
         daemon: dict[str, object] = {
             "endpoint": str(control),
             "state_dir": str(folder / "state"),
+            "log_dir": str(folder / "logs"),
             "drain_s": 0,
         }
         file.write_text(toml.dumps({"daemon": daemon, "fleet": dict(fleet)}))

@@ -100,7 +100,7 @@ def test_a_day_with_local_commands(run: Callable[[str], str], tmp_path: Path) ->
     helped, config, first, start, _status, second, logs, restart, stop = said.values()
     assert "carlactl local viz" in helped
     assert "[train]" in config
-    assert "servers.sessions=2" in first
+    assert "servers for this training: 2, of the bundled stand-in" in first
     assert "ready at" in start
     assert "which goes on afterwards" in second
     assert "ready" in logs
@@ -108,6 +108,8 @@ def test_a_day_with_local_commands(run: Callable[[str], str], tmp_path: Path) ->
     assert "has ended" in stop
     assert len(list((tmp_path / "work").rglob("progress.jsonl"))) == 2
     assert len(list((tmp_path / "work").rglob("checkpoint.pt"))) == 2
+    logs = [path for path in (tmp_path / "home").rglob("*.log") if f"{_PORT}" not in str(path)]
+    assert logs == [], "of servers that were there for one training"
 
 
 def test_everything_can_be_tried_once(run: Callable[[str], str], tmp_path: Path) -> None:
@@ -120,9 +122,23 @@ def test_a_configuration_of_ones_own_is_made_shown_and_used(
 ) -> None:
     run("EDITOR='sed -i s/1_000_000/0/' carlactl local config --edit")
     assert "# training.toml" in run("carlactl local config")
-    assert "--config training.toml" in run(
-        f"carlactl local --port {_PORT} --servers 1 -o train.total_steps=0 -o train.eval_episodes=0"
-    )
+    with (tmp_path / "work" / "training.toml").open("a") as mine:
+        mine.write("\n[servers]\nsessions = 1\n")
+    said = run(f"carlactl local --port {_PORT} -o train.eval_episodes=0")
+    assert "--config training.toml" in said
+    assert "servers.sessions=1" in said, "the configuration's own number of servers was passed over"
+
+
+def test_a_configuration_that_cannot_be_used_is_told_before_anything_is_started(
+    environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "work" / "training.toml").write_text("[servers]\nsesions = 1\n")
+    command = [f"{_PYTHON}/carlactl", "local", "--port", str(_PORT)]
+    done = subprocess.run(command, cwd=tmp_path / "work", env=environ, text=True, capture_output=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "training.toml" in done.stderr
+    assert "sesions" in done.stderr
 
 
 def test_a_training_that_is_shown_and_interrupted_saves_what_was_learnt_and_leaves_nothing(

@@ -28,6 +28,21 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would(
     assert files(tmp_path) == set()
 
 
+def test_files_are_for_the_systemd_that_is_below_the_folder_or_the_one_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unit = tmp_path / PLACES["carlad.service"]
+    library = tmp_path / "usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    assert run("install", "--systemd", "--root", str(tmp_path)) == 0
+    assert "DelegateSubgroup=daemon" in unit.read_text()
+    assert "systemd 253" not in capsys.readouterr().out
+    assert run("install", "--systemd", "--root", str(tmp_path), "--for-systemd", "253") == 0
+    assert "Delegate" not in unit.read_text()
+    assert "For systemd 253: nothing is delegated" in capsys.readouterr().out
+
+
 def test_uninstall_undoes_install(tmp_path: Path) -> None:
     assert run("install", "--systemd", "--root", str(tmp_path)) == 0
     assert files(tmp_path) == set(PLACES.values())

@@ -254,6 +254,22 @@ def test_a_unit_that_does_not_answer_trips_the_watchdog_and_nothing_is_lost(
     assert f"unit={unit}" in journal
 
 
+def test_a_daemon_whose_configuration_is_wrong_is_not_started_and_loses_nothing_until_that_is_mended(
+    machine: Machine, steppers: list[Stepper]
+) -> None:
+    with nothing_lost(machine, steppers):
+        edit(machine, "size = 2", "size = many")
+        machine.do("systemctl", "kill", "--kill-who=main", "--signal=KILL", "carlad")
+        machine.until("carlad", "ActiveState", "failed", _WITHIN_S)
+        assert machine.show("carlad", "ExecMainStatus") == "2"
+        assert f"cannot use configuration {_CONFIG}: not TOML" in machine.journal("carlad")
+        machine.until("carlad-reap", "ActiveState", "failed", _WITHIN_S)
+        for stepper in steppers:
+            stepper.goes_on()
+        edit(machine, "size = many", "size = 2")
+        machine.do("systemctl", "start", "carlad", within_s=_WITHIN_S)
+
+
 def test_a_restart_leaves_nothing_of_the_old(machine: Machine) -> None:
     old = {int(machine.show("carlad", "MainPID")), *pids(machine)}
     machine.do("systemctl", "restart", "carlad", within_s=_WITHIN_S)
