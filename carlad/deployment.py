@@ -27,8 +27,10 @@ _CONFIGURATION = "carlad.toml"  # made to be edited
 _SCRIPTS = "/opt/carlad/bin/"  # what the units name; replaced by where carlad is
 # Before systemd had DelegateSubgroup= a service that had divided its cgroup could not be started again while
 # processes of it were left (cgroups(7), "no internal processes"), as servers are: nothing is delegated then.
+# Since the same version OnFailure= would end the servers at each crash, and not only when the daemon is given
+# up: RestartMode= makes it as it was, and is unknown before.
 SUBGROUPS_SINCE = 254
-_DELEGATION = ("Delegate=", "DelegateSubgroup=")
+_SINCE_THEN = ("Delegate=", "DelegateSubgroup=", "RestartMode=")
 _HEADER = re.compile(r"\A# Written by carlactl install; sha256 of the rest: ([0-9a-f]{64})\n")
 
 
@@ -56,7 +58,7 @@ def rendered(template: str, scripts: Path, systemd: int) -> str:
     text = template.replace(_SCRIPTS, f"{scripts}/")
     if systemd < SUBGROUPS_SINCE:
         lines = text.splitlines(keepends=True)
-        text = "".join(line for line in lines if not line.startswith(_DELEGATION))
+        text = "".join(line for line in lines if not line.startswith(_SINCE_THEN))
     return f"# Written by carlactl install; sha256 of the rest: {_sum(text)}\n{text}"
 
 

@@ -11,7 +11,10 @@ from carlad.deployment import PLACES, Act, installation, is_untouched, removal, 
 SERVICE = "carlad.service"
 ROOT = Path("/target")
 PLACE = ROOT / PLACES[SERVICE]
-TEMPLATE = "[Service]\nExecStart=/opt/carlad/bin/carlad\nDelegate=yes\nDelegateSubgroup=daemon\nUser=carlad\n"
+TEMPLATE = (
+    "[Service]\nExecStart=/opt/carlad/bin/carlad\n"
+    "Delegate=yes\nDelegateSubgroup=daemon\nRestartMode=direct\nUser=carlad\n"
+)
 
 
 def unit(systemd: int = 255, scripts: str = "/srv/carlad/bin") -> str:
@@ -27,11 +30,12 @@ def test_a_unit_names_the_programs_of_this_installation() -> None:
     assert "/opt/carlad" not in unit()
 
 
-@pytest.mark.parametrize(("systemd", "is_delegated"), [(252, False), (253, False), (254, True), (257, True)])
+@pytest.mark.parametrize(("systemd", "is_newer"), [(252, False), (253, False), (254, True), (257, True)])
 def test_an_older_systemd_delegates_nothing_as_it_could_not_start_the_daemon_again(
-    systemd: int, is_delegated: bool
+    systemd: int, is_newer: bool
 ) -> None:
-    assert ("Delegate" in unit(systemd)) is is_delegated
+    assert ("Delegate" in unit(systemd)) is is_newer
+    assert ("RestartMode" in unit(systemd)) is is_newer
     assert unit(systemd).endswith("User=carlad\n")
 
 

@@ -1,4 +1,4 @@
-"""A machine with a real systemd as PID 1: this one's files under an overlay.
+"""A machine with a real systemd as PID 1: this one's files under an overlay, or those of a newer system.
 
 Nothing of this one is changed: what is written there goes into a tmpfs, the network is the machine's own, and
 the end of the block is the end of all its processes.
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -26,8 +26,16 @@ CARLAD = "/opt/carlad/bin"  # a virtual environment in the machine
 SOURCES = "/opt/sources"  # this repository there
 _KERNELS = "carlad/standin/motion"
 _PROGRAMS = ("systemd-nspawn", "nsenter", "mount", "umount", "dbus-daemon")
+_PYTHON = Path(sys.base_prefix)
 _SYSTEMD = Path("/usr/lib/systemd/systemd")
 _BOOT_MAX_S = 60.0
+_NEWER = "trixie"
+_NEWER_HAS = (
+    *("systemd", "dbus", "procps"),
+    # What this machine's Python and its packages are linked to.
+    *("libbz2-1.0", "libexpat1", "libffi8", "liblzma5", "libncursesw6", "libreadline8t64", "libsqlite3-0"),
+    *("libssl3t64", "libuuid1", "zlib1g", "libegl1", "libgl1", "libgomp1", "libusb-1.0-0", "libx11-6"),
+)
 _LOOK_AGAIN_S = 0.05
 
 
@@ -112,15 +120,24 @@ def why_not() -> str | None:
 
 
 @contextmanager
-def booted() -> Iterator[Machine]:
-    """Raises OSError or CalledProcessError where mounts are refused."""
+def booted(system: Path = Path("/")) -> Iterator[Machine]:
+    """`system`: whose files it has. Raises OSError or CalledProcessError where mounts are refused."""
     with ExitStack() as stack:
-        root = stack.enter_context(_overlay())
-        _furnish(root)
-        init = stack.enter_context(_running(root))
+        root = stack.enter_context(_overlay(system))
+        paths = _paths() if system == Path("/") else _paths() | {_PYTHON: str(_PYTHON)}
+        _furnish(root, paths)
+        init = stack.enter_context(_running(root, paths))
         machine = Machine(root, init)
         _await_boot(machine)
         yield machine
+
+
+def newer_system(folder: Path) -> Path:
+    """A Debian with a newer systemd than this machine's. Raises CalledProcessError where it cannot be had."""
+    system = folder / _NEWER
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join(_NEWER_HAS)}", _NEWER, system]
+    subprocess.run(command, check=True, capture_output=True)
+    return system
 
 
 def _await_boot(machine: Machine) -> None:
@@ -135,14 +152,14 @@ def _await_boot(machine: Machine) -> None:
 
 
 @contextmanager
-def _overlay() -> Iterator[Path]:
+def _overlay(system: Path) -> Iterator[Path]:
     work = Path(tempfile.mkdtemp(prefix="carlad-machine-"))
     try:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", work], check=True, capture_output=True)
         try:
             for name in ("upper", "work", "root"):
                 (work / name).mkdir()
-            layers = f"lowerdir=/,upperdir={work}/upper,workdir={work}/work"
+            layers = f"lowerdir={system},upperdir={work}/upper,workdir={work}/work"
             mount = ["mount", "-t", "overlay", "overlay", "-o", layers, work / "root"]
             subprocess.run(mount, check=True, capture_output=True)
             try:
@@ -155,10 +172,11 @@ def _overlay() -> Iterator[Path]:
         work.rmdir()
 
 
-def _furnish(root: Path) -> None:
+def _furnish(root: Path, paths: Mapping[Path, str]) -> None:
     """carlad as in /opt/carlad, and nothing of this machine's own services."""
     (root / "etc/machine-id").write_text("")
     (root / "etc/hostname").write_text("carlad-test\n")
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")  # a minimal Debian has none
     environment = root / CARLAD.removeprefix("/").removesuffix("/bin")
     shutil.rmtree(environment, ignore_errors=True)
     packages = environment / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
@@ -173,11 +191,12 @@ def _furnish(root: Path) -> None:
             f"#!{CARLAD}/python\nimport sys\nfrom carlad.cli import {name}\nsys.exit({name}())\n"
         )
         script.chmod(0o755)
-    for inside in _paths().values():
+    for inside in paths.values():
         (root / inside.lstrip("/")).mkdir(parents=True, exist_ok=True)
     for folder in _interpreter().parents:  # which services may not enter here, as /root
         seen = root / folder.relative_to("/")
-        seen.chmod(seen.stat().st_mode | 0o005)
+        if seen.exists():
+            seen.chmod(seen.stat().st_mode | 0o005)
 
 
 def bring_kernels(root: Path, home: str) -> None:
@@ -204,12 +223,12 @@ def _interpreter() -> Path:
 
 
 @contextmanager
-def _running(root: Path) -> Iterator[int]:
+def _running(root: Path, paths: Mapping[Path, str]) -> Iterator[int]:
     """The pid here of the machine's PID 1."""
     log = root.parent / "boot.log"
     command = ["systemd-nspawn", "-q", "-D", root, "--register=no", "--keep-unit", "--private-network"]
     command += ["--kill-signal=SIGRTMIN+3", "--console=pipe", "-b"]
-    command += [f"--bind-ro={outside}:{inside}" for outside, inside in _paths().items()]
+    command += [f"--bind-ro={outside}:{inside}" for outside, inside in paths.items()]
     command += ["systemd.unit=basic.target"]
     with _cgroups() as cgroups, log.open("wb") as output:
         enter = "".join(f"echo $$ >{folder}/cgroup.procs && " for folder in cgroups)

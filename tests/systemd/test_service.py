@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.systemd.machine import CARLAD, SOURCES, Machine, booted, bring_kernels, why_not
+from tests.systemd.machine import CARLAD, SOURCES, Machine, booted, bring_kernels, newer_system, why_not
 
 pytestmark = pytest.mark.system
 
@@ -36,15 +38,19 @@ print(urllib.request.urlopen("http://localhost:6006/data/runs", timeout=5).read(
 """
 
 
-@pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
+@pytest.fixture(scope="module", params=["this system", "a newer system"])
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """With carlad installed and running, and a user who may lease."""
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
     with ExitStack() as stack:
         try:
-            machine = stack.enter_context(booted())
+            system = Path("/")
+            if request.param == "a newer system":
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="carlad-system-"))
+                system = newer_system(Path(folder))
+            machine = stack.enter_context(booted(system))
         except (OSError, subprocess.CalledProcessError) as error:
             pytest.skip(f"no machine can be booted here: {error}")
         machine.do("carlactl", "install", "--systemd")
