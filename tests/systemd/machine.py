@@ -33,7 +33,16 @@ _NEWER = "trixie"
 _NEWER_HAS = (
     *("systemd", "dbus", "procps"),
     # What this machine's Python and its packages are linked to.
-    *("libbz2-1.0", "libexpat1", "libffi8", "liblzma5", "libncursesw6", "libreadline8t64", "libsqlite3-0"),
+    *(
+        "libbz2-1.0",
+        "libexpat1",
+        "libffi8",
+        "libidn2-0",
+        "liblzma5",
+        "libncursesw6",
+        "libreadline8t64",
+        "libsqlite3-0",
+    ),
     *("libssl3t64", "libuuid1", "zlib1g", "libegl1", "libgl1", "libgomp1", "libusb-1.0-0", "libx11-6"),
 )
 _LOOK_AGAIN_S = 0.05
