@@ -27,6 +27,7 @@ BOTH_HELP = (
     ("drag", "move"),
     ("f", "follow"),
     ("t", "tiles"),
+    ("v, click", "enlarge an image"),
     ("s", "screenshot"),
     ("h", "all keys"),
     ("q", "quit"),
@@ -120,7 +121,7 @@ class Window:
             self._seeking = isinstance(self.source, Replay) and self.picture.timeline_bar.collidepoint(
                 event.pos
             )
-            return self._seek(event.pos)
+            return self._seek(event.pos) or self.picture.enlarge_at(event.pos)
         elif event.type == pygame.MOUSEBUTTONUP:
             self._seeking = False
             return False
@@ -166,6 +167,7 @@ class Window:
             pygame.K_KP_MINUS: farther,
             pygame.K_f: lambda: _flip(picture, "follow"),
             pygame.K_t: lambda: _flip(picture, "tiles"),
+            pygame.K_v: picture.enlarge_next,
             pygame.K_h: lambda: _flip(picture, "help"),
             pygame.K_s: self._screenshot,
         }

@@ -9,7 +9,7 @@ import pygame
 
 from carlad.telemetry import Bundle, Control
 from viz import theme
-from viz.scene import Scene, Signal
+from viz.scene import Scene, Signal, session_name
 
 _GAP = 10
 _PAD_X, _PAD_Y = 14, 11
@@ -144,17 +144,12 @@ def _draw_session(card: Card, scene: Scene) -> None:
         name, colour = f"recording {scene.recorded_s:.0f} s", theme.VERMILLION
     width = card.text(card.fonts.label, name, (card.width, 3), colour, "right")
     card.dot(card.width - width - 10, 10, 4, colour)
-    card.text(card.fonts.title, session_name(scene), (0, 0), width_max=card.width - width - 24)
+    card.text(
+        card.fonts.title, session_name(scene.session, scene.bundle), (0, 0), width_max=card.width - width - 24
+    )
     bundle = scene.bundle
     card.row(25, "server", bundle.server if bundle else "–")
     card.row(45, "map", bundle.map.rpartition("/")[2] if bundle else "–")
-
-
-def session_name(scene: Scene) -> str:
-    """As it was asked for; one that was given by its endpoint alone has the name that it says itself."""
-    name = scene.session.session
-    told = scene.bundle.session if scene.bundle is not None else ""
-    return told if told and name == scene.session.telemetry else name
 
 
 def _draw_driving(card: Card, bundle: Bundle) -> None:

@@ -11,16 +11,17 @@ import pygame
 from viz import theme
 from viz.birdseye import BirdsEye
 from viz.hud import draw_hud
-from viz.layout import fitting_scale, panels
+from viz.layout import Panels, fitting_scale, panels
 from viz.scene import Scene, Session, Signal, Timeline, ViewerError
 from viz.strips import draw_strips
-from viz.tiles import draw_tiles, pictures
+from viz.tiles import draw_enlarged, draw_tiles, pictures
 from viz.view import ViewFromWorld
 
 Help = Sequence[tuple[str, str]]
 """Keys and what they do."""
 
 _KEYS_GAP = 22
+_LARGE_SHARE = 0.7  # of the world's width beside the tiles, for an image that is enlarged
 
 
 class Picture:
@@ -30,6 +31,7 @@ class Picture:
         """`scale` None: as the window's size suggests. `keys`: what the footer says."""
         self.follow = True
         self.tiles = True
+        self.enlarged: str | None = None  # the title of an image
         self.help = False
         self.chooser: tuple[list[Session], int] | None = None  # and which one is marked
         self.view_from_world = ViewFromWorld()
@@ -37,6 +39,9 @@ class Picture:
         self._birdseye = BirdsEye()
         self._fonts = theme.Fonts.load()
         self._zoomed_for = 1.0
+        self._tiles_at: dict[str, pygame.Rect] = {}
+        self._large_at = pygame.Rect(0, 0, 0, 0)
+        self._tiles_right = 0  # where the column of them ended when it was drawn last
         self.timeline_bar = pygame.Rect(0, 0, 0, 0)
 
     def draw(self, surface: pygame.Surface, scene: Scene) -> None:
@@ -47,8 +52,14 @@ class Picture:
         surface.fill(theme.BACKGROUND)
         bev = scene.bundle.bev if scene.bundle is not None else None
         shown = pictures(scene.arrays, bev) if self.tiles else {}
-        self._draw_world(surface.subsurface(parts.world), scene, parts.tiles.right if shown else 0)
-        draw_tiles(surface, fonts, parts.tiles, shown)
+        covered_px = parts.tiles.right if shown else 0
+        large = self._room_for_large(parts) if self.enlarged in shown else None
+        world = surface.subsurface(parts.world)
+        self._draw_world(world, scene, large.right if large is not None else covered_px)
+        self._tiles_at = draw_tiles(surface, fonts, parts.tiles, shown)
+        self._tiles_right = max((place.right for place in self._tiles_at.values()), default=0)
+        if large is not None and self.enlarged is not None:
+            self._large_at = draw_enlarged(surface, fonts, large, self.enlarged, shown[self.enlarged])
         if (text := banner(scene)) is not None:
             _draw_banner(surface.subsurface(parts.world), fonts, text)
         draw_strips(surface, fonts, parts.strips, scene.history)
@@ -66,6 +77,20 @@ class Picture:
         view = self.view_from_world
         self.view_from_world = view.zoomed(factor, at or (view.width / 2, view.height / 2))
 
+    def enlarge_at(self, at: tuple[int, int]) -> bool:
+        """Enlarge the image at that pixel, or make it small again; False where there is none."""
+        hit = next((name for name, place in self._tiles_at.items() if place.collidepoint(at)), None)
+        if self.enlarged is not None and (hit == self.enlarged or self._large_at.collidepoint(at)):
+            self.enlarged = None
+            return True
+        self.enlarged = hit or self.enlarged
+        return hit is not None
+
+    def enlarge_next(self) -> None:
+        """Enlarge the next image, and behind the last one none."""
+        names = [*self._tiles_at, None]
+        self.enlarged = names[(names.index(self.enlarged) + 1) % len(names) if self.enlarged in names else 0]
+
     def drag(self, right_px: int, down_px: int) -> None:
         """Pull the view; it no longer follows the ego vehicle then."""
         self.follow = False
@@ -75,6 +100,12 @@ class Picture:
         if scale != self._fonts.scale:
             self.zoom(scale / self._fonts.scale)
             self._fonts = theme.Fonts.load(scale)
+
+    def _room_for_large(self, parts: Panels) -> pygame.Rect:
+        """Beside the tiles; what is left of the world shows the vehicle."""
+        gap, left = self._fonts.px(12), self._tiles_right or parts.tiles.right
+        width = round((parts.world.width - left) * _LARGE_SHARE)
+        return pygame.Rect(left + gap, parts.tiles.top, width, parts.tiles.height)
 
     def _draw_world(self, surface: pygame.Surface, scene: Scene, covered_px: int) -> None:
         """`covered_px`: so much at the left is covered, so the vehicle stays in the middle of the rest."""

@@ -27,6 +27,12 @@ class Session(msgspec.Struct, frozen=True):
     telemetry: str
 
 
+def session_name(session: Session, bundle: Bundle | None) -> str:
+    """As it was asked for; one that was given by its endpoint alone has the name that it says itself."""
+    told = bundle.session if bundle is not None else ""
+    return told if told and session.session == session.telemetry else session.session
+
+
 class Signal(Enum):
     """How the telemetry comes in."""
 

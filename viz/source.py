@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from carlad.recording import Recorder, RecordingError
 from carlad.telemetry import Bundle, Frame, Lanes, Subscriber
 from carlad.telemetry.bundle import BEV, CAMERA, LIDAR, MAP, NUMBERS, PAUSE, VIEW_PREFIX
-from viz.scene import History, Scene, Session, Signal, ViewerError
+from viz.scene import History, Scene, Session, Signal, ViewerError, session_name
 from viz.sessions import Listing
 
 CHANNELS = (MAP, *NUMBERS, CAMERA, BEV, LIDAR)
@@ -183,12 +184,13 @@ class Source:
         if self._recorder is not None:
             self.stop_recording()
         else:
-            self.record(folder / f"{self._feed.session.session}-{time.strftime('%Y%m%d-%H%M%S')}.mcap")
+            name = re.sub(r"[^\w.-]+", "-", self._name()).strip("-")
+            self.record(folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.mcap")
 
     def record(self, path: Path) -> None:
         """Record what comes from now on. A file that cannot be written is said in the picture."""
         try:
-            self._recorder = Recorder(path, {"session": self._feed.session.session})
+            self._recorder = Recorder(path, {"session": self._name()})
         except RecordingError as error:
             self.say(str(error))
             return
@@ -227,6 +229,9 @@ class Source:
         except RecordingError as error:
             self._recorder = None
             self.say(str(error))
+
+    def _name(self) -> str:
+        return session_name(self._feed.session, self._feed.bundle)
 
     def _channels(self, bundle: Bundle | None) -> tuple[str, ...]:
         return (*CHANNELS, *_views(bundle)) if self._views else CHANNELS

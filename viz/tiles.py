@@ -59,8 +59,9 @@ def title(channel: str) -> str:
 
 def draw_tiles(
     surface: pygame.Surface, fonts: theme.Fonts, room: pygame.Rect, shown: Mapping[str, Array]
-) -> None:
-    """Below each other, all of one width, which is what there is room for."""
+) -> dict[str, pygame.Rect]:
+    """Below each other, all of one width, which is what there is room for; returns where each one is."""
+    places = {}
     frame, titled, gap = 2 * fonts.px(_FRAME), fonts.px(_TITLE_H), fonts.px(8)
     top = room.top
     width = tiles_width(shown, room.width - frame, room.height - len(shown) * (frame + titled + gap))
@@ -68,7 +69,21 @@ def draw_tiles(
         size = width, max(1, round(width * image.shape[0] / image.shape[1]))
         rect = pygame.Rect(room.left, top, width + frame, size[1] + frame + titled)
         _draw_tile(surface, fonts, rect, name, image, size)
+        places[name] = rect
         top = rect.bottom + gap
+    return places
+
+
+def draw_enlarged(
+    surface: pygame.Surface, fonts: theme.Fonts, room: pygame.Rect, name: str, image: Array
+) -> pygame.Rect:
+    """One tile, as large as there is room for; returns where it is."""
+    frame, titled = 2 * fonts.px(_FRAME), fonts.px(_TITLE_H)
+    width = tiles_width({name: image}, room.width - frame, room.height - frame - titled)
+    size = width, max(1, round(width * image.shape[0] / image.shape[1]))
+    rect = pygame.Rect(room.left, room.top, size[0] + frame, size[1] + frame + titled)
+    _draw_tile(surface, fonts, rect, name, image, size)
+    return rect
 
 
 def tiles_width(shown: Mapping[str, Array], width_max: int, height_max: int) -> int:

@@ -5,8 +5,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pygame
 import pytest
@@ -209,3 +211,40 @@ def test_closing_the_window_ends_the_loop(window: Window, event: pygame.event.Ev
     pygame.event.post(event)
     window.run()
     assert not window.open
+
+
+def test_an_image_is_enlarged_by_a_click_or_a_key_and_made_small_again(window: Window) -> None:
+    def click(at: tuple[int, int]) -> None:
+        window.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=at))
+        window.draw()
+
+    images = {"camera": np.full((60, 80, 3), 200, np.uint8), "view.chase": np.full((60, 80, 3), 90, np.uint8)}
+    scene = replace(window.source.scene(), arrays=images)
+    window.source.scene = lambda: scene  # type: ignore[method-assign]
+    window.draw()
+    small = pygame.surfarray.array3d(pygame.display.get_surface())
+    assert window.picture.enlarged is None
+    click((60, 60))
+    assert window.picture.enlarged == "chase view"
+    large = pygame.surfarray.array3d(pygame.display.get_surface())
+    assert (large == 90).all(axis=2).sum() > 2 * (small == 90).all(axis=2).sum()
+    click((300, 100))  # the large one
+    assert window.picture.enlarged is None
+    seen = []
+    for _ in range(3):
+        press(window, pygame.K_v)
+        seen.append(window.picture.enlarged)
+    assert seen == ["chase view", "camera", None]
+
+
+def test_a_recording_of_an_endpoint_is_named_as_the_session_is(window: Window, tmp_path: Path) -> None:
+    window.source.sessions = []
+    source = window.source
+    assert isinstance(source, Source)
+    endpoint = f"ipc://{tmp_path}/t"
+    source.watch(Session(endpoint, endpoint))
+    source.toggle_recording(tmp_path)
+    source.toggle_recording(tmp_path)
+    (file,) = tmp_path.glob("*.mcap")
+    assert "/" not in file.name
+    assert file.stat().st_size > 0
