@@ -102,6 +102,8 @@ class Desk:
             return Refused(code="unavailable", reason="a part of the daemon had to be restarted: ask again")
 
     def _refusal(self, body: RequestBody, peer: Peer) -> Refused | None:
+        if not peer.is_remote:  # the socket's permissions have decided
+            return None
         leases, sessions = self._broker.leases(), self._sessions.statuses()
         return rights.refusal(body, peer, leases, sessions, self._remote_operators)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -78,6 +78,7 @@ class Journal:
         """
         self._lock = threading.Lock()
         self._busy_s = busy_s
+        self._pragmas: dict[str, object] = {}  # as they were set last
         self._commits = 0  # since the last checkpoint
         try:
             self._connection = sqlite3.connect(
@@ -98,20 +99,20 @@ class Journal:
 
     def token(self) -> int:
         """The highest token on disk; 0 in a new journal."""
-        with self._lock:
+        with self._patiently():
             (token,) = self._connection.execute("SELECT token FROM high_water").fetchone()
         return int(token)
 
     def keys(self, kind: str) -> tuple[str, ...]:
         """Of all records of a kind, readable or not."""
-        with self._lock:
+        with self._patiently():
             rows = self._connection.execute("SELECT key FROM record WHERE kind = ?", (kind,)).fetchall()
         return tuple(key for (key,) in rows)
 
     def read(self, kind: str, type: type[R]) -> dict[str, R]:
         """All records of a kind by key. Raises JournalError for one that is not of `type`."""
         try:
-            with self._lock:
+            with self._patiently():
                 query = "SELECT key, value FROM record WHERE kind = ? ORDER BY key"
                 rows = self._connection.execute(query, (kind,)).fetchall()
             return {key: msgspec.msgpack.decode(value, type=type) for key, value in rows}
@@ -127,7 +128,7 @@ class Journal:
         """
         rows = _rows(changes)
         try:
-            with self._lock:
+            with self._patiently():
                 self._commit(rows, token)
                 if self._commits >= _CHECKPOINT_AFTER:
                     self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -144,18 +145,26 @@ class Journal:
         if self._commits >= 2 * _CHECKPOINT_AFTER or not self._lock.acquire(blocking=False):
             return False
         try:
-            self._wait_for_others_s(0.0)
+            self._set("busy_timeout", 0)
             self._commit(_rows(changes), 0)
         except sqlite3.Error:
             return False
         finally:
-            with suppress(sqlite3.Error):
-                self._wait_for_others_s(self._busy_s)
             self._lock.release()
         return True
 
-    def _wait_for_others_s(self, seconds: float) -> None:
-        self._connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
+    @contextmanager
+    def _patiently(self) -> Iterator[None]:
+        """It is this thread's; other programs are waited for."""
+        with self._lock:
+            self._set("busy_timeout", int(1000 * self._busy_s))
+            yield
+
+    def _set(self, pragma: str, value: object) -> None:
+        """Where it is not so already: each statement is a good part of what a commit costs."""
+        if self._pragmas.get(pragma) != value:
+            self._connection.execute(f"PRAGMA {pragma} = {value}")
+            self._pragmas[pragma] = value
 
     def _commit(self, rows: Iterable[Row], token: int) -> None:
         with self._transaction(survives_power_cut=token > 0):
@@ -171,7 +180,7 @@ class Journal:
     @contextmanager
     def _transaction(self, *, survives_power_cut: bool) -> Iterator[None]:
         execute = self._connection.execute
-        execute("PRAGMA synchronous = FULL" if survives_power_cut else "PRAGMA synchronous = NORMAL")
+        self._set("synchronous", "FULL" if survives_power_cut else "NORMAL")
         execute("BEGIN IMMEDIATE")
         try:
             yield
