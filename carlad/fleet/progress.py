@@ -8,6 +8,7 @@ from carlad.fleet.probe import check_ticks
 from carlad.fleet.reach import Reach
 
 PERIOD_S = 10.0  # two snapshots; the whole world is in each
+_LOOKS = 2  # in a row: on a machine that is busy with others a server may get no time for seconds
 
 
 class Progress:
@@ -17,23 +18,26 @@ class Progress:
         self._reach = reach
         self._looked_at_s = trio.current_time()
         self._looking = trio.CancelScope()
-        self._stood_still = False
+        self._still = 0  # looks in a row
 
     async def is_missing(self, patience_s: float) -> bool:
-        """Whether there was no tick for so long, and yet the server has answered since: ask when it has.
+        """Whether there was no tick for so long, twice, and yet the server has answered since: ask when it
+        has.
 
         Raises ServerError where the streams cannot be reached.
         """
-        if self._stood_still or trio.current_time() < self._looked_at_s + PERIOD_S:
-            return self._stood_still
+        if self._still >= _LOOKS:
+            return True
+        if not self._still and trio.current_time() < self._looked_at_s + PERIOD_S:
+            return False
         with trio.CancelScope() as self._looking:
             with trio.move_on_after(patience_s) as patience:
                 await check_ticks(self._reach)
-            self._stood_still = patience.cancelled_caught
+            self._still = self._still + 1 if patience.cancelled_caught else 0
         self._looked_at_s = trio.current_time()
         return False
 
     def stop(self) -> None:
         """No stream is held at a server that somebody holds, and its world goes on as its holder likes."""
         self._looking.cancel()
-        self._stood_still = False
+        self._still = 0

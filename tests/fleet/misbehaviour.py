@@ -253,7 +253,7 @@ CASES = (
     Case(
         "answers, but does not tick while nobody holds it",
         "slot.lost",
-        "two looks, 10 s apart",
+        "two looks, from 10 s on",
         "it answers, but its world does not tick",
         cause=_UNFIT,
         faults=(_ON_SIGNAL, "mute-streams-after=0"),
