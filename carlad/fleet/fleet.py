@@ -18,6 +18,7 @@ from carlad.fleet.gpu.cards import Cards, NoCardsError
 from carlad.fleet.ledger import Ledger
 from carlad.fleet.leftovers import end_leftovers
 from carlad.fleet.logs import Excerpt
+from carlad.fleet.looks import Looks
 from carlad.fleet.outbreak import Outbreak
 from carlad.fleet.plan import Plan, plan_of
 from carlad.fleet.ports import PortRegistry
@@ -69,6 +70,7 @@ class Fleet:
         self._environ = environ
         self._launch = launch
         self._outbreak = Outbreak()
+        self._looks = Looks()
         self._cards = Cards(for_servers(environ))
         self._registry = PortRegistry(*config.fleet.ports)
         self._plan = self._plan_of(config, self._registry)
@@ -298,7 +300,7 @@ class Fleet:
 
     def _plan_of(self, config: Config, registry: PortRegistry) -> Plan:
         backend = choose(config, self._environ, registry, str(self._runs), self._launch, self._cards)
-        return plan_of(config, backend, self._outbreak, self._hurry, self._runs)
+        return plan_of(config, backend, self._outbreak, self._looks, self._hurry, self._runs)
 
     def _advise(self, before: Sequence[str] = ()) -> None:
         """Of what was not said `before`."""

@@ -11,6 +11,7 @@ import trio
 
 from carlad.config import Config, ProbeSection, RecycleSection
 from carlad.fleet.backends.interface import Backend
+from carlad.fleet.looks import Looks
 from carlad.fleet.outbreak import Outbreak
 from carlad.fleet.records import made_from, map_of
 from carlad.runtime import RestartPolicy
@@ -19,6 +20,7 @@ from carlad.runtime import RestartPolicy
 class Plan(msgspec.Struct, frozen=True):
     backend: Backend
     outbreak: Outbreak
+    looks: Looks
     host: str
     map_of: Callable[[int], str]  # by slot, see records
     probe: ProbeSection
@@ -31,7 +33,9 @@ class Plan(msgspec.Struct, frozen=True):
     made_from: Callable[[int], str]  # by slot: tells configurations apart from which other servers would come
 
 
-def plan_of(config: Config, backend: Backend, outbreak: Outbreak, hurry: trio.Event, runs: Path) -> Plan:
+def plan_of(
+    config: Config, backend: Backend, outbreak: Outbreak, looks: Looks, hurry: trio.Event, runs: Path
+) -> Plan:
     configured = RestartPolicy(
         backoff_s=config.restart.backoff_s,
         backoff_max_s=config.restart.backoff_max_s,
@@ -41,6 +45,7 @@ def plan_of(config: Config, backend: Backend, outbreak: Outbreak, hurry: trio.Ev
     return Plan(
         backend=backend,
         outbreak=outbreak,
+        looks=looks,
         host=config.fleet.advertise_host,
         map_of=partial(map_of, config.fleet),
         probe=config.probe,

@@ -29,6 +29,7 @@ from carlad.fleet.tenancy import furnish
 from carlad.fleet.visitors import Visitors, one_of
 from carlad.wire.types import EpisodeSettings
 
+_LOOK_AGE_MAX_S = 0.25  # of what a probe hears of: slots share looks, which are dear
 # From the baseline of a server to the one that it leaves.
 Errand = Callable[[Baseline], Awaitable[Baseline]]
 
@@ -50,7 +51,7 @@ class Upkeep:
         self._reach = Reach(ports)
         self._parking = Parking(self._reach)
         self._progress = Progress(self._reach)
-        self._visitors = Visitors(self._reach, tree)
+        self._visitors = Visitors(self._reach, tree, situation.plan.looks)
         self._quiet_watch = trio.CancelScope()
         self._errand: Errand | None = None
 
@@ -84,9 +85,10 @@ class Upkeep:
         except ServerError as error:
             self._course.end(str(error), failed=True, cause=Cause.UNFIT)
 
-    async def turn_strangers_away(self) -> None:
-        """A server at which somebody has been since it was scrubbed is nobody's to lease."""
-        came = await self._visitors.came()
+    async def turn_strangers_away(self, age_max_s: float = 0.0) -> None:
+        """A server at which somebody has been since it was scrubbed is nobody's to lease. `age_max_s`: of
+        what is known of that."""
+        came = await self._visitors.came(age_max_s)
         if not came:
             return
         who, port = await one_of(came)
@@ -167,10 +169,10 @@ class Upkeep:
     async def heard(self, settings: EpisodeSettings | None, after_s: float) -> None:
         self._course.condition.answered(after_s)
         if self._situation.state is State.READY:
-            await self.turn_strangers_away()
+            await self.turn_strangers_away(_LOOK_AGE_MAX_S)
             await self._look_for_progress()
         elif (lease_id := self._situation.status.lease_id) is not None:
-            came = await self._visitors.came()
+            came = await self._visitors.came(_LOOK_AGE_MAX_S)
             can_see = self._reach.ports.host == LOOPBACK
             if self._situation.tenancies.see(lease_id, settings, is_used=bool(came) or not can_see):
                 self._situation.change()  # the next daemon is to know it

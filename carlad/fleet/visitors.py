@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import msgspec
 import trio
 
 from carlad.fleet.connections import Connection, Connections, connections, describe
+from carlad.fleet.looks import Looks
 from carlad.fleet.ports import LOOPBACK
 from carlad.fleet.processes import socket_inodes
 from carlad.fleet.reach import Reach
-from carlad.fleet.sockets import Socket, sockets
+from carlad.fleet.sockets import Socket
 
 
 class Visitors:
     """Looks at a server's connections, each time from where it looked before."""
 
-    def __init__(self, reach: Reach, tree: Callable[[], Iterable[int]]) -> None:
-        """`tree`: the server's processes."""
+    def __init__(self, reach: Reach, tree: Callable[[], Iterable[int]], looks: Looks | None = None) -> None:
+        """`tree`: the server's processes; `looks`: shared with others."""
         self._reach = reach
         self._tree = tree
+        self._looks = Looks() if looks is None else looks
         self._before = Connections()
 
-    async def look(self) -> Connections:
-        """Those of others; `came` counts from now on. Of servers elsewhere nothing is seen."""
+    async def look(self, age_max_s: float = 0.0) -> Connections:
+        """Those of others, as they were not longer ago than that; `came` counts from then on. Of servers
+        elsewhere nothing is seen."""
         if self._reach.ports.host == LOOPBACK:
             served = self._reach.ports.served
-            look = partial(sockets, os.getpid(), ports=(min(served), max(served)))
-            table = await trio.to_thread.run_sync(look)
+            table = await self._looks.at(served, age_max_s)
             found = connections(table, served, self._reach.own_ports)
             self._before = self._without_the_servers_own(found, table)
         return self._before
 
-    async def came(self) -> frozenset[Connection]:
+    async def came(self, age_max_s: float = 0.0) -> frozenset[Connection]:
         """Those of others that were there at some time since the last look."""
         before = self._before
-        return (await self.look()).since(before)
+        return (await self.look(age_max_s)).since(before)
 
     def _without_the_servers_own(self, found: Connections, table: Iterable[Socket]) -> Connections:
         if not found.open:  # as a rule, and then the server's processes need not be looked at

@@ -13,6 +13,7 @@ import trio
 from carlad.config import Config, DaemonSection
 from carlad.fleet.backends.choice import choose
 from carlad.fleet.ledger import Ledger
+from carlad.fleet.looks import Looks
 from carlad.fleet.outbreak import Outbreak
 from carlad.fleet.plan import plan_of
 from carlad.fleet.ports import PortRegistry
@@ -53,6 +54,6 @@ def situation(tmp_path: Path) -> Iterator[Situation]:
     """Of a slot that has not run, nor does."""
     config = Config(daemon=DaemonSection(log_dir=str(tmp_path)))
     backend = choose(config, {}, PortRegistry(2000, 2100), "test")
-    plan = plan_of(config, backend, Outbreak(), trio.Event(), tmp_path)
+    plan = plan_of(config, backend, Outbreak(), Looks(), trio.Event(), tmp_path)
     with closing(Journal(tmp_path / "journal.sqlite")) as journal:
         yield Situation(0, plan, lambda *_, **__: None, Changes(), Ledger(journal))

@@ -195,7 +195,7 @@ class Machine:
             "carlad.fleet.gpu.cards.Cards.can_be_looked_at": False,
             "carlad.fleet.liveness.effort_of": self._effort_of,
             "carlad.fleet.resources.usage_of": _usage_of,
-            "carlad.fleet.visitors.sockets": self._sockets,
+            "carlad.fleet.looks.sockets": self._sockets,
             "carlad.fleet.visitors.socket_inodes": lambda _pid: frozenset[str](),
             "carlad.fleet.visitors.describe": lambda one: f"port {one.peer_port}",
             "carlad.fleet.ports.can_bind": self._can_bind,
