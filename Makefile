@@ -4,6 +4,7 @@
 # make chaos   real processes, killed and stopped by a schedule: SEED=3 SECONDS=60, or hours of it
 # make fuzz    what comes from outside, made up: TIMES=100 tries so many times as much as make test
 # make bench   every benchmark, or one: make bench NAME=standin
+# make benchmarks  those of docs/benchmarks.md, and its tables and pictures: on a quiet machine, half an hour
 # The first Python of 3.10 to 3.12 is taken (CARLA's wheels); choose with PYTHON=...
 
 SHELL := /bin/bash
@@ -11,9 +12,9 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11 python3.10,$(she
 	'import sys; (3, 10) <= sys.version_info[:2] <= (3, 12) and print("$(p)")' 2>/dev/null)))
 VENV := .venv
 BIN := $(VENV)/bin
-BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py,$(wildcard tests/bench/*.py)))
+BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py %/record.py,$(wildcard tests/bench/*.py)))
 
-.PHONY: demo test test-system test-nightly simulate chaos fuzz lint bench docs install clean
+.PHONY: demo test test-system test-nightly simulate chaos fuzz lint bench benchmarks docs install clean
 
 demo: install
 	$(BIN)/python -m carlad.demo $(ARGS)
@@ -47,6 +48,9 @@ lint: install
 
 bench: install
 	@for name in $(or $(NAME),$(BENCHES)); do $(BIN)/python -m tests.bench.$$name || exit 1; done
+
+benchmarks: install
+	$(BIN)/python -m tests.bench.record $(NAME)
 
 docs: install
 	$(BIN)/python docs/generate.py

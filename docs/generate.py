@@ -10,9 +10,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import figures
 import reference
 
 from carlad.cli.main import every_command, parser
@@ -156,6 +158,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "refusals": reference.refusals,
     "limits": reference.limits,
     "configuration": reference.configuration,
+    **{f"bench-{name}": partial(figures.table, name) for name in figures.NAMES},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,11 +15,19 @@ import pytest
 from carlad import config, messages
 from carlad.fleet.autopsy import Cause
 from carlad.fleet.lifecycle import State
-from tests.pages import Page, call, environment, running, succeed, until
+from tests.bench import harness, record
+from tests.pages import ROOT, Page, call, environment, running, succeed, until
 
 PAGES = {
     name: Page(f"docs/{name}.md")
-    for name in ("operators-guide", "researchers-guide", "protocol", "configuration", "architecture")
+    for name in (
+        "operators-guide",
+        "researchers-guide",
+        "protocol",
+        "configuration",
+        "architecture",
+        "benchmarks",
+    )
 }
 OPERATOR, RESEARCHER = PAGES["operators-guide"], PAGES["researchers-guide"]
 _WITHIN_S = 300.0  # for each program; seconds on a quiet machine
@@ -53,6 +62,32 @@ def test_every_message_is_in_the_reference() -> None:
     own = {struct.__name__ for struct in structs if struct.__module__ == messages.__name__}
     assert own <= set(headings)
     assert len(headings) == len(set(headings))
+
+
+def test_every_benchmark_is_on_its_page_and_can_be_run() -> None:
+    page = PAGES["benchmarks"].text
+    headings = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^## (.*)$", page, re.MULTILINE))))
+    named = headings | set(re.findall(r"make bench NAME=(\w+)", page))
+    modules = {path.stem for path in (ROOT / "tests" / "bench").glob("*.py")}
+    assert headings == set(record.NAMES) == set(re.findall(r"<!-- bench-(\w+):begin -->", page))
+    assert named == modules - {"__init__", "harness", "record"}
+
+
+def test_figures_become_a_table_and_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "BUILD", tmp_path)
+    monkeypatch.setattr(record, "KEPT", tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    figures = importlib.import_module("figures")
+    monkeypatch.setattr(figures, "FOLDER", tmp_path)
+    report = harness.Report("vector")
+    report.add("1 in AsyncVectorEnv", 100.0, "steps/s")
+    report.add("1 in sessions", 150.0, "steps/s", "1 in AsyncVectorEnv")
+    report.write()
+    record.draw("vector")
+    lines = list(figures.table("vector"))
+    assert "![vector](benchmarks/vector.png)" in lines
+    assert lines[-1] == "| 1 in sessions | 150 | steps/s | 1 in AsyncVectorEnv | 1.50 |"
+    assert (tmp_path / "vector.png").stat().st_size > 1_000
 
 
 @pytest.mark.system

@@ -20,7 +20,17 @@ from rich.console import Console
 from rich.table import Table
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "bench"
-_VERSIONS_OF = ("carlad", "carla", "numpy", "open3d-cpu", "pyzmq", "stable-baselines3", "torch", "trio")
+_VERSIONS_OF = (
+    "carlad",
+    "carla",
+    "gymnasium",
+    "numpy",
+    "open3d-cpu",
+    "pyzmq",
+    "stable-baselines3",
+    "torch",
+    "trio",
+)
 
 
 @dataclass(frozen=True)
@@ -64,14 +74,25 @@ class Report:
 def machine() -> dict[str, object]:
     """What the figures were measured on: processor, cores, load, versions and date."""
     return {
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "load": os.getloadavg()[0],
         "kernel": platform.release(),
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
         "versions": {name: _version(name) for name in _VERSIONS_OF},
     }
+
+
+def _processor() -> str:
+    """Its name as the kernel knows it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def rate(step: Callable[[], object], seconds: float, rounds: int = 3) -> float:

@@ -32,7 +32,8 @@ def main() -> None:
         settings = world.get_settings()
         settings.synchronous_mode, settings.fixed_delta_seconds = True, 0.05
         world.apply_settings(settings)
-        report.add("empty tick", rate(world.tick, ROUND_S), "ticks/s")
+        report.add("bare call", rate(client.get_server_version, ROUND_S), "calls/s")
+        report.add("empty tick", rate(world.tick, ROUND_S), "ticks/s", "bare call")
         with vehicles(client, world, 1):
             report.add("1 vehicle", rate(world.tick, ROUND_S), "ticks/s", "empty tick")
         for size in (SMALL, LARGE):
