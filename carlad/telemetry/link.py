@@ -24,7 +24,7 @@ from carlad.errors import CarladError, ConfigError
 from carlad.keys import KeyPair
 from carlad.telemetry.bundle import MAP, NUMBERS, Array, Bundle, Frame, Lanes, only
 from carlad.telemetry.codec import decode_bundle, decode_lanes, encode_bundle, encode_lanes
-from carlad.telemetry.thrift import Thrift
+from carlad.telemetry.thrift import Clocks, Thrift, threads
 from carlad.telemetry.topics import (
     RATE_MAX_HZ,
     Bundles,
@@ -75,6 +75,7 @@ class Publisher:
         self._pause_till_s = 0.0
         self._began_cpu_s: float | None = None  # this thread's CPU time when a bundle was found to be due
         self._admission: Admission | None = None
+        before = threads()
         self._context = zmq.Context()
         self._socket = _open(self._context, zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # each new viewer is seen, so it can be sent the map
@@ -86,6 +87,7 @@ class Publisher:
             self._context.destroy(linger=0)
             raise TelemetryError(f"cannot publish telemetry at {endpoint}: {error}") from error
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._clocks = Clocks(threads() - before)
 
     def admit(self, addresses: Sequence[str], pair: KeyPair, admitted: Admitted) -> None:
         """Serve viewers on other machines, too, with CURVE: at each tcp://ADDRESS:PORT those alone whose key
@@ -151,13 +153,14 @@ class Publisher:
             self._send(encode_bundle(topic, only(bundle, bundles.channels), chosen, bundles.as_jpeg))
         if self._began_cpu_s is not None:
             cost_s, self._began_cpu_s = time.thread_time() - self._began_cpu_s, None
-            self._thrift.spent(cost_s, now_s, time.process_time())
+            self._thrift.spent(cost_s, self._clocks.read())
             self._pause_till_s = now_s + self._thrift.pause_s
 
     def close(self) -> None:
         """Close the endpoint and remove an `ipc://` endpoint's socket file. May be called again."""
         if self._admission is not None and not self._context.closed:
             self._admission.close()
+        self._clocks.close()
         self._context.destroy(linger=0)
         if self.endpoint.startswith("ipc://"):
             Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
@@ -167,6 +170,8 @@ class Publisher:
 
     def _read_subscriptions(self) -> None:
         for _ in range(_NEWS_MAX):
+            if not int(self._socket.events) & zmq.POLLIN:  # far less than a vain look costs
+                return
             if (news := _receive(self._socket)) is None:
                 return
             topic = news[1:-1].decode("ascii", "replace")

@@ -1,8 +1,8 @@
 """What watching costs the watched, and how fast a picture is there; what recording and replaying cost.
 
 `one-viewer`: a real env host on a stand-in server, stepped as fast as it goes while 0, 1 and 3 viewers watch
-in turn. On a machine whose cores are saturated the viewers themselves take steps away, so the env host's CPU
-time a step is what tells: it is the publisher's share.
+in turn. On a machine whose cores are saturated the viewers themselves take steps away, so there
+`publishers-share` tells: what publishing takes of the CPU time of an env host's work.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import numpy as np
 import psutil
 
 from carlad.recording import Reader, Recorder
+from carlad.session.broadcast import Broadcast
+from carlad.session.protocol import Stepped
 from carlad.session.remote import RemoteEnv
 from carlad.telemetry import Array, Frame, Publisher, Subscriber
 from carlad.telemetry.bundle import NUMBERS
@@ -31,6 +33,7 @@ from carlad.telemetry.topics import RATE_MAX_HZ
 from tests.bench.harness import Report, rate
 from tests.trainer.standins import standin
 from tests.viz.driving import arrays_at, bundle_at, camera_image, grid_lanes, sent
+from trainer.env.route_env import RouteEnv
 from trainer.sessions import ENVIRONMENT
 
 PERIOD_S = 0.005  # 200 steps/s
@@ -52,6 +55,7 @@ def main() -> None:
     report = Report("viz")
     with tempfile.TemporaryDirectory() as directory:
         _one_viewer(report, Path(directory))
+        _publishers_share(report, Path(directory))
         with closing(Publisher(f"ipc://{directory}/t")) as publisher:
             publisher.set_lanes(grid_lanes())
             _publishing(report, publisher)
@@ -87,6 +91,61 @@ def _one_viewer(report: Report, directory: Path) -> None:
     report.add("host-cpu-0-viewers", median(cpu[0]) * 1e6, "µs/step")
     report.add("host-cpu-1-viewer", median(cpu[1]) * 1e6, "µs/step", "host-cpu-0-viewers")
     report.add("host-cpu-3-viewers", median(cpu[3]) * 1e6, "µs/step", "host-cpu-0-viewers")
+
+
+def _publishers_share(report: Report, directory: Path) -> None:
+    """What publishing takes of the CPU time of an env host's work, told by its own clocks: of the thread that
+    steps, while it looks for viewers and makes bundles, and of ZeroMQ's threads. A difference between runs
+    with and without viewers would be lost in the noise of a loaded machine."""
+    with standin() as server, closing(Publisher(f"ipc://{directory}/share")) as publisher:
+        env, broadcast = RouteEnv(), Broadcast(publisher, "bench")
+        env.attach(server)
+        broadcast.attached(env)
+        env.reset(seed=1)
+        broadcast.reset(env)
+        shares, pictures = defaultdict[int, list[float]](list), defaultdict[int, list[float]](list)
+        for viewers in (0, 1, 3) * ROUNDS:
+            with _watching(publisher.endpoint, viewers):
+                _shared(env, broadcast, 1.0 if viewers else 0.1)
+                share, rate_hz = _shared(env, broadcast, ROUND_S)
+            shares[viewers].append(share)
+            pictures[viewers].append(rate_hz)
+        env.close()
+    for viewers in (0, 1, 3):
+        report.add(f"publishers-share-{viewers}-viewers", median(shares[viewers]) * 100, "% of CPU")
+    report.add("pictures-a-second-1-viewer", median(pictures[1]), "1/s")
+
+
+def _shared(env: RouteEnv, broadcast: Broadcast, seconds: float) -> tuple[float, float]:
+    """Publishing's share of this process's CPU time, and how many bundles were made a second."""
+    made, bundles = env.frame_bundle, 0
+
+    def counted(channels: frozenset[str]) -> Frame:
+        nonlocal bundles
+        bundles += 1
+        return made(channels)
+
+    env.frame_bundle = counted  # type: ignore[method-assign]
+    published_s, carried_s, cpu_s = 0.0, _zeromq_s(), time.process_time()
+    started_s = time.perf_counter()
+    while (elapsed_s := time.perf_counter() - started_s) < seconds:
+        _, reward, terminated, truncated, info = env.step(ACTION)
+        began_s = time.thread_time()
+        broadcast.stepped(env, Stepped(reward, terminated, truncated, info))
+        published_s += time.thread_time() - began_s
+        if terminated or truncated:
+            env.reset()
+            broadcast.reset(env)
+    env.frame_bundle = made  # type: ignore[method-assign]
+    share = (published_s + _zeromq_s() - carried_s) / (time.process_time() - cpu_s)
+    return share, bundles / elapsed_s
+
+
+def _zeromq_s() -> float:
+    """CPU seconds of this process's ZeroMQ threads so far."""
+    tasks = Path("/proc/self/task").iterdir()
+    of_zeromq = [task for task in tasks if (task / "comm").read_text().startswith("ZMQbg")]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in of_zeromq) / 1e9
 
 
 def _steps(env: RemoteEnv, seconds: float) -> tuple[float, float]:
