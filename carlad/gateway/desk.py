@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -50,6 +51,7 @@ from carlad.runtime import NoAnswerError
 
 QUEUED_AFTER_S = 0.5  # a grant from a free server is faster; clients take more silence for a dead daemon
 ANSWER_MAX_S = 10.0
+_LEASES_READ_MAX_S = 1.0  # by a daemon that has just started
 UPGRADE_MAX_S = 40.0  # a successor is asked whether it would start
 
 Interim = Callable[[ReplyBody], Awaitable[None]]
@@ -84,6 +86,7 @@ class Desk:
         self._remote_operators = remote_operators
         self._reserved_max_s = LOADS_MAX * load_max_s + ANSWER_MAX_S
         self._started_at_s = trio.current_time()
+        self._knows_leases = False  # of the daemon before
 
     async def answer(self, request: Request, peer: Peer, interim: Interim) -> ReplyBody | None:
         """The answer to what `peer` asks, after none or some by `interim`.
@@ -124,6 +127,7 @@ class Desk:
     async def _answer(self, request: Request, peer: Peer, interim: Interim) -> ReplyBody | None:
         match request.body:
             case StatusQuery():
+                await self._until_leases_are_known()
                 return self._status()
             case VitalsQuery():
                 return Vitals(slots=self._servers.vitals())
@@ -143,6 +147,13 @@ class Desk:
                 return await (await self._broker.ask(request.request_id, body, peer)).wait()
             case body:
                 return await self._operator.answer(request.request_id, body)
+
+    async def _until_leases_are_known(self) -> None:
+        """A moment after a start, unless the broker fails: then it is told what is known."""
+        with trio.move_on_after(_LEASES_READ_MAX_S), suppress(NoAnswerError):
+            if not self._knows_leases:
+                await self._broker.ping()
+                self._knows_leases = True
 
     def _status(self) -> Status:
         return Status(
