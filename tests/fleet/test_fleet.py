@@ -221,7 +221,8 @@ def test_a_server_that_is_busy_for_ever_is_given_up(run):
             await rpc.call("load_new_episode", "Town02", True, 0)
         assert (await world.lost()).reason == "busy without an answer for 1.2 s"
 
-    run(scenario, "--load-s=20", probe=structs.replace(PROBE, load_max_s=1.2))
+    # A machine that is busy may give it no time for a while: that is no hang here.
+    run(scenario, "--load-s=20", probe=structs.replace(PROBE, load_max_s=1.2, failures=40))
 
 
 def test_a_tick_that_waits_for_ever_is_freed_and_the_holder_keeps_server_and_settings(run):
