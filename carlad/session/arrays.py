@@ -64,5 +64,5 @@ def read(headers: Sequence[ArrayHeader], body: bytearray, shared: memoryview | N
 def _view(part: ArrayHeader, buffer: bytearray | memoryview, offset: int) -> Array:
     try:
         return np.ndarray(part.shape, _DTYPES[part.dtype], buffer, offset)
-    except ValueError as error:  # more dimensions, or larger ones, than an array may have
+    except (ValueError, OverflowError) as error:  # more dimensions, or larger ones, than an array may have
         raise ProtocolError(f"cannot read array {part.name!r}: {error}") from error

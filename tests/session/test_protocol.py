@@ -17,6 +17,7 @@ from carlad.session.protocol import (
     HEAD_BYTES_MAX,
     HELLO_BYTES_MAX,
     LENGTHS,
+    ArrayHeader,
     Attach,
     Attached,
     Close,
@@ -206,6 +207,15 @@ def test_an_array_outside_the_shared_memory_is_refused(ends: Ends) -> None:
         client.sendall(b"".join(encode_head(Step(), [header])))
         with pytest.raises(ProtocolError, match="not in the shared memory"):
             connection.receive(5.0)
+
+
+@pytest.mark.parametrize("shape", [(1,) * 70, (0, 2**62, 2**62), (0, 2**63)], ids=["many", "large", "huge"])
+def test_an_array_of_more_dimensions_than_there_can_be_is_refused(ends: Ends, shape: tuple[int, ...]) -> None:
+    connection, client = ends
+    header = ArrayHeader("", "uint8", shape)
+    client.sendall(b"".join([*encode_head(Step(), [header]), bytes(header.size_bytes)]))
+    with pytest.raises(ProtocolError, match="cannot read array"):
+        connection.receive(5.0)
 
 
 @given(st.binary(max_size=200))
