@@ -30,6 +30,7 @@ def carlad(argv: Sequence[str] | None = None) -> int:
     """Serves until it is told to stop. Returns the exit code."""
     arguments = _parser().parse_args(argv)
     from carlad import config, log  # what is imported from here on takes time; --help does not
+    from carlad.journal import JournalError
 
     log.configure(journal="JOURNAL_STREAM" in os.environ, debug=arguments.debug)
     faulthandler.enable()  # says where it stood when a watchdog's SIGABRT ends it
@@ -44,6 +45,9 @@ def carlad(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"carlad: {error}", file=sys.stderr)
         return 2
+    except JournalError as error:  # a disk that is full: whoever starts daemons is to try again
+        print(f"carlad: {error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ which keeps every float.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -71,8 +72,8 @@ class Journal:
     """Blocking: call it from a thread, from as many as you like. `close` it in the end."""
 
     def __init__(self, path: Path, busy_s: float = 2.0) -> None:
-        """Opens or creates the file. Raises ConfigError where it cannot be read and written, DamagedError
-        where it makes no sense.
+        """Opens or creates the file. Raises ConfigError where it cannot be read and written, JournalError
+        where the disk is at fault and may be well again soon, DamagedError where it makes no sense.
 
         `busy_s`: how long to wait for another program that looks into it.
         """
@@ -93,9 +94,7 @@ class Journal:
             raise ConfigError(f"cannot use the journal {path}: {error}; move it away") from error
         except sqlite3.Error as error:
             self.close()
-            # What is wrong with the file's content has no class of its own; all else has.
-            kind = DamagedError if type(error) is sqlite3.DatabaseError else ConfigError
-            raise kind(f"cannot use the journal {path}: {error}") from error
+            raise _why_unusable(error)(f"cannot use the journal {path}: {error}") from error
 
     def token(self) -> int:
         """The highest token on disk; 0 in a new journal."""
@@ -213,6 +212,13 @@ class Journal:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA wal_autocheckpoint = 0")  # it flushes, in whichever commit it comes to
         self._connection.executescript(_SCHEMA)
+
+
+def _why_unusable(error: sqlite3.Error) -> type[CarladError]:
+    """What is wrong with a file's content has no class of SQLite's own; all else has."""
+    if type(error) is sqlite3.DatabaseError:
+        return DamagedError
+    return JournalError if re.search(r"disk is full|disk I/O error", str(error)) else ConfigError
 
 
 def _rows(changes: Iterable[Change]) -> list[Row]:

@@ -287,6 +287,21 @@ def test_a_full_disk_is_an_error_that_loses_nothing_from_before(path: Path) -> N
         journal.write(token=3)
 
 
+def test_a_disk_that_is_full_at_the_start_is_no_fault_of_the_configuration(path: Path) -> None:
+    """A service manager starts the daemon again then, and not where the exit code is 2."""
+    script = f"""
+import resource, sys
+from carlad.cli import carlad
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+sys.exit(carlad(["--config", {str(path.parent / "carlad.toml")!r}]))
+"""
+    settings = f'endpoint = "{path.parent}/run/control.sock"\nstate_dir = "{path.parent}/state"\n'
+    (path.parent / "carlad.toml").write_text(f"[daemon]\n{settings}")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "cannot use the journal" in done.stderr
+
+
 def test_a_journal_that_may_not_be_written_is_refused_at_once() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.sqlite"

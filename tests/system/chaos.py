@@ -68,6 +68,8 @@ BLOWS = {
     "fill disk": 2,
     "stop daemon": 2,
     "kill daemon": 3,
+    "upgrade daemon": 2,
+    "reload daemon": 2,
     "corrupt journal": 1,
 }
 ONCE_AT_LEAST = tuple(BLOWS)  # in each run, however short
@@ -236,6 +238,9 @@ class _Stage:
             return None
         if what == "stop":
             return _stop(process)
+        if what != "kill":
+            process.send_signal(signal.SIGUSR2 if what == "upgrade" else signal.SIGHUP)
+            return lambda: None
         self._daemon.kill()
         time.sleep(min(blow.lasts_s, 2.0))
         self._start_daemon()
