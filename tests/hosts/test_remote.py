@@ -26,6 +26,8 @@ from carlad.telemetry import Frame, Subscriber
 from tests.daemon_process import daemon_process
 from tests.gateway.daemons import FakeDaemon, fake_daemon
 from tests.session.leaks import nothing_left_behind, wait_until
+from viz.scene import ViewerError
+from viz.sessions import daemon_sessions
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTION = np.array([0.5, -0.5], np.float32)
@@ -237,6 +239,25 @@ def test_ports_that_somebody_else_has_are_passed_over_and_when_none_is_left_it_i
         with carlad.session("shown", endpoint=site.daemon.endpoint) as local:
             of_local = {one.session_id: one.remote_telemetry for one in client.status().sessions}
             assert of_local[local.opened.session_id] is None
+
+
+def test_a_viewer_is_told_where_a_daemon_shows_nothing_to_other_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = keys.write_pair(tmp_path, "server")
+    keys.write_pair(tmp_path / "theirs", "ann")
+    (tmp_path / "clients").mkdir()
+    shutil.copy(tmp_path / "theirs" / "ann.key", tmp_path / "clients")
+    monkeypatch.setenv("CARLAD_KEY", str(tmp_path / "theirs" / "ann.key_secret"))
+    port = PORT + 806
+    with fake_daemon(size=1, listen=f"tcp://127.0.0.1:{port}", keys_dir=tmp_path) as daemon:
+        endpoint = f"tcp://{keys.as_hex(server.public)}@127.0.0.1:{port}"
+        with carlad.session("shown", endpoint=daemon.endpoint):
+            with pytest.raises(ViewerError, match=r"operator names ports for that in remote\.session_ports"):
+                daemon_sessions(endpoint)
+            assert daemon_sessions(daemon.endpoint)[0].telemetry.startswith("ipc://")
+        with pytest.raises(RequestError, match=r"remote\.session_ports names no ports"):
+            carlad.session("shown", endpoint=endpoint)
 
 
 @pytest.mark.system
