@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import trio
 
 from carlad.broker.broker import Broker
 from carlad.broker.deaths import death_of
-from carlad.broker.holder import Peer, process_of
-from carlad.config import EnvSection, SessionSection
+from carlad.broker.holder import process_of
+from carlad.config import SessionSection
 from carlad.errors import ServerError
 from carlad.fleet.shim_link import ShimLink
 from carlad.hosts import refusals
 from carlad.hosts.host import CRASH_SPEAKS_FIRST_S, EnvHost, Place, Premises, env_host, env_host_again
 from carlad.hosts.lifecycle import Event, Lifecycle, State
 from carlad.hosts.line import EnvironmentRefusedError
+from carlad.hosts.tenure import Order, Tenure
 from carlad.log import get_logger
 from carlad.messages import (
-    PRIORITY_MAX,
-    WAIT_MAX_S,
-    Acquire,
     Granted,
-    OpenSession,
     Refused,
-    Release,
-    Renew,
-    ReplacementQuery,
     SessionOpened,
     SessionStatus,
-    Withdraw,
 )
-from carlad.runtime import Changes, NoAnswerError, RestartPolicy, Restarts
+from carlad.runtime import Changes, RestartPolicy, Restarts
 from carlad.session.protocol import Constructed
 from carlad.ttl import RENEWALS_IN_TTL
 
@@ -52,17 +44,6 @@ class Tell(Protocol):
 
 
 KeepRecord = Callable[[SessionOpened, Granted, int], Awaitable[None]]
-
-
-class Order(NamedTuple):
-    """What was asked, by whom. `holder` of `asked` is as the kernel says; `uid` may connect."""
-
-    session_id: str
-    asked: OpenSession
-    env: EnvSection
-    peer: Peer
-    uid: int
-    ttl_s: float
 
 
 class Session:
@@ -85,7 +66,7 @@ class Session:
         self._place = place
         self._premises = premises
         self._limits = limits
-        self._broker = broker
+        self._tenure = Tenure(order, broker)
         self._tell = tell
         self._keep_record = keep_record
         self._lifecycle = Lifecycle()
@@ -98,13 +79,10 @@ class Session:
         self._losses = 0
         self._pid: int | None = None
         self._host: EnvHost | None = None
-        self._granted: Granted | None = None
-        self._lost_lease: Granted | None = None
         self._opened: SessionOpened | None = None
         self._cause: str | None = None  # why the last round ended
         self._lost_server: str | None = None
         self._lost_when = State.PREPARING
-        self._request_id = ""  # of the newest request for a server
         self._end: Refused | None = None
         self._expires_at = float("inf")  # until it is opened: who waits for that is watched
         self._served_at = 0.0
@@ -117,7 +95,7 @@ class Session:
 
     @property
     def lease_id(self) -> str | None:
-        return self._granted.lease_id if self._granted is not None else None
+        return self._tenure.lease_id
 
     @property
     def end(self) -> Refused | None:
@@ -126,7 +104,7 @@ class Session:
 
     def queued_as(self) -> str | None:
         """The broker's name for its request while that waits."""
-        return self._request_id if self._lifecycle.state is State.WAITING else None
+        return self._tenure.request_id if self._lifecycle.state is State.WAITING else None
 
     async def opened(self, after: int = 0) -> SessionOpened | Refused:
         """As soon as an env host with a number above `after` serves, or the session is over."""
@@ -148,8 +126,8 @@ class Session:
             self._hasten()
 
     def lose_lease(self, reason: str) -> None:
-        """The broker ended it, and where the server was lost it owes us another."""
-        self._lost_lease, self._granted = self._granted, None
+        """The broker ended it."""
+        self._tenure.lose()
         self._lose(reason)
         self._hasten()
 
@@ -158,7 +136,7 @@ class Session:
         if self._expires_at < float("inf"):
             self._expires_at = trio.current_time() + self._order.ttl_s
             self._rescheduled.mark()
-        await self._renew_lease()
+        await self._tenure.renew()
         return self._end
 
     def close(self, why: Refused) -> None:
@@ -187,7 +165,7 @@ class Session:
             env=self._order.asked.env,
             holder=str(self._order.asked.holder),
             lease_id=self.lease_id,
-            server=_address(self._granted),
+            server=self._tenure.address,
             host=self._number,
             pid=self._pid,
             expires_in_s=self._expires_in_s(),
@@ -210,16 +188,16 @@ class Session:
                     if found is not None:
                         await self._go_on(found)
                         await self._pause()
-                    elif self._granted is not None:
+                    elif self._tenure.granted is not None:
                         await self._check_lease()
                         self._lose("its env host ended while the daemon was away")
-                        await self._give_back()
+                        await self._tenure.give_back(for_good=self._end is not None)
                     while self._end is None:
                         await self._one_round()
                         await self._pause()
         finally:
             self.close(refusals.stopping())
-            await self._give_back()
+            await self._tenure.give_back(for_good=self._end is not None)
             self._tell("session.closed", reason=self._end.reason if self._end else None)
 
     async def _one_round(self) -> None:
@@ -237,12 +215,12 @@ class Session:
             self._lose(str(error))
         finally:
             self._pid = self._host = None
-            await self._give_back()
+            await self._tenure.give_back(for_good=self._end is not None)
 
     def restore(self, opened: SessionOpened, granted: Granted, losses: int) -> None:
         """What an earlier daemon knew of it. It has its whole time to live from now on."""
         self.key, self._number, self._losses = opened.key, opened.host, losses
-        self._opened, self._granted = opened, granted
+        self._opened, self._tenure.granted = opened, granted
         self._expires_at = trio.current_time() + self._order.ttl_s
 
     async def _go_on(self, found: ShimLink) -> None:
@@ -262,23 +240,20 @@ class Session:
             self._lose(str(error))
         finally:
             self._pid = self._host = None
-            await self._give_back()
+            await self._tenure.give_back(for_good=self._end is not None)
 
     async def _check_lease(self) -> None:
-        """What was told of it before this daemon listened."""
-        await self._broker.settled()
-        live = {lease.lease_id for lease in self._broker.leases()}
-        if self._granted is not None and self._granted.lease_id not in live:  # and nobody said so meanwhile
+        if not await self._tenure.is_live():
             self.lose_lease("its lease ended while the daemon was away")
 
     async def _serve(self, host: EnvHost) -> None:
         try:
             spaces = await host.construct(self._order.asked.config)
             self._enter(Event.PREPARED)
-            granted = await self._acquire()
-            if granted is None:
+            granted = await self._tenure.acquire(goes_on=self._opened is not None)
+            if not isinstance(granted, Granted):
+                self.close(granted or self._over("its holder is gone"))
                 return
-            self._granted = granted
             self._enter(Event.LEASED)
             await host.attach(granted)
         except EnvironmentRefusedError as error:
@@ -300,18 +275,21 @@ class Session:
             telemetry=self.telemetry if abroad is None else abroad.telemetry,
             observation_space=spaces.observation_space,
             action_space=spaces.action_space,
-            server=_address(granted) or "",
+            server=self._tenure.address or "",
             map=granted.map,
             ttl_s=self._order.ttl_s,
             cause=self._cause if self._opened is not None else None,
             lost_server=self._lost_server,
         )
-        await self._renew_lease()  # from now on its client does
+        await self._tenure.renew()  # from now on its client does
         self._served_at = trio.current_time()
         if self._expires_at == float("inf"):
             self._expires_at = self._served_at + self._order.ttl_s
             self._rescheduled.mark()
         await self._keep_record(self._opened, granted, self._losses)
+        await (
+            trio.lowlevel.checkpoint_if_cancelled()
+        )  # it may be lost since, and a thread does not hear of it
         self._enter(Event.ATTACHED)
         self._tell("session.recovered" if self._losses else "session.opened", lease_id=granted.lease_id)
 
@@ -329,67 +307,11 @@ class Session:
                 await self._rescheduled.wait()
         self.close(self._over(f"it expired {self._order.ttl_s:g} s after its last renewal"))
 
-    # --- the server
-
-    async def _acquire(self) -> Granted | None:
-        """None where the session is closed over it. Cancelled, it waits for none any more."""
-        self._request_id, owed = _request_id(self._order), self._lost_lease
-        body = self._acquire_message() if owed is None else _replacement_of(owed)
-        try:
-            answer = await (await self._broker.ask(self._request_id, body, self._order.peer)).wait()
-        except NoAnswerError:
-            raise ServerError("the broker failed over its lease") from None
-        except trio.Cancelled:
-            await self._withdraw(self._request_id)
-            raise
-        self._lost_lease = None
-        if isinstance(answer, Granted):
-            return answer
-        if owed is not None:  # it was not lost with its server: it was released by hand, or expired
-            return await self._acquire()
-        self.close(answer if isinstance(answer, Refused) else self._over("its holder is gone"))
-        return None
-
-    def _acquire_message(self) -> Acquire:
-        """A session that goes on waits behind none that begins."""
-        asked, goes_on = self._order.asked, self._opened is not None
-        return Acquire(
-            holder=asked.holder,
-            map=asked.map,
-            ttl_s=self._order.ttl_s,
-            wait_s=WAIT_MAX_S if goes_on else asked.wait_s,
-            priority=PRIORITY_MAX if goes_on else 0,
-            replace=True,
-        )
-
-    async def _withdraw(self, request_id: str) -> None:
-        with trio.move_on_after(_RELEASE_MAX_S, shield=True), suppress(NoAnswerError):
-            withdraw = Withdraw(request_id=request_id)
-            await (await self._broker.ask(_request_id(self._order), withdraw, self._order.peer)).wait()
-
     async def _keep_lease_until_served(self) -> None:
         """A host may take longer to attach than the lease lives, and its client does not know of it yet."""
         while self._lifecycle.state is not State.SERVING:
             await trio.sleep(self._order.ttl_s / RENEWALS_IN_TTL)
-            await self._renew_lease()
-
-    async def _renew_lease(self) -> None:
-        """A lease that is over already is told of elsewhere."""
-        if (granted := self._granted) is not None:
-            body = Renew(lease_id=granted.lease_id, token=granted.token, ttl_s=self._order.ttl_s)
-            with suppress(NoAnswerError):
-                await (await self._broker.ask(_request_id(self._order), body, self._order.peer)).wait()
-
-    async def _give_back(self) -> None:
-        """The server, after the last process that was connected to it is gone."""
-        granted, self._granted = self._granted, None
-        if self._end is not None and self._lost_lease is not None:  # nobody wants what is owed
-            granted, self._lost_lease = self._lost_lease, None
-        if granted is None:
-            return
-        with trio.move_on_after(_RELEASE_MAX_S, shield=True), suppress(NoAnswerError):
-            release = Release(lease_id=granted.lease_id, token=granted.token)
-            await (await self._broker.ask(_request_id(self._order), release, self._order.peer)).wait()
+            await self._tenure.renew()
 
     # --- state
 
@@ -434,15 +356,3 @@ class Session:
         self._lifecycle.advance(event)
         self._changed.set()
         self._changed = trio.Event()
-
-
-def _request_id(order: Order) -> str:
-    return f"{order.session_id}-{secrets.token_hex(6)}"
-
-
-def _replacement_of(lost: Granted) -> ReplacementQuery:
-    return ReplacementQuery(lease_id=lost.lease_id, token=lost.token)
-
-
-def _address(granted: Granted | None) -> str | None:
-    return f"{granted.host}:{granted.rpc_port}" if granted is not None else None

@@ -27,7 +27,8 @@ from carlad.hosts.host import Place, Premises, env_host, remove_stale_sockets
 from carlad.hosts.launch import Abroad
 from carlad.hosts.line import EnvironmentRefusedError
 from carlad.hosts.record import KIND, SessionRecord
-from carlad.hosts.session import Order, Session
+from carlad.hosts.session import Session
+from carlad.hosts.tenure import Order
 from carlad.journal import Change, Delete, Journal, JournalError, Put
 from carlad.log import get_logger
 from carlad.messages import (
