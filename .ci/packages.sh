@@ -6,6 +6,7 @@ set -euo pipefail
 packages=(
     docker.io iptables debootstrap # an engine, and a Debian that its images are built on
     systemd systemd-container dbus # a machine with a systemd of its own
+    user-mode-linux # a kernel with cgroups of version 2
 )
 
 [ "$(id -u)" = 0 ] && command -v apt-get dpkg-query >/dev/null || exit 0
