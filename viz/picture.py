@@ -21,6 +21,7 @@ Help = Sequence[tuple[str, str]]
 """Keys and what they do."""
 
 _KEYS_GAP = 22
+_COLUMN_PX = 150  # of the other images then
 _LARGE_SHARE = 0.7  # of the world's width beside the tiles, for an image that is enlarged
 
 
@@ -56,7 +57,10 @@ class Picture:
         large = self._room_for_large(parts) if self.enlarged in shown else None
         world = surface.subsurface(parts.world)
         self._draw_world(world, scene, large.right if large is not None else covered_px)
-        self._tiles_at = draw_tiles(surface, fonts, parts.tiles, shown)
+        column = parts.tiles.copy()
+        if large is not None:
+            column.width = min(column.width, fonts.px(_COLUMN_PX))
+        self._tiles_at = draw_tiles(surface, fonts, column, shown)
         self._tiles_right = max((place.right for place in self._tiles_at.values()), default=0)
         if large is not None and self.enlarged is not None:
             self._large_at = draw_enlarged(surface, fonts, large, self.enlarged, shown[self.enlarged])
@@ -103,7 +107,8 @@ class Picture:
 
     def _room_for_large(self, parts: Panels) -> pygame.Rect:
         """Beside the tiles; what is left of the world shows the vehicle."""
-        gap, left = self._fonts.px(12), self._tiles_right or parts.tiles.right
+        gap = self._fonts.px(12)
+        left = min(self._tiles_right or parts.tiles.right, parts.tiles.left + self._fonts.px(_COLUMN_PX))
         width = round((parts.world.width - left) * _LARGE_SHARE)
         return pygame.Rect(left + gap, parts.tiles.top, width, parts.tiles.height)
 
