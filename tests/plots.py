@@ -72,7 +72,8 @@ def _panel(draw: ImageDraw.ImageDraw, panel: Panel, top: int, last: float, colou
         draw.text((_LEFT - 8, y), f"{highest * part / 4:g}", fill=_FAINT, font=_font(11), anchor="rm")
     for part in range(5):
         x = _LEFT + part * (_WIDTH - _LEFT - _RIGHT) / 4
-        draw.text((x, lower + 4), f"{last * part / 4:g}", fill=_FAINT, font=_font(11), anchor="ma")
+        anchor = "ra" if part == 4 else "ma"
+        draw.text((x, lower + 4), f"{last * part / 4:.3g}", fill=_FAINT, font=_font(11), anchor=anchor)
     across, up = (_WIDTH - _LEFT - _RIGHT) / (last or 1.0), (lower - upper) / highest
     path = [(_LEFT + x * across, lower - y * up) for x, y in panel.points]
     if len(path) > 1:

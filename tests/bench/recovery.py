@@ -38,6 +38,7 @@ ROUNDS, WINDOW_S = 1, 60.0
 FAULT_AFTER_S = 10.0
 FAULTS = {"crash": signal.SIGKILL, "hang": signal.SIGSTOP}
 _FIRST_STEP_WITHIN_S = 120.0
+_BACK_WITHIN_S = 300.0  # beyond the window
 # Of carla-roach: after its training has ended; after a killall; after the servers are started.
 _ROACH_S = {"again": 2.0, "killed": 1.0, "started": 5.0}
 # Of CaRL: between two looks; before everything is killed (in place of 360); after that.
@@ -45,11 +46,11 @@ _CARL_S = {"look": 30.0, "grace": 10.0, "killed": 10.0}
 
 
 class Window(NamedTuple):
-    """`rate`: steps a second before the fault; `recovery_s` None: not within the window."""
+    """`rate`: steps a second before the fault; `goodput`: within the window, fault and all."""
 
     rate: float
     goodput: float
-    recovery_s: float | None
+    recovery_s: float
 
 
 class Way(ABC):
@@ -184,16 +185,14 @@ def main(rounds: int = ROUNDS, window_s: float = WINDOW_S) -> None:
     for _ in range(rounds):
         for fault, way in cases:
             windows[fault, way].append(_window(WAYS[way], FAULTS[fault], window_s))
-    _report(windows, window_s).write()
+    _report(windows).write()
 
 
-def _report(windows: dict[tuple[str, str], list[Window]], window_s: float) -> Report:
+def _report(windows: dict[tuple[str, str], list[Window]]) -> Report:
     report = Report("recovery")
     for (fault, way), found in windows.items():
         base = None if way == "carlad" else f"{fault}: stepping again, carlad"
-        # At least as long as there was left, where it did not come back.
-        again_s = [w.recovery_s or window_s - FAULT_AFTER_S for w in found]
-        report.add(f"{fault}: stepping again, {way}", median(again_s), "s", base)
+        report.add(f"{fault}: stepping again, {way}", median(w.recovery_s for w in found), "s", base)
     for (fault, way), found in windows.items():
         name = "goodput-one-crash-a-minute" if fault == "crash" else "goodput-one-hang-a-minute"
         against = None if way == "carlad" else f"{name}, carlad"
@@ -215,6 +214,10 @@ def _window(kind: type[Way], fault: signal.Signals, window_s: float) -> Window:
             victim, struck_s = way.victim(), time.monotonic()
             os.kill(victim, fault)
             _sleep_until(began_s + window_s)
+            until(
+                lambda: _recovery_s(_steps(way.record), struck_s, time.monotonic()) is not None,
+                _BACK_WITHIN_S,
+            )
         finally:
             way.over.set()
             running.join()
@@ -225,17 +228,20 @@ def _window(kind: type[Way], fault: signal.Signals, window_s: float) -> Window:
 def _measured(steps: list[tuple[float, int]], began_s: float, struck_s: float, ended_s: float) -> Window:
     before = sum(count for at_s, count in steps if began_s <= at_s < struck_s)
     whole = sum(count for at_s, count in steps if began_s <= at_s < ended_s)
-    return Window(
-        before / (struck_s - began_s), whole / (ended_s - began_s), _recovery_s(steps, struck_s, ended_s)
-    )
+    recovery_s = _recovery_s(steps, struck_s, time.monotonic())
+    assert recovery_s is not None
+    return Window(before / (struck_s - began_s), whole / (ended_s - began_s), recovery_s)
 
 
-def _recovery_s(steps: list[tuple[float, int]], struck_s: float, ended_s: float) -> float | None:
-    """From the fault until all take part again: after the longest time in which not all of them did."""
-    whole = [at_s for at_s, count in steps if count == ENVIRONMENTS and struck_s - 1.0 < at_s < ended_s]
+def _recovery_s(steps: list[tuple[float, int]], struck_s: float, now_s: float) -> float | None:
+    """From the fault until all take part again: after the longest time in which not all of them did.
+
+    None: they do not yet.
+    """
+    whole = [at_s for at_s, count in steps if count == ENVIRONMENTS and at_s > struck_s - 1.0]
     gaps = [(later - before, later) for before, later in pairwise(whole)]
     longest_s, again_s = max(gaps, default=(0.0, 0.0))
-    if not whole or ended_s - whole[-1] > longest_s:
+    if not whole or now_s - whole[-1] > longest_s:
         return None
     return again_s - struck_s
 
