@@ -66,8 +66,8 @@ def _checked_account(user: str, environ: dict[str, str]) -> Account:
     runs_as = account(user, environ)
     if not runs_as.may("-w", Path(runs_as.home)):
         raise ConfigError(
-            f"cannot run CARLA as {runs_as.name}: it writes below its home, and {runs_as.home} is not "
-            "writable; set HOME, or fleet.user to a user with a home"
+            f"fleet.user: cannot run CARLA as {runs_as.name}: it writes below its home, and "
+            f"{runs_as.home} is not writable; set HOME, or fleet.user to a user with a home"
         )
     return runs_as
 
