@@ -94,8 +94,9 @@ def test_the_same_seed_spawns_the_same_crowd(server: Server) -> None:
         assert places[0] == places[1] != places[2]
 
 
-def test_lights_are_green_unless_they_are_to_cycle(server: Server) -> None:
-    with attached(server) as env:
+@pytest.mark.parametrize("vehicles", [0, 2])
+def test_lights_are_green_unless_they_are_to_cycle(server: Server, vehicles: int) -> None:
+    with attached(server, traffic={"vehicles": vehicles}) as env:
         for lights, expected in (("green", {"green"}), ("cycle", {"green", "red"}), ("green", {"green"})):
             seen, _ = env.reset(seed=1, options={"config": {"traffic": {"lights": lights}}})
             for _ in range(3):

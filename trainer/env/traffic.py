@@ -65,7 +65,7 @@ class Traffic:
         return bool(self._controllers)
 
     def set_lights(self, mode: str) -> None:
-        """All lights "green" for good, or back to their "cycle", from its beginning."""
+        """All lights "green" for good, or back to their "cycle", from its beginning; after `spawn`."""
         if mode == "green" and not self._lights_frozen:
             lights = self._world.get_actors().filter("traffic.traffic_light*")
             for light in lights:
@@ -139,6 +139,7 @@ class Traffic:
             self._manager = self._client.get_trafficmanager(self._port)
             self._manager.set_synchronous_mode(True)
         self._manager.set_random_device_seed(int(rng.integers(2**31)))
+        self._lights_frozen = False  # a new seed has all lights begin anew (TrafficManagerLocal.cpp)
         self._manager.set_global_distance_to_leading_vehicle(config.gap_m)
         return self._manager
 

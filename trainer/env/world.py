@@ -115,9 +115,9 @@ class World:
         self.config = config
         self._traffic.clear()
         self._set_weather(weather_values or self.found_weather)
-        self._traffic.set_lights(config.traffic.lights)
         self._teleport(start)
         self._traffic.spawn(config.traffic, self.spawn_points, start.location, rng)
+        self._traffic.set_lights(config.traffic.lights)
         ego = self._tick()
         if self._traffic.walks:
             self._traffic.begin_walking(config.traffic, rng)
