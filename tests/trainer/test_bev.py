@@ -9,8 +9,9 @@ import pytest
 
 from carlad.telemetry import Lane, Lanes
 from tests.trainer.moments import CALM_AHEAD, EAST, ego, moment, others
-from trainer.env.bev import BirdsEyeView, SpeedSign, layout, picture
+from trainer.env.bev import BirdsEyeView, SpeedSign, picture
 from trainer.env.config import BevConfig
+from trainer.env.layouts import layout
 from trainer.env.raster import PIXELS_MAX, Region, around, draw, region_of
 from trainer.env.signals import Light, RouteSignals, StopLine, StopZone
 from trainer.env.surroundings import STATIC, VEHICLE, WALKER

@@ -11,8 +11,9 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from trainer.env import state
-from trainer.env.bev import BirdsEyeView, layout
+from trainer.env.bev import BirdsEyeView
 from trainer.env.config import RouteConfig
+from trainer.env.layouts import layout
 from trainer.env.moment import Moment
 
 Array = NDArray[Any]

@@ -14,9 +14,10 @@ from carlad.session.environment import Server
 from carlad.telemetry import Array, Frame, Lanes
 from carlad.telemetry.bundle import PAUSE, VIEW_PREFIX
 from trainer.env import actions, observation, route_files, watching, weather
-from trainer.env.bev import BirdsEyeView, layout
+from trainer.env.bev import BirdsEyeView
 from trainer.env.config import RouteConfig, changed, convert
 from trainer.env.episode import Episode, Seen
+from trainer.env.layouts import layout
 from trainer.env.observation import Observer
 from trainer.env.reward import Reward
 from trainer.env.road_map import NoWayError

@@ -9,7 +9,8 @@ from typing import Any
 
 from carlad.telemetry import Lanes, lanes_of
 from trainer.env import raster
-from trainer.env.bev import Layout, SpeedSign
+from trainer.env.bev import SpeedSign
+from trainer.env.layouts import Layout
 from trainer.env.raster import Raster
 from trainer.env.road_map import RoadMap
 from trainer.env.route import Route

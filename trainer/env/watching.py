@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from carlad.telemetry import Actor, Array, Bev, Bundle, Control, Ego, Frame, Light
 from carlad.telemetry.bundle import VIEW_PREFIX
 from trainer.env import bev
-from trainer.env.bev import LAYERS, BirdsEyeView, Layout, layout
+from trainer.env.bev import BirdsEyeView
 from trainer.env.config import BevConfig
 from trainer.env.episode import Episode
+from trainer.env.layouts import LAYERS, Layout, layout
 from trainer.env.moment import Moment
 from trainer.env.signals import Signals
 from trainer.env.surroundings import KINDS, Others
