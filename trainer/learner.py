@@ -112,7 +112,7 @@ class Learner:
             self.rng.bit_generator.state = own["rng"]
             self.episodes.restore(msgspec.convert(own["episodes"], EpisodesState))
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"cannot resume: the checkpoint does not fit: {error}") from error
+            raise CheckpointError(f"cannot use the checkpoint: it does not fit: {error}") from error
         self.counters = checkpoint.counters
 
     def _algorithm(self) -> PPO | SAC:
@@ -125,8 +125,19 @@ class Learner:
         for name, ours in self._spaces.items():
             if theirs[name] != ours:
                 raise CheckpointError(
-                    f"cannot resume: the {name} space was {theirs[name]} in the checkpoint, and is {ours}"
+                    f"cannot use the checkpoint: its {name}s are {_in_short(theirs[name])}, and the "
+                    f"environment's {_in_short(ours)}; set [env] as it was in the training"
                 )
+
+
+def _in_short(space: dict[str, Any]) -> str:
+    """A described space in a few words."""
+    if space["type"] == "dict":
+        return ", ".join(f"{key} {_in_short(part)}" for key, part in space["spaces"].items())
+    if space["type"] == "discrete":
+        return f"numbers from {space['start']} to {space['start'] + space['n'] - 1}"
+    low, high = ("..." if len(bound) > 1 else bound[0] for bound in (space["low"], space["high"]))
+    return f"{space['dtype']} {tuple(space['shape'])} in [{low}, {high}]"
 
 
 class OnPolicy:
@@ -146,10 +157,17 @@ class OnPolicy:
         return self._batch is not None
 
     def learn(self, progress: float) -> dict[str, float]:
+        """The first batch is learned from in its own scale: what would be learned without one is lost as soon
+        as there is one. An untrained actor hardly looks at what it sees, so its actions are as good there."""
         batch, policy = self._batch, self._ppo.policy
         assert batch is not None
+        seen, is_first = batch.seen(policy.norms), not policy.has_scale
+        if is_first:
+            policy.learn_scale(seen, self._ranks)
+            batch = self._collector.batch()
         losses = self._ppo.update(batch, progress)
-        policy.learn_scale(batch.seen(policy.norms), self._ranks)
+        if not is_first:
+            policy.learn_scale(seen, self._ranks)
         return losses._asdict()
 
 

@@ -77,6 +77,11 @@ class Policy(nn.Module):
             if isinstance(module, Encoder):
                 module.compile()
 
+    @property
+    def has_scale(self) -> bool:
+        """Whether the running normalisation has seen anything; where nothing is normalised it is as good."""
+        return all(float(norm.get_buffer("count")) > 0 for norm in self.norms.values())
+
     def learn_scale(self, observations: Observations, ranks: Ranks = ALONE) -> None:
         """Take observations of all processes into the running normalisation."""
         for key, norm in self.norms.items():

@@ -120,10 +120,11 @@ class Collector:
         keep = self.player.under_way()
         self._rollout.clear(keep, self.player.waiting)
         self.player.renumber(keep)
-        return self._batch() if self.player.play(self._config.batch_steps, stop) else None
+        return self.batch() if self.player.play(self._config.batch_steps, stop) else None
 
-    def _batch(self) -> Batch:
-        """All steps but those that lost a simulator, with their advantages."""
+    def batch(self) -> Batch:
+        """What was collected last, judged by the policy as it is now: all steps but those that lost a
+        simulator, with their advantages."""
         rollout = self._rollout
         observations = on(self._device, rollout.observations(0, rollout.used))
         values = self._judge(observations)

@@ -183,3 +183,30 @@ def _keep_for_ever(folder: Path, tells: int) -> NoReturn:
             os.write(tells, f"{steps}\n".encode())
     finally:
         os._exit(1)
+
+
+@pytest.mark.parametrize(
+    ("observations", "actions", "said"),
+    [
+        (
+            OBSERVATIONS,
+            gymnasium.spaces.Discrete(3, start=1),
+            r"actions are float32 \(2,\) in \[-1.0, 1.0\], and the environment's numbers from 1 to 3",
+        ),
+        (
+            gymnasium.spaces.Dict(
+                {"state": OBSERVATIONS, "bev": gymnasium.spaces.Box(0, 255, (1, 9), np.uint8)}
+            ),
+            ACTIONS,
+            r"observations are float32 \(4,\) in \[-5.0, 5.0\], and the environment's "
+            r"bev uint8 \(1, 9\) in \[0.0, 255.0\], state float32",
+        ),
+    ],
+)
+def test_spaces_that_do_not_fit_are_told_in_short(
+    tmp_path: Path, observations: gymnasium.Space, actions: gymnasium.Space, said: str
+) -> None:
+    save(tmp_path / "checkpoint.pt", learner().checkpoint())
+    other = Learner(decode({"policy": {"hidden": [8]}}), observations, actions)
+    with pytest.raises(CheckpointError, match=said):
+        other.restore(load(tmp_path / "checkpoint.pt"))

@@ -80,6 +80,23 @@ def test_a_truncated_episode_is_bootstrapped_from_its_last_observation(tmp_path:
     torch.testing.assert_close(batch.returns[0], expected)
 
 
+def test_a_batch_can_be_judged_anew_in_another_scale(tmp_path: Path) -> None:
+    learner = policy()
+    with sessions(1, tmp_path, length=4) as vector:
+        experience = collector(vector, learner)
+        before = experience.collect(never)
+        assert before is not None
+        assert not learner.has_scale
+        learner.learn_scale(before.seen(learner.norms))
+        assert learner.has_scale
+        after = experience.batch()
+    log_probabilities, values = learner.judged(after.seen(BOXES), after.actions)
+    torch.testing.assert_close(after.log_probabilities, log_probabilities)
+    torch.testing.assert_close(after.returns - after.advantages, values)
+    assert not torch.allclose(after.returns - after.advantages, before.returns - before.advantages)
+    torch.testing.assert_close(after.actions, before.actions)
+
+
 def test_batches_follow_each_other_without_losing_a_step(tmp_path: Path) -> None:
     with sessions(1, tmp_path, length=1000) as vector:
         steps = collector(vector, policy())
