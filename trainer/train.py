@@ -16,14 +16,14 @@ from carlad import toml
 from carlad.errors import CarladError, ConfigError
 from carlad.log import also_to, get_logger
 from carlad.session.members import Members, Phase
-from trainer.checkpoint import Checkpoint, Store, check_fits
-from trainer.config import Config, digest, flat
+from trainer.checkpoint import NEWEST, Checkpoint, Counters, Store, check_fits
+from trainer.config import Config, TrainConfig, digest, flat
 from trainer.distributed import joined
 from trainer.drivers import Greedy
 from trainer.episodes import evaluation_seeds
 from trainer.evaluate import Task, evaluate
 from trainer.figures import Round
-from trainer.folders import CONFIG_FILE, LOG_FILE, PROGRESS_FILE, Folders
+from trainer.folders import CONFIG_FILE, LOG_FILE, Folders
 from trainer.learner import Learner, Rounds
 from trainer.onlooker import Onlooker
 from trainer.report import Report
@@ -47,7 +47,7 @@ def train(
     """
     if resume is not None:
         check_fits(resume, config)
-    elif (where.run / PROGRESS_FILE).exists():
+    elif (where.checkpoints / NEWEST).exists():  # there is one before a training's first step
         raise ConfigError(
             f"cannot train into {where.run}: it holds a training; --resume it or choose another --out"
         )
@@ -101,6 +101,7 @@ class Training:
         """Train, with an evaluation before (not of a resumed training) and after (not of a stopped one)."""
         self._listing.update(self._vector.telemetry)
         if self._counters.env_steps == 0:
+            self._save()  # whatever happens from now on, the run can be resumed
             self._evaluate("start")
         with self._looking_on():
             self._learn()
@@ -120,7 +121,7 @@ class Training:
     def _learn(self) -> None:
         rounds = self._learner.rounds(self._vector)
         saved_s = time.monotonic()
-        while not self._agree(self._is_done()):
+        while not self._agree(is_done(self._config.train, self._counters)):
             if not self._round(rounds):
                 return
             if self._agree(self._is_time_to_save(saved_s)):
@@ -130,16 +131,6 @@ class Training:
                     rounds.player.restart()
                     if self._agree(self._stop()):
                         return
-
-    def _is_done(self) -> bool:
-        return self._progress() >= 1 or self._counters.seconds >= self._config.train.seconds_max
-
-    def _progress(self) -> float:
-        """Which share of its steps or episodes is done, from 0 to 1."""
-        train, done = self._config.train, self._counters
-        by_steps = done.env_steps / train.total_steps if train.total_steps else 1.0
-        by_episodes = done.episodes / train.episodes_max if train.episodes_max else 0.0
-        return max(by_steps, by_episodes)
 
     def _is_time_to_save(self, saved_s: float) -> bool:
         train = self._config.train
@@ -156,7 +147,7 @@ class Training:
             if self._agree(not rounds.collect(never_late)):
                 return False
         with self._watch.phase("learn"):
-            losses = rounds.learn(self._progress())
+            losses = rounds.learn(progress(self._config.train, counters))
         player, phases = rounds.player, self._vector.phases()
         servers = sum(phase is not Phase.OPENING for phase in phases)
         told = self._ranks.gather((player.steps, player.finished, player.lost, self._vector.losses, servers))
@@ -213,6 +204,18 @@ class Training:
         results = evaluate(self._vector, Greedy(self._learner.policy), tasks, self._stop)
         if results is not None:
             self._report.evaluation(which, self._counters, summary(results))
+
+
+def progress(train: TrainConfig, done: Counters) -> float:
+    """Which share of its steps or episodes is done, from 0 to 1."""
+    by_steps = done.env_steps / train.total_steps if train.total_steps else 1.0
+    by_episodes = done.episodes / train.episodes_max if train.episodes_max else 0.0
+    return max(by_steps, by_episodes)
+
+
+def is_done(train: TrainConfig, done: Counters) -> bool:
+    """Whether it has had its steps, episodes or seconds."""
+    return progress(train, done) >= 1 or done.seconds >= train.seconds_max
 
 
 def _never() -> bool:

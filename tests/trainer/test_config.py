@@ -92,7 +92,9 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: str | bytes) -
 
 
 def test_a_name_that_is_nothing_lists_what_there_is() -> None:
-    with pytest.raises(ConfigError, match="packaged are demo, docker, environment, route-state, training"):
+    with pytest.raises(
+        ConfigError, match="packaged are demo, docker, environment, route-state, route-traffic, training"
+    ):
         load("trainning")
 
 

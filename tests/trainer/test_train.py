@@ -139,10 +139,31 @@ def test_a_training_survives_its_servers_and_its_hosts_do_not_survive_it(
             wait_until(lambda: not any(path.exists() for path in sockets))
 
 
+def test_a_training_that_was_killed_before_its_first_update_goes_on_by_resume_auto(
+    server: Server, tmp_path: Path
+) -> None:
+    run = together(tmp_path / "run")
+    settings = (*on(server), "train.eval_episodes=1000", "env.blocked_after_s=1")
+    with training(run.run, *settings) as process:
+        wait_until((run.checkpoints / "checkpoint.pt").exists, WITHIN_S)
+        process.kill()
+        process.wait()
+    assert updates(run.run) == []
+    again = (*SMALL, *on(server), "train.eval_episodes=0", "env.blocked_after_s=1", "train.total_steps=200")
+    arguments = command("--config", "demo", "--resume", "auto", "--out", str(run.run), overrides=again)
+    subprocess.run(arguments, check=True, timeout=WITHIN_S)
+    assert updates(run.run)[-1]["env_steps"] >= 200
+
+
 @pytest.mark.parametrize(
     ("arguments", "overrides", "code", "reason"),
     [
-        (["--config", "nothing"], (), 2, "packaged are demo, docker, environment, route-state, training"),
+        (
+            ["--config", "nothing"],
+            (),
+            2,
+            "packaged are demo, docker, environment, route-state, route-traffic, training",
+        ),
         (["--config", "demo"], ("ppo.learning_rat=1",), 2, "did you mean ppo.learning_rate?"),
         (["--config", "demo"], ("servers.endpoint='ipc:///nowhere.sock'",), 1, "nowhere.sock"),
     ],

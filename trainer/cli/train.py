@@ -16,11 +16,13 @@ from trainer.cli.command import (
     stop_on_signals,
 )
 
+_AUTO = Path("auto")
 _EXAMPLES = """\
   python -m trainer train --config training -o ppo.lr=3e-4 --out data/first
   python -m trainer train --config training --config mine.toml --num-episodes 500 --enable-pygame-display
   python -m trainer train --resume data/first              # goes on there, from the newest checkpoint
   python -m trainer train --resume data/first/checkpoints/best.pt --out data/second
+  python -m trainer train --config training --resume auto  # goes on where it was ended, or begins
   CARLA_PORT=2000 python -m trainer train                  # on one server, without carlad
 """
 
@@ -38,7 +40,11 @@ def add(commands: Commands) -> None:
         "--num-episodes", type=int, metavar="N", help="end after N episodes (train.episodes_max)"
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="FILE|DIR", help="go on from a checkpoint, or a run's newest"
+        "--resume",
+        type=Path,
+        metavar="FILE|DIR|auto",
+        help="go on from a checkpoint, or a run's newest; auto: with the run in --out, or the newest one of "
+        "this configuration that is not at its end, if there is one",
     )
     parser.add_argument(
         "--out",
@@ -55,12 +61,16 @@ def _run(arguments: argparse.Namespace) -> int:
     console = console_with_log()
     if arguments.num_episodes is not None:
         arguments.overrides.append(f"train.episodes_max={arguments.num_episodes}")
-    config = configuration(arguments) if arguments.config or arguments.resume is None else None
-    from trainer import checkpoint, folders, train, viewer  # torch: not for a mistyped key
+    path: Path | None = arguments.resume
+    config = configuration(arguments) if arguments.config or path in (None, _AUTO) else None
+    from trainer import checkpoint, folders, resuming, train, viewer  # torch: not for a mistyped key
 
-    resume = None if arguments.resume is None else checkpoint.load(checkpoint.find(arguments.resume))
+    if path == _AUTO:
+        assert config is not None
+        path = resuming.unfinished(config, arguments.out)
+    resume = None if path is None else checkpoint.load(checkpoint.find(path))
     config = config or configuration(arguments, resume.config if resume else None)
-    where = folders.of(arguments.out, config.output, time.strftime("%Y%m%d-%H%M%S"), arguments.resume)
+    where = folders.of(arguments.out, config.output, time.strftime("%Y%m%d-%H%M%S"), path)
     with ExitStack() as stack:
         if arguments.enable_pygame_display:
             stack.enter_context(viewer.watching(where.run))
