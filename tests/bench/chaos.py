@@ -25,7 +25,7 @@ from typing import Any
 
 from carlad.client import Client
 from carlad.messages import Status
-from tests.bench.harness import Report
+from tests.bench.harness import Report, numbers
 from tests.daemon_process import all_ready, daemon_process, until_status
 
 SECONDS, ROUNDS = 60, 1
@@ -182,7 +182,7 @@ def _trainer(folder: Path, endpoint: str, seconds: int) -> Iterator[subprocess.P
         "train.checkpoint_every_s": 10.0,
         "servers.sessions": SESSIONS,
     }
-    where = ["--resume", str(run)] if run.exists() else ["--config", "demo", "--out", str(run)]
+    where = ["--config", "demo", "--out", str(run), "--resume", "auto"]
     overrides = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
     command = [sys.executable, "-m", "trainer", "train", *where, *overrides]
     environ = {**os.environ, "CARLAD_ENDPOINT": endpoint}
@@ -207,4 +207,4 @@ def _newest(folder: Path, evaluation: str = "") -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*(int(text) for text in sys.argv[1:3])))
+    sys.exit(main(*numbers("SECONDS", "ROUNDS")))

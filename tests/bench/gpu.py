@@ -6,7 +6,6 @@ Arguments: the seconds of each case, and the sessions of each process.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from gymnasium.spaces import Box, Dict
 from carlad.session.environment import Server
 from carlad.session.members import Members, Phase
 from carlad.session.sources import ChildSource
-from tests.bench.harness import Report
+from tests.bench.harness import Report, numbers
 from tests.trainer.standins import standin
 from trainer.config import EncoderKind, decode
 from trainer.distributed import Ranks, joined
@@ -150,4 +149,4 @@ def _never() -> bool:
 
 
 if __name__ == "__main__":
-    main(*(int(text) for text in sys.argv[1:3]))
+    main(*numbers("SECONDS", "SESSIONS"))

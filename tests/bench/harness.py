@@ -10,8 +10,9 @@ import importlib.metadata
 import json
 import os
 import platform
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -93,6 +94,24 @@ def _processor() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
+
+
+def numbers(*names: str) -> list[int]:
+    """The command line's arguments, of which any may be left out at the end; ends the program with exit code
+    2 for one that is no positive number, and for one too many."""
+    given = sys.argv[1:]
+    for name, text in zip(names, given, strict=False):
+        if not text.isdecimal() or int(text) < 1:
+            sys.exit(_refusal(f"{name} is a positive number, not {text!r}", names))
+    if len(given) > len(names):
+        sys.exit(_refusal(f"{given[len(names)]!r} is one argument too many", names))
+    return [int(text) for text in given]
+
+
+def _refusal(reason: str, names: Sequence[str]) -> int:
+    usage = " ".join(f"[{name}]" for name in names)
+    print(f"cannot measure: {reason}; usage: python -m tests.bench.NAME {usage}", file=sys.stderr)
+    return 2
 
 
 def rate(step: Callable[[], object], seconds: float, rounds: int = 3) -> float:

@@ -1,22 +1,23 @@
 """`make bench NAME=trainer`: what a step costs, layer by layer, and how others' PPO does on the same.
 
-Own Python of a layer is its time per step less that of the layer below, one environment, nothing in parallel;
-the trainer's is its process's CPU time per step that it collects.
+The environment's own Python is its thread's CPU time per step less that of the calls into the simulator, the
+trainer's its process's per step that it collects; both are for one environment, or as many as are named.
 
 ppo-4-sessions: four environments each for our PPO, stable-baselines3's and one in CleanRL's style, a batch
 and its update in turns; then each drives the same episodes. ppo-uneven: one of the four environments is
-three times as slow. Argument: how many batches each of them learns from. After 30 all are where success comes
-all at once, and a seed decides about it; 60 and more compare what is learned.
+three times as slow. Arguments: how many batches each of them learns from, and by how many seeds. After 30 all
+are where success comes all at once, and a seed decides about it; 60 and more compare what is learned.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -27,8 +28,8 @@ from carlad.session.members import Members
 from carlad.session.protocol import Step, Stepped
 from carlad.session.remote import RemoteEnv
 from carlad.session.sources import ChildSource
-from tests.bench.harness import Report, rate
-from tests.bench.peers.contender import SEED, Contender
+from tests.bench.harness import Report, numbers, rate
+from tests.bench.peers.contender import Contender
 from tests.bench.peers.ours import Ours
 from tests.bench.peers.sb3 import StableBaselines
 from tests.bench.peers.single_file import SingleFile
@@ -38,6 +39,7 @@ from trainer.acting import Acting
 from trainer.config import PolicyConfig, PPOConfig
 from trainer.curriculum import Curriculum, CurriculumConfig
 from trainer.env.config import RouteConfig
+from trainer.env.moment import Ego
 from trainer.env.route_env import RouteEnv
 from trainer.env.state import ROUTE_SIZE
 from trainer.episodes import Episodes, evaluation_seeds
@@ -47,66 +49,78 @@ from trainer.rollout import Collector
 from trainer.scores import summary
 from trainer.sessions import ENVIRONMENT
 
-SECONDS = 1.0
+SECONDS, OWN_STEPS = 1.0, 300
 ACTION = np.array([0.0, 0.3], np.float32)
 SESSIONS = (1, 2, 4)
-BATCHES, UNEVEN_BATCHES = 30, 6
+BATCHES, UNEVEN_BATCHES, SEEDS = 30, 6, 1
 EPISODES = 50  # that each policy drives in the end
 BASE = "stable-baselines3"
 
 
-def main(batches: int = BATCHES) -> None:
+def main(batches: int = BATCHES, seeds: int = SEEDS) -> None:
     torch.set_num_threads(1)
     report = Report("trainer")
     with ExitStack() as stack:
         groups = [[stack.enter_context(standin()) for _ in range(max(SESSIONS))] for _ in range(3)]
         _layers(report, groups[0][0])
         _sessions(report, groups[0])
-        _four_sessions(report, groups, batches)
+        _four_sessions(report, groups, batches, seeds)
         _uneven(report, groups, min(batches, UNEVEN_BATCHES))
     report.write()
 
 
-def _four_sessions(report: Report, groups: list[list[Server]], batches: int) -> None:
+def _four_sessions(report: Report, groups: list[list[Server]], batches: int, seeds: int) -> None:
     """Each learner has servers of its own, which do nothing while it is another's turn."""
-    case = "ppo-4-sessions"
-    with ExitStack() as stack:
-        ours = stack.enter_context(closing(Ours(groups[0], 0)))
-        peers: dict[str, Contender] = {
-            BASE: stack.enter_context(closing(StableBaselines(groups[1], 0))),
-            "CleanRL style": stack.enter_context(closing(SingleFile(groups[2], 0))),
-            "": ours,
-        }
-        _add(report, case, _rates(peers, batches), "steps/s")
-        tasks = [Task(seed) for seed in evaluation_seeds(SEED, EPISODES)]
-        results = {name: evaluate(ours.members, peer.driver(), tasks, _never) for name, peer in peers.items()}
-        found = {name: summary(driven).success_rate.mean for name, driven in results.items() if driven}
-        _add(report, f"{case} success", found, "share")
+    case, rates, success = "ppo-4-sessions", _Rates(), defaultdict[str, float](float)
+    for seed in range(1, seeds + 1):
+        with ExitStack() as stack:
+            ours = stack.enter_context(closing(Ours(groups[0], 0, seed)))
+            peers: dict[str, Contender] = {
+                BASE: stack.enter_context(closing(StableBaselines(groups[1], 0, seed))),
+                "CleanRL style": stack.enter_context(closing(SingleFile(groups[2], 0, seed))),
+                "": ours,
+            }
+            rates.measure(peers, batches)
+            tasks = [Task(one) for one in evaluation_seeds(seed, EPISODES)]
+            for name, peer in peers.items():
+                if driven := evaluate(ours.members, peer.driver(), tasks, _never):
+                    success[name] += summary(driven).success_rate.mean / seeds
+    _add(report, case, rates.found(), "steps/s")
+    _add(report, f"{case} success", success, "share")
 
 
 def _uneven(report: Report, groups: list[list[Server]], batches: int) -> None:
+    rates = _Rates()
     with ExitStack() as stack:
         peers: dict[str, Contender] = {
-            BASE: stack.enter_context(closing(StableBaselines(groups[1], 1))),
-            "": stack.enter_context(closing(Ours(groups[0], 1))),
+            BASE: stack.enter_context(closing(StableBaselines(groups[1], 1, 1))),
+            "": stack.enter_context(closing(Ours(groups[0], 1, 1))),
         }
-        _add(report, "ppo-uneven", _rates(peers, batches), "steps/s")
+        rates.measure(peers, batches)
+    _add(report, "ppo-uneven", rates.found(), "steps/s")
 
 
-def _rates(peers: dict[str, Contender], batches: int) -> dict[str, float]:
-    """Steps per second with updates, a batch of each in turns; the first one has the longest resets.
+class _Rates:
+    """Steps per second with updates, a batch of each in turns; the first contender has the longest resets.
 
     Of ours up to four steps of each batch's thousand are taken in the others' turns.
     """
-    spent_s, steps = dict.fromkeys(peers, 0.0), dict.fromkeys(peers, 0)
-    for batch in range(batches):
-        for name, peer in peers.items():
-            started_s = time.perf_counter()
-            taken = peer.learn()
-            if batch > 0:
-                steps[name] += taken
-                spent_s[name] += time.perf_counter() - started_s
-    return {name: steps[name] / spent_s[name] for name in peers}
+
+    def __init__(self) -> None:
+        self._spent_s: defaultdict[str, float] = defaultdict(float)
+        self._steps: defaultdict[str, int] = defaultdict(int)
+
+    def measure(self, peers: dict[str, Contender], batches: int) -> None:
+        for batch in range(batches):
+            for name, peer in peers.items():
+                started_s = time.perf_counter()
+                taken = peer.learn()
+                if batch > 0:
+                    self._steps[name] += taken
+                    self._spent_s[name] += time.perf_counter() - started_s
+
+    def found(self) -> dict[str, float]:
+        return {name: steps / self._spent_s[name] for name, steps in self._steps.items()}
 
 
 def _add(report: Report, case: str, values: dict[str, float], unit: str) -> None:
@@ -123,7 +137,7 @@ def _layers(report: Report, server: Server) -> None:
     report.add("control and tick", ticks, "1/s")
     report.add("environment in process", local, "1/s", "control and tick")
     report.add("environment in its host", remote, "1/s", "environment in process")
-    report.add("environment's own Python", 1e6 / local - 1e6 / ticks, "us/step")
+    report.add("environment's own Python", _own_us(server), "us/step")
     report.add("session's round trip", 1e6 / remote - 1e6 / local, "us/step")
     report.add("messages of a step", 1e6 / rate(_messages, SECONDS / 4), "us/step")
     report.add("policy of one observation", 1e6 / rate(_policy_step(), SECONDS / 4), "us/step")
@@ -164,6 +178,38 @@ def _local_steps_per_s(server: Server) -> float:
 
     try:
         return rate(step, SECONDS)
+    finally:
+        env.close()
+
+
+def _own_us(server: Server) -> float:
+    """The thread's CPU microseconds of a step outside the simulator's client, the best of some rounds."""
+    env = RouteEnv()
+    env.attach(server)
+    env.reset(seed=1)
+    drive, called_s = env._connected().drive, 0.0
+
+    def timed(steer: float, throttle: float, brake: float) -> Ego:
+        nonlocal called_s
+        began_s = time.thread_time()
+        ego = drive(steer, throttle, brake)
+        called_s += time.thread_time() - began_s
+        return ego
+
+    def one_round() -> float:
+        nonlocal called_s
+        called_s = spent_s = 0.0
+        for _ in range(OWN_STEPS):
+            began_s = time.thread_time()
+            *_, terminated, truncated, _ = env.step(ACTION)
+            spent_s += time.thread_time() - began_s
+            if terminated or truncated:
+                env.reset(seed=1)
+        return 1e6 * (spent_s - called_s) / OWN_STEPS
+
+    try:
+        with patch.object(env._connected(), "drive", timed):
+            return min(one_round() for _ in range(5))
     finally:
         env.close()
 
@@ -241,4 +287,4 @@ def _never() -> bool:
 
 
 if __name__ == "__main__":
-    main(*(int(text) for text in sys.argv[1:2]))
+    main(*numbers("BATCHES", "SEEDS"))

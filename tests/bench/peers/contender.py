@@ -7,7 +7,6 @@ from typing import Protocol
 from trainer.config import PolicyConfig, PPOConfig
 from trainer.drivers import Driver
 
-SEED = 1
 POLICY = PolicyConfig()
 PPO = PPOConfig(kl_max=1e9)  # all epochs, so that all take as many gradient steps
 

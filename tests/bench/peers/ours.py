@@ -11,7 +11,7 @@ import msgspec
 from carlad.session.environment import Server
 from carlad.session.members import Members, Phase
 from carlad.session.sources import ChildSource
-from tests.bench.peers.contender import POLICY, PPO, SEED
+from tests.bench.peers.contender import POLICY, PPO
 from tests.bench.peers.environments import ROUTE, SlowRoute
 from trainer.config import decode
 from trainer.drivers import Driver, Greedy
@@ -39,11 +39,11 @@ def hosted(servers: Sequence[Server], folder: Path, slow: int) -> Members:
 class Ours:
     """`trainer.ppo` over elastic collection."""
 
-    def __init__(self, servers: Sequence[Server], slow: int) -> None:
+    def __init__(self, servers: Sequence[Server], slow: int, seed: int) -> None:
         """The first `slow` environments are slow."""
         self._folder = tempfile.TemporaryDirectory()
         self.members = hosted(servers, Path(self._folder.name), slow)
-        table = {"train": {"seed": SEED}, "env": ROUTE, "servers": {"sessions": len(servers)}}
+        table = {"train": {"seed": seed}, "env": ROUTE, "servers": {"sessions": len(servers)}}
         sections = {"ppo": msgspec.to_builtins(PPO), "policy": msgspec.to_builtins(POLICY)}
         spaces = self.members.spaces(60.0, _never)
         assert spaces is not None

@@ -11,7 +11,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 from carlad.session.environment import Server
-from tests.bench.peers.contender import POLICY, PPO, SEED
+from tests.bench.peers.contender import POLICY, PPO
 from tests.bench.peers.environments import StateRoute
 from trainer.drivers import Drive, Driver
 
@@ -19,7 +19,7 @@ from trainer.drivers import Drive, Driver
 class StableBaselines:
     """The same networks and hyperparameters as ours, by its names."""
 
-    def __init__(self, servers: Sequence[Server], slow: int) -> None:
+    def __init__(self, servers: Sequence[Server], slow: int, seed: int) -> None:
         """The first `slow` environments are slow."""
         makers: list[Any] = [partial(StateRoute, server, i < slow) for i, server in enumerate(servers)]
         self._env = VecNormalize(SubprocVecEnv(makers, "forkserver"), norm_reward=False, gamma=PPO.gamma)
@@ -38,7 +38,7 @@ class StableBaselines:
             vf_coef=PPO.value_weight,
             max_grad_norm=PPO.gradient_norm_max,
             policy_kwargs={"net_arch": {"pi": hidden, "vf": hidden}, "log_std_init": POLICY.log_std},
-            seed=SEED,
+            seed=seed,
             device="cpu",
         )
         self._model.set_logger(Logger(None, []))  # its own leaves a folder in /tmp

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from carlad.session.environment import Server
-from tests.bench.peers.contender import POLICY, PPO, SEED
+from tests.bench.peers.contender import POLICY, PPO
 from tests.bench.peers.environments import StateRoute
 from trainer.drivers import Drive, Driver
 from trainer.encoders import linear, mlp
@@ -54,11 +54,11 @@ class Agent(nn.Module):
 class SingleFile:
     """The same networks and hyperparameters as ours."""
 
-    def __init__(self, servers: Sequence[Server], slow: int) -> None:
+    def __init__(self, servers: Sequence[Server], slow: int, seed: int) -> None:
         """The first `slow` environments are slow."""
         makers: list[Any] = [partial(StateRoute, server, i < slow) for i, server in enumerate(servers)]
         self._env = AsyncVectorEnv(makers, context="forkserver", autoreset_mode=AutoresetMode.SAME_STEP)
-        torch.manual_seed(SEED)
+        torch.manual_seed(seed)
         observation_space, action_space = self._env.single_observation_space, self._env.single_action_space
         assert observation_space.shape is not None
         assert action_space.shape is not None
@@ -67,7 +67,7 @@ class SingleFile:
         self._agent = Agent(observations, actions)
         self._adam = torch.optim.Adam(self._agent.parameters(), lr=PPO.learning_rate, eps=1e-5)
         self._ended = torch.zeros(len(servers))
-        first, _ = self._env.reset(seed=SEED)
+        first, _ = self._env.reset(seed=seed)
         self._next = self._seen(first)
         steps, shape = PPO.batch_steps // len(servers), (len(servers),)
         self._observations = torch.zeros(steps, *shape, observations)
