@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from carlad import toml
-from tests.pages import Page, answers, call, environment, free_port, running, until
+from tests.pages import ROOT, Page, answers, call, environment, free_port, running, until
 from trainer.config import decode
 
 PAGE = Page("docs/trainer.md")
@@ -26,19 +26,19 @@ def test_files_that_the_page_links_to_exist() -> None:
 @pytest.mark.system
 def test_the_benchmark_of_the_page_learns_and_its_curve_can_be_drawn(tmp_path: Path) -> None:
     """Its first minute. An untrained policy gets 0.001 of the way, random actions 0.08; usual is 0.4 to 1."""
-    train, _, curves = blocks("shell")[0].splitlines()
-    environment = _environment(tmp_path)
+    train, _, curves = PAGE.blocks("shell")[0].splitlines()
     short = f"{train} -o train.total_steps=40_000 -o train.eval_episodes=20"
-    with _running("carlad", tmp_path, environment):
-        _until(lambda: _call("carlactl status", tmp_path, environment).returncode == 0)
-        done = _call(short, tmp_path, environment, 900.0)
+    environ = environment(tmp_path)
+    with running("carlad", tmp_path, environ):
+        until(lambda: call("carlactl status", tmp_path, environ).returncode == 0)
+        done = call(short, tmp_path, environ, 900.0)
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "data" / "route-state" / "progress.jsonl").read_text().splitlines()
     start, end = (entry for entry in map(json.loads, lines) if "evaluation" in entry)
     assert start["route_completion"] < 0.05
     assert end["route_completion"] > 0.25
     draw, _ = curves.rsplit(maxsplit=1)
-    done = _call(draw.replace("docs/", f"{ROOT / 'docs'}/"), tmp_path, environment)
+    done = call(draw.replace("docs/", f"{ROOT / 'docs'}/"), tmp_path, environ)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "data" / "learning.png").stat().st_size > 10_000
 
