@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -69,3 +73,15 @@ def test_both_find_the_same_contacts_and_lights(fast: kernels.Kernels) -> None:
     assert felt[0][2] == np.flatnonzero((state[:, :2] >= 4.0).any(axis=1)).tolist()
     assert lights[0] == lights[1]
     assert 3 in lights[0]
+
+
+def test_code_that_is_older_than_the_columns_is_forgotten_wherever_numba_keeps_it(tmp_path: Path) -> None:
+    older, newer = tmp_path / "model.advance-1.nbi", tmp_path / "contacts.cells_left-1.nbi"
+    columns_s = Path(c.__file__).stat().st_mtime
+    for index, age_s in ((older, 1.0), (newer, -1.0)):
+        index.touch()
+        os.utime(index, (columns_s - age_s, columns_s - age_s))
+    kept, uncached = (SimpleNamespace(stats=SimpleNamespace(cache_path=p)) for p in (str(tmp_path), None))
+    kernels._forget_older_code(kernels.Kernels(kept, kept, uncached, uncached, kept))
+    assert not older.exists()
+    assert newer.exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -61,8 +60,8 @@ def load() -> None:
     """Get the machine code now, compiled where need be."""
     global _compiled
     with _loading:
-        _forget_older_code()
         fast = Kernels.of(compiled_twin(model), compiled_twin(contacts))
+        _forget_older_code(fast)
         state, car = np.zeros((1, c.STATE)), np.ones((1, c.CAR))
         bodies, others = np.zeros((1, contacts.BODY)), np.zeros((0, contacts.BOX))
         fast.advance(state, car, 1, 0.01, 1)
@@ -74,23 +73,14 @@ def load() -> None:
         _compiled = fast
 
 
-def _are_cached() -> bool:
-    """Whether numba has kept code beside the sources that is newer than they are, and looks for it there: not
-    where it could not write, as in the sandbox of a service."""
-    return os.access(_HERE / "__pycache__", os.W_OK) and all(
-        _changed_s([*_HERE.glob(f"__pycache__/{module}.{function}-*.nbi")])
-        > _changed_s([_HERE / f"{module}.py", _HERE / "columns.py"])
-        for module, function in (("model", "advance"), ("contacts", "cells_left"))
-    )
-
-
 def _changed_s(paths: list[Path]) -> float:
     return max((path.stat().st_mtime for path in paths), default=0.0)
 
 
-def _forget_older_code() -> None:
+def _forget_older_code(fast: Kernels) -> None:
     """Numba compares what it keeps with its own source only, but the code depends on columns.py, too."""
-    for index in _HERE.glob("__pycache__/*.nbi"):
-        if index.stat().st_mtime <= _changed_s([_HERE / "columns.py"]):
-            with suppress(OSError):  # a folder that nobody may write: its code was made at its install
+    folders = {function.stats.cache_path for function in vars(fast).values()} - {None}  # None: keeps nothing
+    for index in (index for folder in folders for index in Path(folder).glob("*.nbi")):
+        with suppress(OSError):  # nobody may write there, or another server was quicker
+            if _changed_s([index]) <= _changed_s([_HERE / "columns.py"]):
                 index.unlink()

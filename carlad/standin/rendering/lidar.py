@@ -182,6 +182,8 @@ class _Head:
     def __init__(self, model: LidarModel) -> None:
         self._model = model
         self._angle_deg = 0.0
+        # A head that turns once a tick sends the same beams each time.
+        self._latest: tuple[tuple[float, float, int], _Beams] | None = None
         lowering = (model.upper_fov_deg - model.lower_fov_deg) / max(model.channels - 1, 1)
         self._vertical = np.radians(model.upper_fov_deg - lowering * np.arange(model.channels))
 
@@ -194,9 +196,16 @@ class _Head:
         model = self._model
         count = max(0, math.floor(model.points_per_second * delta_s / model.channels + 0.5))
         swept = model.rotation_frequency_hz * model.horizontal_fov_deg * delta_s
-        angles = self._angle_deg + swept / max(count, 1) * np.arange(count)
-        horizontal = np.radians(angles % model.horizontal_fov_deg - model.horizontal_fov_deg / 2)
+        turn = self._angle_deg, swept, count
+        if self._latest is None or self._latest[0] != turn:
+            self._latest = turn, self._sweep(*turn)
         self._angle_deg = (self._angle_deg + swept) % model.horizontal_fov_deg
+        return self._latest[1]
+
+    def _sweep(self, start_deg: float, swept_deg: float, count: int) -> _Beams:
+        model = self._model
+        angles = start_deg + swept_deg / max(count, 1) * np.arange(count)
+        horizontal = np.radians(angles % model.horizontal_fov_deg - model.horizontal_fov_deg / 2)
         level, height = np.cos(self._vertical)[:, None], np.sin(self._vertical)[:, None]
         direction = np.empty((model.channels, count, 3), np.float32)
         direction[..., 0] = level * np.cos(horizontal)
