@@ -11,14 +11,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 
+from carlad.admission import Admitted
 from carlad.errors import ConfigError
-from carlad.keys import KeyPair, read_pair, users_in
+from carlad.keys import KeyPair, read_pair
 from carlad.log import configure
 from carlad.session.broadcast import Broadcast
 from carlad.session.host import Host
@@ -144,7 +144,8 @@ def _broadcast(arguments: argparse.Namespace) -> Broadcast:
     publisher = Publisher(arguments.telemetry)
     os.chmod(path, 0o660)
     if pair is not None:
-        publisher.admit(arguments.viewers, pair, partial(_viewers, arguments.keys_dir))
+        admitted = Admitted(arguments.keys_dir / "clients", arguments.keys_dir / "viewers")
+        publisher.admit(arguments.viewers, pair, admitted)
     return Broadcast(publisher, arguments.name)
 
 
@@ -155,9 +156,8 @@ def _gate(arguments: argparse.Namespace, path: str) -> Iterator[None]:
     if pair is None:
         yield
         return
-    with contextlib.closing(
-        Gate(arguments.clients, path, pair, partial(_keys_of, arguments.keys_dir, arguments.client))
-    ):
+    admitted = Admitted(arguments.keys_dir / "clients", user=arguments.client)
+    with contextlib.closing(Gate(arguments.clients, path, pair, admitted)):
         yield
 
 
@@ -168,15 +168,6 @@ def _pair(arguments: argparse.Namespace, addresses: list[str]) -> KeyPair | None
     if arguments.keys_dir is None:
         raise ConfigError(f"cannot serve at {addresses[0]} without --keys-dir")
     return read_pair(arguments.keys_dir / "server.key_secret")
-
-
-def _viewers(keys_dir: Path) -> dict[str, str]:
-    found = users_in(keys_dir / "clients")
-    return found | users_in(keys_dir / "viewers") if (keys_dir / "viewers").is_dir() else found
-
-
-def _keys_of(keys_dir: Path, user: str) -> dict[str, str]:
-    return {key: whose for key, whose in users_in(keys_dir / "clients").items() if whose == user}
 
 
 def _stop_fd() -> int:

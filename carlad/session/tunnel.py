@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _SEND_MAX_MS = 10_000  # a peer that takes nothing for so long is gone
 _LINGER_MS = 1_000  # for the last words
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 2_000, 10_000  # a peer that is frozen or cut off is gone after this
 _STREAMS_MAX = 8  # one more closes the oldest
+_LOOK_MS = 1_000  # between two looks whether a key was taken away
 _THE_HOST = b""  # the client's only stream
 
 # What ends a connection. Nobody connects again behind the protocol's back.
@@ -69,17 +71,16 @@ class Gate:
     def __init__(self, addresses: Sequence[str], path: str, pair: KeyPair, admitted: Admitted) -> None:
         """`addresses`: tcp://ADDRESS:PORT each. Raises OSError where one cannot be had."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._admission = Admission(self._context)
         outer = _open(self._context, zmq.ROUTER)
         outer.setsockopt(zmq.ROUTER_MANDATORY, 1)  # who is gone is told, not kept quiet about
         try:
-            self._admission.bind(outer, addresses, pair, _DOMAIN, admitted)
+            self._admission = Admission(self._context, outer, addresses, pair, _DOMAIN, admitted)
         except zmq.ZMQError as error:
-            self._admission.close()
             self._context.destroy(linger=0)
             raise OSError(f"cannot serve at {' or '.join(addresses)}: {error}") from error
         self._stop, stopped = socket.socketpair()
-        self._carrier = _Carrier(self._context, outer, lambda: _to_host(path), stopped)
+        look = self._admission.look
+        self._carrier = _Carrier(self._context, outer, lambda: _to_host(path), stopped, look)
         self._carrier.start()
 
     def close(self) -> None:
@@ -107,10 +108,12 @@ class _Carrier(threading.Thread):
         outer: zmq.Socket[bytes],
         accept: Callable[[], socket.socket | None],
         until: zmq.Socket[bytes] | socket.socket,
+        look: Callable[[], None] | None = None,
     ) -> None:
-        """`accept`: the stream for a peer that is new; None: there is none."""
+        """`accept`: the stream for a peer that is new; None: there is none. `look` is called each second."""
         super().__init__(name="steps over TCP", daemon=True)
         self._context, self._outer, self._accept, self._until = context, outer, accept, until
+        self._look, self._look_s = look, 0.0
         self._is_client = outer.type == zmq.DEALER
         self._is_cut = False  # the host is gone: nothing can be said to it
         self._streams: dict[bytes, _Stream] = {}
@@ -123,6 +126,9 @@ class _Carrier(threading.Thread):
         try:
             while self._streams or not self._is_client:
                 ready = self._wait()
+                if self._look is not None and time.monotonic() >= self._look_s:
+                    self._look_s = time.monotonic() + _LOOK_MS / 1000
+                    self._look()
                 if self._until in ready and self._is_over():
                     break
                 if self._outer in ready:
@@ -147,7 +153,7 @@ class _Carrier(threading.Thread):
             is_free = is_free and not stream.waiting
         if is_free:
             poller.register(self._outer, zmq.POLLIN)
-        return dict(poller.poll())
+        return dict(poller.poll(None if self._look is None else _LOOK_MS))
 
     def _is_over(self) -> bool:
         if isinstance(self._until, socket.socket):

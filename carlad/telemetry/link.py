@@ -44,6 +44,7 @@ _NEWS_MAX = 256  # subscription messages handled in one call: a flood of them mu
 _NEWS_PERIOD_S = (
     0.05  # between two looks for viewers, each of which is a system call: nothing a step would feel
 )
+_KEYS_PERIOD_S = 1.0  # between two looks whether a viewer's key was taken away
 _DOMAIN = "viewers"
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 2_000, 10_000  # a frozen or vanished peer is dropped after this
 
@@ -75,6 +76,7 @@ class Publisher:
         self._pause_till_s = 0.0
         self._began_cpu_s: float | None = None  # this thread's CPU time when a bundle was found to be due
         self._admission: Admission | None = None
+        self._keys_look_s = 0.0
         before = threads()
         self._context = zmq.Context()
         self._socket = _open(self._context, zmq.XPUB)
@@ -92,9 +94,8 @@ class Publisher:
     def admit(self, addresses: Sequence[str], pair: KeyPair, admitted: Admitted) -> None:
         """Serve viewers on other machines, too, with CURVE: at each tcp://ADDRESS:PORT those alone whose key
         is `admitted`. The socket speaks for itself with `pair`. Raises TelemetryError."""
-        self._admission = Admission(self._context)
         try:
-            self._admission.bind(self._socket, addresses, pair, _DOMAIN, admitted)
+            self._admission = Admission(self._context, self._socket, addresses, pair, _DOMAIN, admitted)
         except zmq.ZMQError as error:
             self.close()
             raise TelemetryError(f"cannot publish telemetry at {' or '.join(addresses)}: {error}") from error
@@ -124,6 +125,9 @@ class Publisher:
         """Look for viewers now."""
         self._look_s = time.monotonic() + _NEWS_PERIOD_S
         self._read_subscriptions()
+        if self._admission is not None and self._look_s >= self._keys_look_s:
+            self._keys_look_s = self._look_s + _KEYS_PERIOD_S
+            self._admission.look()
         if self._lanes_due and self._lanes is not None:
             self._lanes_due = False
             self._send(self._lanes)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +105,11 @@ def seen(env: SessionEnv, viewer: Subscriber, steps: int = 2_000) -> Frame | Non
     return None
 
 
+def step_for_ever(env: SessionEnv) -> None:
+    while True:
+        env.step(ACTION)
+
+
 def test_a_session_is_stepped_from_another_machine_as_on_this_one(env: SessionEnv, site: Site) -> None:
     opened = env.opened
     assert opened.steps.startswith(site.endpoint.rpartition(":")[0])
@@ -170,6 +175,30 @@ def test_a_key_that_is_added_is_good_from_then_on(env: SessionEnv, site: Site) -
         assert seen(env, viewer) is not None
 
 
+def test_a_viewer_whose_key_is_taken_away_sees_no_more_and_the_others_go_on(
+    env: SessionEnv, site: Site
+) -> None:
+    keys.write_pair(site.folder / "theirs", "dave")
+    theirs = site.folder / "viewers" / "dave.key"
+    shutil.copy(site.folder / "theirs" / "dave.key", theirs)
+    with ExitStack() as stack:
+        viewers = []
+        for name in ("dave", "eve"):
+            with site.user(name):
+                viewers.append(stack.enter_context(closing(Subscriber(env.opened.telemetry))))
+        dave, eve = viewers
+        assert seen(env, dave) is not None
+        assert seen(env, eve) is not None
+        theirs.unlink()
+        last_s = time.monotonic()
+        while time.monotonic() < last_s + 2.0:  # what comes after two seconds of nothing is no rest
+            env.step(ACTION)
+            if dave.newest(0.001) is not None:
+                last_s = time.monotonic()
+        assert seen(env, eve) is not None
+    assert env.step(ACTION)[1] == 0.5
+
+
 def test_a_viewer_elsewhere_that_stops_reading_holds_up_no_step(env: SessionEnv) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", STALLED, env.opened.telemetry], stdout=subprocess.PIPE, text=True
@@ -225,6 +254,20 @@ def test_a_session_is_found_at_the_same_ports_under_the_next_daemon(tmp_path: Pa
         assert env.step(ACTION)[1] == 0.5
 
 
+def test_a_user_whose_key_is_taken_away_steps_no_more(tmp_path: Path) -> None:
+    with (
+        running_site(tmp_path, PORT + 810) as site,
+        site.user("ann"),
+        carlad.session("shown", {"length": 1_000_000}, endpoint=site.endpoint) as env,
+    ):
+        env.reset(seed=1)
+        assert env.step(ACTION)[1] == 0.5
+        (site.folder / "clients" / "ann.key").unlink()
+        site.daemon.command("reread")
+        with pytest.raises(carlad.errors.CarladError):
+            step_for_ever(env)
+
+
 def test_ports_that_somebody_else_has_are_passed_over_and_when_none_is_left_it_is_said(site: Site) -> None:
     with (
         socket.create_server(("127.0.0.1", FIRST + 1)),
@@ -278,6 +321,7 @@ def test_no_step_over_tcp_is_lost_by_a_real_daemon_that_is_killed_and_a_viewer_f
         daemon_process(fleet="size = 1", session=envs, remote=remote) as daemon,
     ):
         patch.setenv("CARLAD_KEY", str(folder / "theirs" / "ann.key_secret"))
+        wait_until(lambda: not _is_free(port), 30.0)  # its Unix socket is there a moment earlier
         with carlad.session("route", {"config": {"client_timeout_s": 5.0}}, endpoint=endpoint) as env:
             env.reset(seed=1)
             drive(env, 10)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from carlad.admission import Admitted
 from carlad.errors import ConfigError
-from carlad.keys import as_hex, read_pair, read_public, users_in, write_pair
+from carlad.keys import as_hex, read_pair, read_public, write_pair
 from carlad.telemetry import Frame, Publisher, Subscriber, TelemetryError
 from tests.telemetry.watching import bundle_of, wait_until
 
@@ -38,7 +39,7 @@ def publisher(tmp_path: Path, keys_dir: Path) -> Iterator[Publisher]:
 
 def admit(publisher: Publisher, keys_dir: Path) -> None:
     pair = read_pair(keys_dir / "server.key_secret")
-    publisher.admit([f"tcp://{ADDRESS}"], pair, lambda: users_in(keys_dir / "clients"))
+    publisher.admit([f"tcp://{ADDRESS}"], pair, Admitted(keys_dir / "clients"))
 
 
 @pytest.fixture
