@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+WITHIN_S = 300.0  # for a command; seconds on a quiet machine
 
 
 class Page:
@@ -83,7 +84,7 @@ def running(command: str, folder: Path, environ: Mapping[str, str], *, ends: boo
 
 
 def call(
-    command: str, folder: Path, environ: Mapping[str, str], within_s: float = 120.0
+    command: str, folder: Path, environ: Mapping[str, str], within_s: float = WITHIN_S
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         shlex.split(command),
@@ -96,7 +97,7 @@ def call(
     )
 
 
-def succeed(command: str, folder: Path, environ: Mapping[str, str], within_s: float = 120.0) -> str:
+def succeed(command: str, folder: Path, environ: Mapping[str, str], within_s: float = WITHIN_S) -> str:
     """What it prints."""
     done = call(command, folder, environ, within_s)
     assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"

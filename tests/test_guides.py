@@ -30,7 +30,6 @@ PAGES = {
     )
 }
 OPERATOR, RESEARCHER = PAGES["operators-guide"], PAGES["researchers-guide"]
-_WITHIN_S = 300.0  # for each program; seconds on a quiet machine
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -96,7 +95,7 @@ def test_commands_of_the_operators_guide_work(tmp_path: Path) -> None:
         "[daemon]\ndrain_s = 0.0\n[fleet]\nsize = 2\nports = [28960, 28999]\n"
     )
     with daemon(tmp_path, "carlad --config carlad.toml", ends=True) as environ:
-        said = [succeed(command, tmp_path, environ, _WITHIN_S) for command in OPERATOR.commands()]
+        said = [succeed(command, tmp_path, environ) for command in OPERATOR.commands()]
     assert len(said) > 15
 
 
@@ -115,7 +114,7 @@ def test_commands_and_programs_of_the_researchers_guide_work(tmp_path: Path) -> 
     with daemon(tmp_path, "carlad --config carlad.toml") as environ:
         for command in [*RESEARCHER.commands(), *ours]:
             if "ray.rllib" not in command or has_rllib:
-                succeed(command, tmp_path, environ, _WITHIN_S)
+                succeed(command, tmp_path, environ)
 
 
 @pytest.mark.system
