@@ -188,8 +188,10 @@ class Broker:
         while True:
             await trio.sleep(_IDLE_LOOK_S)
             for lease_id in self._table.live():
-                if (idle_s := self._servers.idle_s(lease_id)) is not None:
-                    self._do(self._table.idled(lease_id, idle_s, self._clock.now_s()))
+                idle_s = self._servers.idle_s(lease_id)
+                effects = [] if idle_s is None else self._table.idled(lease_id, idle_s, self._clock.now_s())
+                if effects:
+                    self._do(effects)
 
     def _deadline_s(self) -> float:
         deadline_s = self._table.next_deadline_s()
