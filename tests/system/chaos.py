@@ -351,7 +351,11 @@ class _Stage:
             status = self._status()
             return status is not None and _is_calm(status)
 
-        until(is_ready, CALM_WITHIN_S)
+        try:
+            until(is_ready, CALM_WITHIN_S)
+        except AssertionError:
+            log = self._daemon.log.read_text()[-4000:]
+            raise AssertionError(f"the fleet does not come to rest: {self._status()}\n{log}") from None
 
     def _status(self) -> Status | None:
         try:
