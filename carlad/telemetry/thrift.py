@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
-SHARE_MAX = (
-    0.01  # of the process's CPU time where processors are scarce, unless that were fewer pictures than
-)
+# Of the process's CPU time where processors are scarce: with what is in no account, such as colder caches, it
+# stays about one per cent. Unless that were fewer pictures than RATE_MIN_HZ.
+SHARE_MAX = 0.007
 RATE_MIN_HZ = 5.0
 SCARCE_FROM = 0.05  # of the time: ready to run, and waiting for a processor
 _NEWS = 0.2  # of an average, what the newest value counts
