@@ -94,16 +94,18 @@ def _keys(section: str, file: Path | None, resolved: Config) -> Iterator[tuple[s
     """Each key's value and origin."""
     import msgspec
 
-    from carlad import toml
+    from carlad import config, toml
     from carlad.config import Config
 
     text = "" if file is None else toml.read(file)
     given, defaults = toml.parse(text).get(section, {}), getattr(Config(), section)
-    values = getattr(resolved, section)
+    values, without = getattr(resolved, section), getattr(config.load(None), section)
     for key in values.__struct_fields__:
         value = getattr(values, key)
         if given.get(key, "") != "":  # an empty string stands for a default
             origin = f"{file}:{toml.line_of(text, f'{section}.{key}')}"
         else:
-            origin = "default" if value == getattr(defaults, key) else "environment"
+            origin = "default"
+            if value != getattr(defaults, key):
+                origin = "environment" if value == getattr(without, key) else "other keys"
         yield key, {"value": msgspec.to_builtins(value), "origin": origin}

@@ -65,3 +65,14 @@ def test_a_configuration_is_shown_with_the_origin_of_every_key(
     assert cli.carlactl(["config", "show", str(file)]) == 0
     as_toml = capsys.readouterr().out
     assert config.resolve(config.decode(as_toml), {}) == config.load(file)
+
+
+def test_a_key_that_follows_from_others_is_not_said_to_be_the_environment_s(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "carlad.toml"
+    file.write_text('[daemon]\nstate_dir = "/data/carlad"\n')
+    assert cli.carlactl(["config", "show", str(file), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["daemon"]
+    assert shown["log_dir"] == {"value": "/data/carlad/logs", "origin": "other keys"}
+    assert shown["state_dir"]["origin"] == f"{file}:2"
