@@ -58,6 +58,8 @@ class Assignment:
         owed = (waiting.user for waiting in self.queue if waiting.replaces is not None)
         taken = Counter(chain(holders, owed, (r.waiting.user for r in self.reservations)))
         for waiting in self.queue:
+            if waiting.paused_until_s is not None:
+                continue
             if not free or (waiting.replaces is None and len(free) <= terms.spares):
                 return None
             quota = terms.quota.of(waiting.user)
@@ -70,6 +72,12 @@ class Assignment:
             if status is not None:
                 return waiting, status
         return None
+
+    def end_pauses(self, now_s: float) -> None:
+        """Of those whose time has come."""
+        for waiting in self.queue:
+            if waiting.paused_until_s is not None and waiting.paused_until_s <= now_s:
+                waiting.paused_until_s = None
 
     def withdraw(self, waiting: Waiting) -> None:
         """The request is wanted no more; a claim under way is undone when it is reported."""

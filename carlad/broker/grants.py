@@ -17,6 +17,7 @@ from carlad.messages import Acquire, Refused, SlotStatus
 # A claim that took longer is undone. What is written of a lease before it is claimed ends so much later than
 # it would from then on, so that it never ends too early for a daemon that is restarted before its renewal.
 CLAIM_MAX_S = 10.0
+FAULT_PAUSE_S = 1.0  # until the successor of a lost lease is tried again, after the disk was full
 LOADS_MAX = 2  # a map that two servers failed to load is likely to fail on the third
 
 Effects = list[Effect]
@@ -159,9 +160,13 @@ class Grants:
         if reservation is None:
             return []
         self._break(reservation, "its server was not ready", now_s)
+        waiting = reservation.waiting
         if fault is None or reservation.withdrawn:
             return []
-        return self.forget(reservation.waiting, refusals.journal_fails(fault))
+        if waiting.replaces is not None:  # it is owed, whatever the disk is like now
+            waiting.paused_until_s, waiting.setback = now_s + FAULT_PAUSE_S, fault
+            return []
+        return self.forget(waiting, refusals.journal_fails(fault))
 
     def _reserve(self, waiting: Waiting, status: SlotStatus, now_s: float) -> Effects:
         self.assignment.queue.remove(waiting)

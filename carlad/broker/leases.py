@@ -102,7 +102,8 @@ class LeaseTable:
     def next_deadline_s(self) -> float | None:
         """When `time_passed` has something to do, if nothing else happens before."""
         deadlines = [lease.expires_at_s for lease in self._book]
-        deadlines += [w.deadline_s for w in self._assignment.queue if w.deadline_s is not None]
+        for waiting in self._assignment.queue:
+            deadlines += [t for t in (waiting.deadline_s, waiting.paused_until_s) if t is not None]
         return min(deadlines, default=None)
 
     def unwritten(self) -> tuple[Change, ...]:
@@ -295,6 +296,7 @@ class LeaseTable:
     def _settle(self, now_s: float) -> Effects:
         """Everything that is due: expiry first, then servers for those who wait, then the vain."""
         effects = self._endings.expire(now_s)
+        self._assignment.end_pauses(now_s)
         if not self._stopping:
             effects += self._grants.serve(now_s)
         return effects + self._grants.refuse_the_vain(now_s)

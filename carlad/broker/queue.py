@@ -27,6 +27,7 @@ class Waiting(msgspec.Struct):
     loads: int = 0  # how often a server was told to load `map` for it
     setback: str | None = None  # why the last attempt came to nothing
     is_at_quota: bool = False  # when it was last looked at
+    paused_until_s: float | None = None  # after its lease could not be put on disk
 
     @property
     def acquire_id(self) -> str | None:

@@ -87,6 +87,8 @@ class Tenure:
         if isinstance(answer, Granted):
             self.granted = answer
             return answer
+        if isinstance(answer, Refused) and answer.code == "unavailable" and goes_on:
+            raise ServerError(answer.reason)  # for another round
         if owed is not None:  # it was not lost with its server: it was released by hand, or expired
             return await self.acquire(goes_on=goes_on)
         return answer if isinstance(answer, Refused) else None

@@ -19,6 +19,7 @@ from carlad.broker.grants import CLAIM_MAX_S
 from carlad.broker.holder import Process
 from carlad.broker.lease import Record
 from carlad.broker.leases import LeaseTable
+from carlad.broker.queue import Waiting
 from carlad.broker.terms import Quota, Terms
 from carlad.journal import Put
 from carlad.messages import (
@@ -132,7 +133,9 @@ class History:
             waiting = reservation.waiting
             if reservation.slot not in chosen or (reservation.lease and waiting.loads):
                 continue  # chosen before, or its map is loaded by now
-            assert all(w.rank > waiting.rank or w.is_at_quota for w in assignment.queue), "who is first"
+            assert all(w.rank > waiting.rank or w in self.passed_over() for w in assignment.queue), (
+                "who is first"
+            )
             if waiting.replaces is None:
                 assert len(self.free()) >= self.terms.spares, "spares are kept"
 
@@ -368,9 +371,14 @@ class History:
         assert waiting == expected, "first come, first served, but for head starts"
         owed = [w.replaces.lease_id for w in assignment.waiting() if w.replaces is not None]
         assert sorted(owed) == sorted(lease.lease_id for lease in self.table._book.unreplaced())
-        able = [w for w in assignment.queue if not w.is_at_quota]
+        able = [w for w in assignment.queue if w not in self.passed_over()]
         spares = 0 if any(w.replaces is not None for w in able) else self.terms.spares
         assert not able or len(self.free()) <= spares, "who can be served is served"
+
+    def passed_over(self) -> list[Waiting]:
+        """Who waits for a reason of their own."""
+        queue = self.table._assignment.queue
+        return [w for w in queue if w.is_at_quota or w.paused_until_s is not None]
 
     def check_quota(self) -> None:
         quota = self.terms.quota.leases_max

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from carlad.broker.effects import Claim, End, Load, Scrub
-from carlad.broker.grants import LOADS_MAX
+from carlad.broker.grants import FAULT_PAUSE_S, LOADS_MAX
 from carlad.broker.holder import Process
 from carlad.messages import Granted, Release, Released, Renew, ReplacementQuery, Withdraw
 from tests.broker.slots import status
@@ -151,6 +151,23 @@ def test_a_successor_whose_map_does_not_load_is_given_up_with_the_reason() -> No
         fleet.show(0, state="BACKOFF", reason="out of memory")
     assert "out of memory" in str(fleet.answers["q"])
     assert "out of memory" in str(fleet.ask(ReplacementQuery(lease_id=lost.lease_id)))
+
+
+def test_a_successor_that_cannot_be_put_on_disk_stays_owed_and_is_tried_again() -> None:
+    fleet = Fleet(status(0), status(1))
+    lost = fleet.granted("a", replace=True)
+    fleet.claims_work = False
+    lose(fleet, lost.slot)
+    (claim,) = [effect for effect in fleet.ordered if isinstance(effect, Claim)]
+    fleet.do(fleet.table.not_claimed(claim.slot, claim.token, 0.0, "disk full"))
+    assert fleet.ask(ReplacementQuery(lease_id=lost.lease_id), "q") is None
+    assert fleet.ordered == [claim]  # not at once, or it would be tried without end
+    assert fleet.table.next_deadline_s() == FAULT_PAUSE_S
+    fleet.claims_work = True
+    fleet.at(FAULT_PAUSE_S)
+    successor = fleet.answers["q"]
+    assert isinstance(successor, Granted)
+    assert successor.token > claim.token
 
 
 def test_a_successor_lasts_no_longer_than_the_lost_lease_would_have() -> None:
