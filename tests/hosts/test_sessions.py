@@ -106,7 +106,7 @@ def test_terms_are_those_of_a_lease(client: Client) -> None:
 
 
 def test_a_host_that_attaches_for_longer_than_its_lease_lives_keeps_it(client: Client) -> None:
-    with carlad.session("sluggish", {"attach_s": 3.0}, ttl_s=1.0) as env:
+    with carlad.session("sluggish", {"attach_s": 7.0}, ttl_s=3.0) as env:
         env.reset(seed=1)
         env.step(ACTION)
         assert only(client).losses == 0
