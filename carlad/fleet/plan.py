@@ -21,6 +21,7 @@ class Plan(msgspec.Struct, frozen=True):
     backend: Backend
     outbreak: Outbreak
     looks: Looks
+    is_open: bool  # for whoever connects: nobody is a stranger
     host: str
     map_of: Callable[[int], str]  # by slot, see records
     probe: ProbeSection
@@ -46,6 +47,7 @@ def plan_of(
         backend=backend,
         outbreak=outbreak,
         looks=looks,
+        is_open=config.fleet.open,
         host=config.fleet.advertise_host,
         map_of=partial(map_of, config.fleet),
         probe=config.probe,

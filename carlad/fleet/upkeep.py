@@ -16,6 +16,7 @@ from carlad.fleet import probe
 from carlad.fleet.autopsy import Cause
 from carlad.fleet.backends.interface import Serving
 from carlad.fleet.baseline import Baseline
+from carlad.fleet.connections import Connection
 from carlad.fleet.course import Course
 from carlad.fleet.lifecycle import State
 from carlad.fleet.liveness import stay_alive
@@ -88,7 +89,7 @@ class Upkeep:
     async def turn_strangers_away(self, age_max_s: float = 0.0) -> None:
         """A server at which somebody has been since it was scrubbed is nobody's to lease. `age_max_s`: of
         what is known of that."""
-        came = await self._visitors.came(age_max_s)
+        came = await self._strangers(age_max_s)
         if not came:
             return
         who, port = await one_of(came)
@@ -130,7 +131,7 @@ class Upkeep:
         situation.maps = checked.maps
         if known is None:
             situation.baseline = await self._record(checked.map)
-            if await self._visitors.came():
+            if await self._strangers():
                 situation.baseline = await self._load_map(checked.map, situation.baseline)
         else:
             situation.baseline = await self._scrub_after_holder(known)
@@ -142,10 +143,14 @@ class Upkeep:
         loaded = await probe.load_map(self._reach, wanted_map, self._situation.plan.probe.load_max_s)
         self._situation.wear.loaded_a_map()
         baseline = await self._record(loaded)
-        if came := await self._visitors.came():
+        if came := await self._strangers():
             who, port = await one_of(came)
             raise ServerError(f"{who}, a stranger, was connected to port {port} while {loaded} was loaded")
         return baseline
+
+    async def _strangers(self, age_max_s: float = 0.0) -> frozenset[Connection]:
+        """That came since the last look."""
+        return frozenset() if self._situation.plan.is_open else await self._visitors.came(age_max_s)
 
     async def _record(self, map: str) -> Baseline:
         limits = self._situation.plan.probe

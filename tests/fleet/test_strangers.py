@@ -110,6 +110,20 @@ def test_a_stranger_who_stays_while_a_server_starts_makes_it_a_failure(run):
     run(scenario, "--no-episode-until=stop_recorder")
 
 
+def test_at_an_open_fleet_nobody_is_a_stranger(run):
+    async def scenario(world):
+        starting = await world.until(lambda now: now.pid is not None)
+        await until_it_listens(starting.rpc_port)
+        async with connect("127.0.0.1", starting.rpc_port) as early:
+            await early.call("stop_recorder")
+            await world.ready()
+            assert await world.fleet.lease(0, "L1")
+            assert (await early.call("get_episode_info")).episode_id == 1
+        assert world.reasons("slot.lost") == []
+
+    run(scenario, "--no-episode-until=stop_recorder", open=True)
+
+
 def test_who_was_at_a_world_while_it_was_loaded_leaves_nothing_to_the_next_holder(run):
     async def scenario(world):
         ready = await world.ready()
