@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from carlad import toml
-from carlad.config import PORTS_PER_SLOT
+from carlad.config import PORTS_PER_SESSION, PORTS_PER_SLOT
 from carlad.errors import ConfigError
 from carlad.image.folders import Folders
 from carlad.image.simulator import number, port_of, simulator, truth
@@ -40,15 +40,31 @@ def sections(environ: Mapping[str, str], folders: Folders, keys: Path) -> _Secti
             "state_dir": str(folders.state),
             "drain_s": number(environ, "CARLAD_DRAIN_S", 10.0),
         },
-        "remote": {"listen": [f"tcp://0.0.0.0:{port}"], "keys_dir": str(keys)},
+        "remote": {
+            "listen": [f"tcp://0.0.0.0:{port}"],
+            "keys_dir": str(keys),
+            "session_ports": _session_ports(environ),
+        },
         "fleet": _fleet(environ),
         "metrics": {"listen": environ.get("CARLAD_METRICS", "")},
     }
 
 
+def _session_ports(environ: Mapping[str, str]) -> list[int]:
+    """For a session on each server; none unless CARLAD_SESSION_PORT says where they begin."""
+    if not environ.get("CARLAD_SESSION_PORT"):
+        return []
+    first = port_of(environ, "CARLAD_SESSION_PORT")
+    return [first, first + PORTS_PER_SESSION * _servers(environ) - 1]
+
+
+def _servers(environ: Mapping[str, str]) -> int:
+    return round(number(environ, "CARLAD_SERVERS", 1))
+
+
 def _fleet(environ: Mapping[str, str]) -> dict[str, Any]:
     asked, root = simulator(environ), environ.get("CARLA_ROOT", "")
-    size = round(number(environ, "CARLAD_SERVERS", 1))
+    size = _servers(environ)
     is_open = truth(environ, "CARLAD_OPEN", default=False)
     if asked.rendering == "window" and not environ.get("DISPLAY") and shutil.which("xvfb-run") is None:
         raise ConfigError(

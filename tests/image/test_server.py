@@ -61,6 +61,12 @@ def test_each_variable_reaches_its_key(where: Folders) -> None:
     assert found.metrics.listen == "0.0.0.0:9095"
 
 
+def test_sessions_are_opened_from_elsewhere_where_a_port_is_given(where: Folders) -> None:
+    assert written({"CARLAD_SERVERS": "3"}, where).remote.session_ports == ()
+    found = written({"CARLAD_SERVERS": "3", "CARLAD_SESSION_PORT": "7100"}, where)
+    assert found.remote.session_ports == (7100, 7105)
+
+
 def test_open_servers_keep_their_ports(where: Folders) -> None:
     fleet = written({"CARLAD_OPEN": "true"}, where).fleet
     assert (fleet.open, fleet.ports) == (True, (2000, 2003))
