@@ -62,6 +62,12 @@ in_container() {
     if [ -t 0 ] && [ -t 1 ]; then "${compose[@]}" exec "$@"; else "${compose[@]}" exec -T "$@"; fi
 }
 
+up() {
+    "${compose[@]}" up --detach --wait "$@" && return
+    echo "deploy.sh: not everything came up: docker/deploy.sh health says what, docker/deploy.sh logs-all why" >&2
+    return 1
+}
+
 health() {
     local ids id sick=0
     ids=$("${compose[@]}" ps --quiet)
@@ -71,6 +77,52 @@ health() {
         [ "$(docker inspect --format '{{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}}' "$id")" = healthy ] || sick=1
     done
     return "$sick"
+}
+
+# Compose builds by Docker's buildx plugin. Where that is missing, as in Debian's docker.io, compose would take the
+# old builder, which makes every stage, of CARLA's image too; Docker itself has the new one.
+build() {
+    local services options=() chosen=() service image context file target args
+    if docker buildx version >/dev/null 2>&1; then
+        "${compose[@]}" build "$@"
+        return
+    fi
+    services=$("${compose[@]}" config --services)
+    for word in "$@"; do
+        if grep -qxF -- "$word" <<<"$services"; then chosen+=("$word"); else options+=("$word"); fi
+    done
+    [ ${#chosen[@]} -gt 0 ] || mapfile -t chosen <<<"$services"
+    "${compose[@]}" config | builds | while IFS=$'\t' read -r service image context file target args; do
+        printf '%s\n' "${chosen[@]}" | grep -qxF -- "$service" || continue
+        IFS=$'\t' read -r -a args <<<"$args"
+        echo "building $image" >&2
+        DOCKER_BUILDKIT=1 docker build --file "$context/$file" --target "$target" --tag "$image" \
+            "${args[@]}" "${options[@]}" "$context" </dev/null
+    done
+}
+
+# Of compose's configuration as it prints it, for each service that is built: its name, image, context, file, target
+# and options.
+builds() {
+    awk '
+        function value() { sub(/^[^:]*: */, ""); gsub(/^["\x27]|["\x27]$/, ""); return $0 }
+        function done() {
+            if (context != "") print service "\t" image "\t" context "\t" file "\t" target options
+            context = options = ""
+        }
+        /^[^ ]/ { done(); inside = /^services:/ }
+        !inside { next }
+        /^  [^ ]/ { done(); service = $1; sub(/:$/, "", service) }
+        /^    [^ ]/ { part = $1 }
+        /^    image:/ { image = value() }
+        part != "build:" { next }
+        /^      context:/ { context = value() }
+        /^      dockerfile:/ { file = value() }
+        /^      target:/ { target = value() }
+        /^      network:/ { options = options "\t--network=" value() }
+        /^        [A-Z]/ { name = $1; sub(/:$/, "", name); options = options "\t--build-arg=" name "=" value() }
+        END { done() }
+    '
 }
 
 cleanup() {
@@ -91,14 +143,14 @@ find_compose
 choose_profile
 
 case "$command" in
-up) "${compose[@]}" up --detach --wait "$@" ;;
+up) up "$@" ;;
 down) "${compose[@]}" down "$@" ;;
-restart) "${compose[@]}" down && "${compose[@]}" up --detach --wait "$@" ;;
+restart) "${compose[@]}" down && up "$@" ;;
 status) "${compose[@]}" ps --all && in_container "$(server)" carlactl status "$@" ;;
 health) health ;;
-start-carla) "${compose[@]}" up --detach --wait "$(server)" ;;
+start-carla) up "$(server)" ;;
 stop-carla) "${compose[@]}" stop "$(server)" ;;
-restart-carla) "${compose[@]}" restart "$(server)" && "${compose[@]}" up --detach --wait "$(server)" ;;
+restart-carla) "${compose[@]}" restart "$(server)" && up "$(server)" ;;
 start-training) "${compose[@]}" up --detach carla-rl-training ;;
 stop-training) "${compose[@]}" stop carla-rl-training ;;
 logs) "${compose[@]}" logs "$@" carla-rl-training ;;
@@ -109,7 +161,7 @@ shell) in_container carla-rl-training bash "$@" ;;
 shell-carla) in_container "$(server)" bash "$@" ;;
 carlactl) in_container "$(server)" carlactl "$@" ;;
 viz) "${compose[@]}" --profile viz run --rm viz "$@" ;;
-build) "${compose[@]}" build "$@" ;;
+build) build "$@" ;;
 cleanup) cleanup "$@" ;;
 *)
     usage >&2

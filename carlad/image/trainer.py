@@ -17,6 +17,7 @@ from carlad.image.simulator import port_of, truth
 
 HOST = "carla-server"  # compose's and the cluster's name of it
 CONFIGS = Path("configs")  # below the working directory, as data and models are
+RUNS = Path("data", "runs")
 
 
 class Servers(msgspec.Struct, frozen=True):
@@ -61,12 +62,24 @@ def environment(environ: Mapping[str, str], chosen: Servers) -> dict[str, str]:
 
 
 def command(arguments: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """`python -m trainer`, with what TRAIN_CONFIG and TRAIN_ARGS say where `arguments` say nothing."""
+    """`python -m trainer`, with what the TRAIN_ variables say where `arguments` say nothing."""
     given = list(arguments) or [
         *("train", "--config", config_name(environ.get("TRAIN_CONFIG") or "training")),
+        *_run(environ.get("TRAIN_RUN", "")),
         *shlex.split(environ.get("TRAIN_ARGS", "")),
     ]
     return [sys.executable, "-m", "trainer", *given]
+
+
+def _run(name: str) -> list[str]:
+    """A run that has a name goes on whenever it is started again."""
+    if not name:
+        return []
+    if "/" in name or name.startswith("."):
+        raise ConfigError(f"TRAIN_RUN: {name!r} is no name of a folder below {RUNS}")
+    out = RUNS / name
+    goes_on = (out / "checkpoints" / "checkpoint.pt").exists()
+    return ["--out", str(out), *(("--resume", str(out)) if goes_on else ())]
 
 
 def config_name(name: str) -> str:

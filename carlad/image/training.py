@@ -25,7 +25,7 @@ from carlad.log import get_logger
 log = get_logger(__name__)
 
 TENSORBOARD_PORT = 6006
-TENSORBOARD_LOGS = Path("data", "tensorboard_logs")  # where the trainer writes them by default
+DATA = Path("data")  # below which each training has its logs for TensorBoard
 
 _WAIT_S = 300.0  # a real server's start, and its image's
 _LOOK_AGAIN_S = 1.0
@@ -117,5 +117,5 @@ def _tensorboard(environ: Mapping[str, str]) -> AbstractAsyncContextManager[trio
     if environ.get("TENSORBOARD_PORT") == "0":
         return nullcontext()
     port = port_of(environ, "TENSORBOARD_PORT", TENSORBOARD_PORT)
-    argv = [sys.executable, "-m", "tensorboard.main", "--logdir", str(TENSORBOARD_LOGS)]
+    argv = [sys.executable, "-m", "tensorboard.main", "--logdir", str(DATA)]
     return child([*argv, "--bind_all", "--port", str(port)], environ)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,27 +12,13 @@ import pytest
 import yaml
 
 from carlad.image.simulator import simulator
+from tests.docker.tools import BIN, DOCKER, OVERLAYS, ROOT, found, render, run, tool
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCKER = ROOT / "docker"
-BIN = Path(sys.executable).parent
-OVERLAYS = ("standin", "gpu")
 VERBS = (
     *("up", "down", "restart", "status", "health", "start-carla", "stop-carla", "restart-carla"),
     *("start-training", "stop-training", "logs", "logs-carla", "logs-tensorboard", "logs-all"),
     *("shell", "shell-carla", "build", "cleanup", "help"),
 )
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}")
-    if found is None:
-        pytest.skip(f"{name} is not installed: pip install -e '.[dev]'")
-    return found
-
-
-def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, text=True, capture_output=True, env={**os.environ, **environ}, check=False)
 
 
 def test_the_dockerfile_is_clean() -> None:
@@ -111,13 +96,7 @@ def test_deploy_explains_every_verb_and_refuses_others() -> None:
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Each overlay's manifests, with keys that were made for this."""
-    folder = tmp_path_factory.mktemp("kubernetes") / "kubernetes"
-    shutil.copytree(DOCKER / "kubernetes", folder, ignore=shutil.ignore_patterns("keys", "keys.*.*"))
-    made = run(folder / "keys.sh", CARLACTL=f"{sys.executable} -m carlad.cli")
-    assert made.returncode == 0, made.stderr
-    kubectl = tool("kubectl")
-    return {name: run(kubectl, "kustomize", folder / "overlays" / name).stdout for name in OVERLAYS}
+    return render(tmp_path_factory.mktemp("kubernetes") / "kubernetes")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -125,13 +104,6 @@ def test_manifests_fit_the_schema_strictly(overlay: str, rendered: dict[str, str
     (tmp_path / "manifests.yaml").write_text(rendered[overlay])
     done = run(tool("kubernetes-validate"), "--strict", "--quiet", tmp_path / "manifests.yaml")
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def found(overlay: str, rendered: dict[str, str], kind: str, name: str) -> Any:
-    documents = yaml.safe_load_all(rendered[overlay])
-    (one,) = [d for d in documents if d["kind"] == kind and d["metadata"]["name"].startswith(name)]
-    assert kind == "Namespace" or one["metadata"]["namespace"] == "carla"
-    return one
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

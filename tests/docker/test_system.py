@@ -8,99 +8,30 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.docker.engine import Engine, engine, import_debian, or_skip, wheels
+from tests.docker.conftest import Images
+from tests.docker.deployment import TRAINING, Deployment, until
 
 pytestmark = pytest.mark.system
 
-SERVER, TRAINING = "carlad-carla-server-standin-1", "carlad-carla-rl-training-1"
 ENVIRON = {
     "COMPOSE_PROFILES": "standin",
     "CARLAD_SERVERS": "2",
     "CARLAD_SPARES": "0",
     "CARLA_ARGS": "-carla-server -world-port=2000",
     "TRAIN_CONFIG": "demo",
+    "TRAIN_RUN": "first",
     "TRAIN_ARGS": "-o train.total_steps=10000000 -o train.eval_episodes=0 -o ppo.learning_rate=1e-4",
     "CARLA_CPUS": "2",
     "TRAINER_CPUS": "2",
 }
-WITHIN_S = 180.0
-
-
-class Deployment:
-    """What `docker/deploy.sh` deployed, and looks into it."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-
-    def deploy(self, *arguments: str, check: bool = True) -> str:
-        done = self.engine.run("docker/deploy.sh", *arguments, check=check, **ENVIRON)
-        return done.stdout
-
-    def inside(self, container: str, *command: str) -> str:
-        return self.engine.run("docker", "exec", container, *command).stdout
-
-    def status(self) -> Any:
-        """The daemon's; None where it does not answer."""
-        command = ["docker", "exec", SERVER, "carlactl", "status", "--json"]
-        done = self.engine.run(*command, check=False)
-        return json.loads(done.stdout) if done.returncode == 0 else None
-
-    def progress(self) -> dict[str, Any]:
-        """The training's last update; empty before the first."""
-        script = "cat data/logs/*/progress.jsonl 2>/dev/null || true"
-        lines = self.inside(TRAINING, "sh", "-c", script).splitlines()
-        found = [json.loads(line) for line in lines if line.endswith("}")]
-        return found[-1] if found else {}
-
-    def steps(self) -> int:
-        return int(self.progress().get("env_steps", 0))
-
-    def goes_on(self) -> None:
-        """Returns when the training has taken steps from now on."""
-        before = self.steps()
-        until(lambda: self.steps() > before)
-
-    def answers(self, url: str) -> bool:
-        """From the host that the engine publishes ports on."""
-        ask = f"import urllib.request as r; r.urlopen({url!r}, timeout=10)"
-        command = self.engine.inside(sys.executable, "-c", ask)
-        return subprocess.run(command, check=False, capture_output=True).returncode == 0
-
-
-def until(condition: Callable[[], object], within_s: float = WITHIN_S) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
-def deployment() -> Iterator[Deployment]:
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="engine-")))
-        or_skip(folder)
-        one = stack.enter_context(engine(folder))
-        one.start(alone=False)
-        with ThreadPoolExecutor(1) as pool:
-            debian = pool.submit(import_debian, one, folder)
-            url = stack.enter_context(
-                wheels(folder / "wheels", ".[standin,trainer,metrics]", "hatchling", "setuptools", "wheel")
-            )
-            debian.result()
-        one.build("trainer", "carlad:trainer", url)
-        one.build("carlad", "carlad:standin", url)
-        one.start(alone=True)
-        yield Deployment(one)
+def deployment(images: Images) -> Deployment:
+    return Deployment(images.engine, "carla-server-standin", ENVIRON)
 
 
 def test_the_profile_comes_up_healthy_and_trains(deployment: Deployment) -> None:
@@ -111,7 +42,7 @@ def test_the_profile_comes_up_healthy_and_trains(deployment: Deployment) -> None
 
 
 def test_nothing_in_it_is_root(deployment: Deployment) -> None:
-    for container in (SERVER, TRAINING, "carlad-tensorboard-1"):
+    for container in (deployment.server, TRAINING, "carlad-tensorboard-1"):
         assert deployment.inside(container, "id", "-u").strip() == "1000"
 
 
@@ -137,7 +68,7 @@ def test_a_client_on_the_host_reaches_carlas_ports(deployment: Deployment) -> No
 def test_a_killed_server_is_replaced_and_the_training_goes_on(deployment: Deployment) -> None:
     victim = next(slot for slot in deployment.status()["slots"] if slot["state"] == "LEASED")
     lost = deployment.progress().get("sim_lost", 0)
-    deployment.inside(SERVER, "bash", "-c", f"kill -9 {victim['pid']}")
+    deployment.inside(deployment.server, "bash", "-c", f"kill -9 {victim['pid']}")
 
     def replaced() -> bool:
         status = deployment.status()
@@ -151,7 +82,7 @@ def test_a_killed_server_is_replaced_and_the_training_goes_on(deployment: Deploy
 
 def test_a_frozen_daemon_is_restarted_and_its_servers_and_leases_go_on(deployment: Deployment) -> None:
     before = deployment.status()
-    deployment.inside(SERVER, "bash", "-c", f"kill -STOP {before['daemon']['pid']}")
+    deployment.inside(deployment.server, "bash", "-c", f"kill -STOP {before['daemon']['pid']}")
     until(lambda: (now := deployment.status()) and now["daemon"]["pid"] != before["daemon"]["pid"])
     after = deployment.status()
     assert [slot["pid"] for slot in after["slots"]] == [slot["pid"] for slot in before["slots"]]
@@ -161,14 +92,65 @@ def test_a_frozen_daemon_is_restarted_and_its_servers_and_leases_go_on(deploymen
     until(lambda: "unhealthy" not in deployment.deploy("health", check=False))
 
 
-def test_a_training_that_is_stopped_saves_what_it_learned(deployment: Deployment) -> None:
+def test_each_log_can_be_read(deployment: Deployment) -> None:
+    assert "env_steps=" in deployment.deploy("logs")
+    assert "daemon.started" in deployment.deploy("logs-carla")
+    assert "TensorBoard" in deployment.deploy("logs-tensorboard")
+    every = deployment.deploy("logs-all", "--tail", "1000")
+    assert all(service in every for service in ("carla-server", "carla-rl-training-1", "tensorboard-1"))
+    assert len(deployment.deploy("logs", "--tail", "2", "--no-log-prefix").splitlines()) == 2
+
+
+def test_shells_are_in_the_containers_that_they_are_named_after(deployment: Deployment) -> None:
+    assert "trainer" in deployment.deploy("shell", "-c", "python3 -m trainer --help")
+    assert deployment.deploy("shell-carla", "-c", "echo $CARLAD_ADVERTISE").strip() == "carla-server"
+    assert json.loads(deployment.deploy("carlactl", "status", "--json"))["slots"]
+
+
+def test_a_viewer_in_its_own_container_sees_the_training(deployment: Deployment) -> None:
+    deployment.deploy("viz", "--run", "data/runs/first", "--snapshot", "data/now.png", "--size", "800x600")
+    script = "import struct; print(*struct.unpack('>II', open('data/now.png', 'rb').read(24)[16:]))"
+    assert deployment.inside(TRAINING, "python3", "-c", script).split() == ["800", "600"]
+
+
+def test_a_training_that_is_stopped_saves_what_it_learned_and_goes_on_from_there(
+    deployment: Deployment,
+) -> None:
+    steps = deployment.steps()
     deployment.deploy("stop-training")
-    state = deployment.engine.run("docker", "inspect", "--format", "{{.State.ExitCode}}", TRAINING)
-    assert state.stdout.strip() == "0"
+    assert deployment.state(TRAINING, ".State.ExitCode") == "0"
     until(lambda: all(slot["state"] == "READY" for slot in deployment.status()["slots"]))
-    look = ("docker", "run", "--rm", "--entrypoint=find", "--volume=carlad_models:/m", "carlad:trainer")
-    listing = deployment.engine.run(*look, "/m", "-name", "*.pt")
-    assert ".pt" in listing.stdout
+    deployment.deploy("start-training")
+    until(lambda: "LEASED" in deployment.deploy("status"))
+    deployment.goes_on()
+    assert deployment.steps() > steps
+    script = "cat data/runs/first/progress.jsonl"
+    lines = [json.loads(line) for line in deployment.inside(TRAINING, "sh", "-c", script).splitlines()]
+    counts = [line["env_steps"] for line in lines if "env_steps" in line]
+    assert counts == sorted(set(counts)), "it began anew"
+
+
+def test_servers_are_stopped_started_and_restarted_alone(deployment: Deployment) -> None:
+    training = deployment.state(TRAINING, ".State.StartedAt")
+    tokens = [max(lease["token"] for lease in deployment.status()["leases"])]
+    deployment.deploy("stop-carla")
+    assert deployment.state(deployment.server, ".State.ExitCode") == "0"
+    assert "unhealthy" not in deployment.deploy("start-carla")
+    for verb in ("start-carla", "restart-carla"):
+        deployment.deploy(verb)
+        assert deployment.state(deployment.server, ".State.Health.Status") == "healthy"
+        until(lambda: deployment.status()["leases"])
+        tokens.append(max(lease["token"] for lease in deployment.status()["leases"]))
+        deployment.goes_on()
+    assert tokens == sorted(set(tokens)), "fencing tokens only grow"
+    assert deployment.state(TRAINING, ".State.StartedAt") == training
+
+
+def test_all_is_restarted(deployment: Deployment) -> None:
+    before = {name: deployment.state(name, ".Id") for name in (deployment.server, TRAINING)}
+    deployment.deploy("restart")
+    assert {name: deployment.state(name, ".Id") for name in before}.items().isdisjoint(before.items())
+    deployment.goes_on()
 
 
 def test_without_carlad_the_training_takes_the_server_at_carla_host_and_port(deployment: Deployment) -> None:
@@ -184,6 +166,22 @@ def test_without_carlad_the_training_takes_the_server_at_carla_host_and_port(dep
     assert "env_steps=256" in done.stdout + done.stderr
     run("docker", "rm", "--force", "--volumes", "bare-server")
     run("docker", "network", "rm", "bare")
+
+
+def test_a_training_can_start_servers_in_its_own_container(deployment: Deployment) -> None:
+    run = deployment.engine.run
+    environ = ("--env=START_CARLA_SERVER=true", "--env=CARLA_HOST=nowhere", "--env=CARLAD_SERVERS=2")
+    steps = ("-o", "train.total_steps=256", "-o", "ppo.batch_steps=256", "-o", "train.eval_episodes=0")
+    training = ("carlad:trainer", "trainer", "train", "--config", "demo", *steps)
+    done = run("docker", "run", "--rm", "--network=none", *environ, *training)
+    assert "env_steps=256" in done.stdout + done.stderr
+
+
+def test_a_window_that_no_screen_is_there_for_is_refused(deployment: Deployment) -> None:
+    container = ("--rm", "--network=none", "--env=CARLA_HEADLESS=false", "carlad:standin")
+    done = deployment.engine.run("docker", "run", *container, check=False)
+    assert done.returncode == 2
+    assert "DISPLAY names no screen" in done.stderr
 
 
 def test_cleanup_asks_and_leaves_nothing(deployment: Deployment) -> None:

@@ -88,6 +88,20 @@ def test_arguments_go_before_variables(tmp_path: Path, monkeypatch: pytest.Monke
     assert command([], {"TRAIN_CONFIG": "demo"})[-1] == "configs/demo.toml"
 
 
+def test_a_run_with_a_name_goes_on_where_it_was_saved_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = ["--out", "data/runs/first"]
+    assert command([], {"TRAIN_RUN": "first"})[-2:] == out
+    (tmp_path / "data/runs/first/checkpoints").mkdir(parents=True)
+    (tmp_path / "data/runs/first/checkpoints/checkpoint.pt").touch()
+    assert command([], {"TRAIN_RUN": "first"})[-4:] == [*out, "--resume", "data/runs/first"]
+    for name in ("../first", "/etc", ".", "a/b"):
+        with pytest.raises(ConfigError, match="TRAIN_RUN"):
+            command([], {"TRAIN_RUN": name})
+
+
 def test_keys_are_made_once_and_the_clients_folder_has_no_secret_of_the_daemon(where: Folders) -> None:
     first = keys.of_daemon(where.keys, where.client, where.runtime)
     before = read_pair(where.keys / "server.key_secret")
