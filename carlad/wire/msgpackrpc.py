@@ -135,11 +135,20 @@ def result_of(response: Response, value_type: Any, bare: bool = False) -> Any:
         raise CallError(str(response.error))
     if bare:
         return decode(response.result, value_type)
-    ((tag, *value),) = decode(response.result, tuple[list[msgspec.Raw]])
-    done = decode(tag, bool) is False if value_type is None else decode(tag, int) == 1
-    if done:
-        return None if value_type is None else decode(value[0], value_type)
-    raise CallError(" ".join(decode(value[0], list[str])))
+    (parts,) = decode(response.result, tuple[list[msgspec.Raw]])
+    tag = _part(parts, 0)
+    if value_type is None:
+        if decode(tag, bool) is False:
+            return None
+    elif decode(tag, int) == 1:
+        return decode(_part(parts, 1), value_type)
+    raise CallError(" ".join(decode(_part(parts, 1), list[str])))
+
+
+def _part(parts: list[msgspec.Raw], place: int) -> msgspec.Raw:
+    if place >= len(parts):
+        raise WireError(f"a response of {len(parts)} parts is none")
+    return parts[place]
 
 
 def decode(raw: bytes | msgspec.Raw, value_type: Any) -> Any:

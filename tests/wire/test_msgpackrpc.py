@@ -143,6 +143,13 @@ def test_result_of_another_type_is_an_error() -> None:
         result_of(only_response(VERSION_ANSWER), int)
 
 
+@pytest.mark.parametrize("value_type", [int, None])
+@pytest.mark.parametrize("parts", [(), (0,), (True,), (1,)])  # no tag, or one and no value
+def test_a_result_without_its_parts_is_an_error(parts: tuple[object, ...], value_type: type | None) -> None:
+    with pytest.raises(WireError):
+        result_of(only_response(answer_bare(1, (parts,))), value_type)
+
+
 def test_text_that_is_not_utf8_keeps_its_readable_part() -> None:
     assert decode(b"\x92\xa3a\xffb\x01", tuple[str, int]) == ("a\ufffdb", 1)
 
