@@ -151,8 +151,8 @@ async def renew(server: Visited, ports: Ports, load_max_s: float) -> None:
 
     Raises ServerError with who or what stands in the way.
     """
+    await _nobody_there(server, ports)
     reach = Reach(ports)
-    await alone(reach, Visitors(reach, server.tree), trio.current_time() + _LEAVES_MAX_S)
     try:
         async with reach.rpc() as rpc:
             # A synchronous world stands still until its client ticks it, and with it the next call.
@@ -168,6 +168,12 @@ async def renew(server: Visited, ports: Ports, load_max_s: float) -> None:
         changed = str(difference(before, await world.snapshot())) if is_async else "it became synchronous"
     if changed:
         raise ServerError(f"somebody else uses it: {changed}")
+    await _nobody_there(server, ports)  # nor we: to whoever looks next, our connections are a stranger's
+
+
+async def _nobody_there(server: Visited, ports: Ports) -> None:
+    reach = Reach(ports)
+    await alone(reach, Visitors(reach, server.tree), trio.current_time() + _LEAVES_MAX_S)
 
 
 def servers_of(names: Sequence[str]) -> tuple[Ports, ...]:
