@@ -17,7 +17,17 @@ from mcap.summary import Summary
 
 _RECORD_BYTES_MAX = 1 << 30
 _RECORD_HEAD_BYTES = 9  # opcode and length
-DAMAGES = (McapError, zstandard.ZstdError, ValueError, KeyError, struct.error, OSError, EOFError)
+DAMAGES = (
+    McapError,
+    zstandard.ZstdError,
+    ValueError,
+    KeyError,
+    struct.error,
+    OSError,
+    EOFError,
+    MemoryError,  # a length that is damaged asks for more than there is
+    OverflowError,
+)
 
 
 @dataclass(frozen=True)

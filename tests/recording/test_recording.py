@@ -160,7 +160,14 @@ def test_a_file_whose_end_is_missing_is_read_up_to_there(path: Path, cut: int) -
     assert ticks == list(range(5))
 
 
-def test_a_damaged_chunk_is_a_clear_error_and_the_others_are_read(path: Path) -> None:
+# Of a chunk's record: its data; the length that it says its data have; how large it says they are unpacked.
+@pytest.mark.parametrize(
+    ("place", "damage"),
+    [(60, bytes(30)), (45, b"\xff" * 8), (45, (1 << 45).to_bytes(8, "little")), (25, b"\xff" * 8)],
+)
+def test_a_damaged_chunk_is_a_clear_error_and_the_others_are_read(
+    path: Path, place: int, damage: bytes
+) -> None:
     with Recorder(path) as recorder:
         recorder.frame(Frame(bundle_of(0), {}))
         recorder.flush()
@@ -169,8 +176,8 @@ def test_a_damaged_chunk_is_a_clear_error_and_the_others_are_read(path: Path) ->
         recorder.flush()
         end = path.stat().st_size
     data = bytearray(path.read_bytes())
-    data[begin + 60 : begin + 90] = bytes(30)
-    assert begin + 90 < end
+    data[begin + place : begin + place + len(damage)] = damage
+    assert begin + place + len(damage) < end
     path.write_bytes(data)
     with Reader(path) as reader:
         assert reader.frame(0).bundle.tick == 0
