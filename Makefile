@@ -14,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py %/record.py,$(wildcard tests/bench/*.py)))
 
-.PHONY: demo test test-system test-nightly simulate chaos fuzz lint bench benchmarks docs install clean
+.PHONY: demo test test-system test-system-apart test-system-here test-nightly simulate chaos fuzz lint bench benchmarks docs install clean
 
 demo: install
 	$(BIN)/python -m carlad.demo $(ARGS)
@@ -25,8 +25,17 @@ PYTEST = folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python 
 test: lint
 	@$(PYTEST) -m "not system and not nightly"
 
+# What has a network of its own, or none, runs beside what needs this machine's ports: tests wait more than they work.
+APART = tests/systemd tests/simulation tests/fleet/test_memory_limit.py
+
 test-system: install
-	@$(PYTEST) -m system
+	@$(MAKE) --no-print-directory -j2 test-system-apart test-system-here
+
+test-system-apart: install
+	@$(PYTEST) -m system $(APART)
+
+test-system-here: install
+	@$(PYTEST) -m system $(addprefix --ignore=,$(APART))
 
 test-nightly: install
 	@$(PYTEST) -m nightly

@@ -90,7 +90,7 @@ class Machine:
             time.sleep(_LOOK_AGAIN_S)
 
     def journal(self, unit: str) -> str:
-        return self.run("journalctl", "--no-pager", "--output=cat", "-n", "60", "-u", unit).stdout
+        return self.run("journalctl", "--no-pager", "--output=cat", "-n", "400", "-u", unit).stdout
 
     def write(self, path: str, text: str) -> None:
         file = self.root / path.lstrip("/")
