@@ -14,12 +14,13 @@ import pytest
 from tests.docker.engine import DEBIAN, Engine, engine, import_debian, or_skip, wheels
 
 _PACKAGES = (".[standin,trainer,viz,metrics,gpu]", "hatchling", "setuptools", "wheel")
-# CARLA's own image cannot be had: one with the same user and folder, and the stand-in in its place, compiled.
+# CARLA's own image cannot be had: one with the same user and folder, and the stand-in in its place, compiled,
+# which listens where CARLA does: everywhere.
 _CARLA = """\
 FROM carlad:standin
 USER 0
 RUN rm -rf /home/carla
-RUN python3 -m carlad.standin --make-carla-root /home/carla
+RUN python3 -m carlad.standin --make-carla-root /home/carla --host 0.0.0.0
 RUN cp -a /opt/carlad/app /home/carla/standin
 RUN sed -i 's|^exec |PYTHONPATH=/opt/carla/standin exec |' /home/carla/CarlaUE4/Binaries/Linux/*
 RUN chown -R carla: /home/carla

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.docker.conftest import Images
-from tests.docker.deployment import Deployment
+from tests.docker.deployment import Deployment, until
 from tests.docker.engine import DEBIAN
 
 pytestmark = pytest.mark.system
@@ -58,6 +58,13 @@ def test_the_profile_comes_up_healthy_with_carlas_own_script_and_is_leased(deplo
     assert deployment.inside(deployment.server, "stat", "--format=%U", "/opt/carla").strip() == "carla"
     lease = json.loads(deployment.deploy("carlactl", "lease", "--json"))
     assert (lease["host"], lease["rpc_port"]) == ("carla-server", 2000)
+
+
+def test_a_training_runs_on_it(deployment: Deployment) -> None:
+    training = {"TRAIN_CONFIG": "demo", "TRAIN_RUN": "on-carla", "TRAIN_ARGS": "-o servers.sessions=1"}
+    deployment.deploy("up", **training)
+    until(lambda: deployment.steps() > 0)
+    assert deployment.status()["leases"]
 
 
 @pytest.mark.parametrize("deployment", ["gpu"], indirect=True)
