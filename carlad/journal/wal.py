@@ -20,7 +20,8 @@ Sums = tuple[int, int]
 def is_damaged(wal: Path) -> bool:
     """Whether frames of the newest generation are behind the place where SQLite stops reading.
 
-    The very last frame's end may be missing without that being told. Raises OSError.
+    A last frame that is not whole is no damage: SQLite writes its header and its page one after the other,
+    and a kill may come between the two, also over frames of an older generation. Raises OSError.
     """
     content = wal.read_bytes() if wal.exists() else b""
     if len(content) <= _HEADER.size:
@@ -29,16 +30,16 @@ def is_damaged(wal: Path) -> bool:
     order = {_LITTLE: "<", _BIG: ">"}.get(magic)
     if order is None or _sums(content[: _HEADER.size - 8], order, (0, 0)) != (first, second):
         return True
-    before, is_sound = (first, second), True
+    before, is_over = (first, second), False
     for header, page in _frames(content, page_size):
         _page, _size, salt, other, *said = _FRAME.unpack(header)
         if [salt, other] != salts:
-            is_sound = False  # of an older generation; or damaged, if others of this one follow
+            is_over = True  # of an older generation; or damaged, if others of this one follow
             continue
-        before = _sums(page, order, _sums(header[:8], order, before))
-        is_sound = is_sound and list(before) == said
-        if not is_sound:
+        if is_over:
             return True
+        before = _sums(page, order, _sums(header[:8], order, before))
+        is_over = list(before) != said
     return False
 
 
