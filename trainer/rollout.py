@@ -24,14 +24,22 @@ _JUDGED_AT_ONCE = 512  # observations, so that the networks' layers fit into mem
 
 
 class Rollout:
-    """A batch under construction: arrays that are made once and filled step by step; images stay uint8."""
+    """A batch under construction: arrays that are made once and filled step by step; images stay uint8.
 
-    def __init__(self, boxes: Boxes, action: Tensor, rows: int, pinned: bool) -> None:
-        """`action` is one of those that the policy samples. `pinned`: in memory that a GPU reads directly."""
+    For a GPU observations come into memory that it reads directly, and go over once: when they are acted on.
+    """
+
+    def __init__(self, boxes: Boxes, action: Tensor, rows: int, device: torch.device) -> None:
+        """`action` is one of those that the policy samples; `device` is the policy's."""
         self._tensors = {
-            key: torch.empty(rows, *box.shape, dtype=torch_dtype(box.dtype), pin_memory=pinned)
+            key: torch.empty(rows, *box.shape, dtype=torch_dtype(box.dtype), pin_memory=device.type == "cuda")
             for key, box in boxes.items()
         }
+        self._on_device = {
+            key: torch.empty_like(tensor, device=device) if device.type == "cuda" else tensor
+            for key, tensor in self._tensors.items()
+        }
+        self._sent = 0  # rows that are on the device
         self._parts = {key: tensor.numpy() for key, tensor in self._tensors.items()}
         self.actions = torch.empty(rows, *action.shape, dtype=action.dtype).numpy()
         self.log_probabilities = np.empty(rows, np.float32)
@@ -60,8 +68,12 @@ class Rollout:
         return self.observations(rows[0], rows[-1] + 1)
 
     def observations(self, first: int, end: int) -> dict[str, Tensor]:
-        """Of these rows, without a copy."""
-        return {key: tensor[first:end] for key, tensor in self._tensors.items()}
+        """Of these rows, on the device; views."""
+        for key, there in self._on_device.items():
+            if there is not self._tensors[key] and end > self._sent:
+                there[self._sent : end].copy_(self._tensors[key][self._sent : end], non_blocking=True)
+        self._sent = max(self._sent, end)
+        return {key: tensor[first:end] for key, tensor in self._on_device.items()}
 
     def last_observations(self) -> dict[str, Tensor]:
         """All of `last`, which is not empty."""
@@ -88,6 +100,7 @@ class Rollout:
             for part in (*self._parts.values(), self.actions, self.log_probabilities):
                 part[row] = part[kept]
         self.last.clear()
+        self._sent = 0
         self.used, self.known = len(keep), len(keep) - waiting
 
 
@@ -107,8 +120,8 @@ class Collector:
         """`rng` chooses the actions."""
         self._policy, self._config, self._device = policy, config, policy.device
         under_way = 2 * len(vector.phases())  # when a batch begins, and when it ends
-        rows, pinned = config.batch_steps + under_way, self._device.type == "cuda"
-        self._rollout = Rollout(boxes, policy.an_action(), rows, pinned)
+        rows = config.batch_steps + under_way
+        self._rollout = Rollout(boxes, policy.an_action(), rows, self._device)
         self.player = Player(vector, policy, self._rollout, episodes, rng, lockstep)
 
     def collect(self, stop: Callable[[], bool]) -> Batch | None:
@@ -126,7 +139,7 @@ class Collector:
         """What was collected last, judged by the policy as it is now: all steps but those that lost a
         simulator, with their advantages."""
         rollout = self._rollout
-        observations = on(self._device, rollout.observations(0, rollout.used))
+        observations = rollout.observations(0, rollout.used)
         values = self._judge(observations)
         if rollout.last:
             lasts = self._policy.values(on(self._device, rollout.last_observations())).cpu().numpy()

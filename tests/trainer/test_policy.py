@@ -64,6 +64,26 @@ def test_a_policy_of_vectors_acts_by_the_newest_weights_and_scales(activation: s
         torch.testing.assert_close(numbers, learner.numbers(observations), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("action", [ACTIONS, Discrete(4)])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_policy_on_a_gpu_acts_by_the_newest_weights_and_scales(action: spaces.Action, bf16: bool) -> None:
+    learner = policy(action).to("cuda")
+    learner.bf16 = bf16
+    acting, optimizer = Acting(learner, np.random.default_rng(0)), torch.optim.Adam(learner.parameters())
+    for rows in (1, 3, 8, 5, 16):
+        observations = seen(rows)
+        there = {key: part.to("cuda") for key, part in observations.items()}
+        learner.learn_scale({key: 3 * part + 1 for key, part in there.items()})
+        features = learner.actor_encoder(learner._normalised(there))
+        learner.actor(features).square().sum().backward()
+        optimizer.step()
+        numbers = torch.from_numpy(acting._numbers(observations))
+        torch.testing.assert_close(
+            numbers, learner.numbers(there).cpu(), atol=2e-2 if bf16 else 1e-3, rtol=1e-2
+        )
+
+
 def test_the_critics_scale_moves_and_what_it_says_does_not() -> None:
     learner, observations = policy(normalise_returns=True), seen(20)
     before = learner.values(observations)

@@ -66,9 +66,11 @@ def test_what_is_ahead_begins_at_the_vehicle_and_reaches_the_end() -> None:
     assert ahead == [(10.0, 8.0), (10.0, 9.0), (10.0, 10.0)]
 
 
-def test_points_ahead_end_where_the_route_ends() -> None:
-    found = EAST_THEN_SOUTH.points_ahead(8.5, np.array([1, 3, 30]))
-    np.testing.assert_allclose(found, [(9.5, 0.0), (10.0, 1.5), (10.0, 10.0)], atol=1e-9)
+def test_points_ahead_go_straight_on_where_the_route_ends() -> None:
+    found = EAST_THEN_SOUTH.points_ahead(8.5, [1, 3, 11, 30])
+    np.testing.assert_allclose(found, [(9.5, 0.0), (10.0, 1.5), (10.0, 9.5), (10.0, 28.5)], atol=1e-9)
+    beyond = EAST_THEN_SOUTH.points_ahead(25.0, [100])  # the vehicle itself is beyond it
+    np.testing.assert_allclose(beyond, [(10.0, 110.0)], atol=1e-9)
 
 
 def test_commands_hold_for_their_stretch_and_are_known_before() -> None:

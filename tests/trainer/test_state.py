@@ -19,7 +19,7 @@ def test_a_car_on_the_route_sees_it_straight_ahead() -> None:
     assert seen.shape == (ROUTE_SIZE,)
     assert seen.dtype == np.float32
     np.testing.assert_allclose(seen[:8], [0.5, 0.5, 0.0, 0.0, 1.0, 1.0, 0.3, -0.4], atol=1e-6)
-    np.testing.assert_allclose(seen[8:24:2], LOOKAHEAD_M / 30.0, atol=1e-6)
+    np.testing.assert_allclose(seen[8:24:2], np.array(LOOKAHEAD_M) / 30.0, atol=1e-6)
     np.testing.assert_allclose(seen[9:24:2], 0.0, atol=1e-6)
 
 
@@ -34,6 +34,12 @@ def test_the_goal_comes_nearer_and_values_stay_bounded() -> None:
     seen = route_state(moment(ego(x=90.0, speed_mps=1e6), near_m=90.0))
     assert seen[5] == pytest.approx(10.0 / 30.0)
     assert np.abs(seen).max() <= 5.0
+
+
+def test_the_goal_looks_like_any_other_place_but_for_its_distance() -> None:
+    before, there = (route_state(moment(ego(x=x, speed_mps=5.0), near_m=x)) for x in (50.0, 98.0))
+    np.testing.assert_allclose(there[8:24], before[8:24], atol=1e-6)
+    assert there[5] == pytest.approx(2.0 / 30.0)
 
 
 def test_an_empty_road_ahead_is_all_ones() -> None:

@@ -26,11 +26,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.env.canvas import Canvas, Mask
+from trainer.env.canvas import Boxes, Canvas, Mask, boxes_at, strokes_at
 from trainer.env.layouts import Layout
 from trainer.env.moment import Moment
 from trainer.env.raster import BROKEN, ROAD, SHOULDER, SOLID, Raster
-from trainer.env.signals import Light, RouteSignals, Signals, StopLine, StopZone
+from trainer.env.signals import Light, RouteSignals, Signals, StopZone
 from trainer.env.surroundings import STATIC, VEHICLE, WALKER, Others
 
 Masks = NDArray[np.uint8]
@@ -70,7 +70,10 @@ class BirdsEyeView:
         self._raster = raster
         self._signals = signals
         self._on_route = on_route
-        self._speed_signs = speed_signs
+        self._lines = [line for _, line in on_route.lines] if view.name == "carl" else signals.lines
+        self._strokes = strokes_at(self._lines)
+        self._sign_values = _speed_values(np.array([sign.limit_mps for sign in speed_signs]))
+        self._signs = _sign_boxes(speed_signs)
         self._ago = [round(ago_s / step_s) for ago_s in _ROACH_AGO_S]
         self._past: deque[_Traffic] = deque(maxlen=max(self._ago) + 1)
 
@@ -79,9 +82,8 @@ class BirdsEyeView:
         masks = np.zeros(self.layout.shape, np.uint8)
         canvas = Canvas(self.layout, moment.ego)
         bits = canvas.warped(self._raster)
-        np.multiply(bits & ROAD, 255, out=masks[0])
-        broken_value = 127 if self.layout.name == "carl" else 120
-        masks[2] = _MARKS[broken_value][bits]
+        cv2.LUT(bits, _ROADS, masks[0])
+        cv2.LUT(bits, _MARKS[self.layout.name], masks[2])
         self._draw_route(canvas, masks[1], moment)
         if self.layout.name == "carl":
             self._draw_carl(canvas, masks, bits, moment)
@@ -97,7 +99,7 @@ class BirdsEyeView:
 
     def _draw_carl(self, canvas: Canvas, masks: Masks, bits: Mask, moment: Moment) -> None:
         others = moment.others
-        masks[9][(bits & SHOULDER) != 0] = 255
+        cv2.LUT(bits, _SHOULDERS, masks[9])
         if others.size:
             speed = np.hypot(others.vx, others.vy)
             near = canvas.near(others)
@@ -108,19 +110,18 @@ class BirdsEyeView:
                 canvas.speed_lines(mask, others, chosen, speed[chosen], values)
             still = near & (others.kinds == STATIC)
             canvas.boxes(masks[8], others, still, 1.0, [255] * int(still.sum()))
-        for _, line in self._on_route.lines:
-            canvas.stop_line(masks[5], line, _LIGHT_VALUES[self._signals.state(line.light)])
+        seen = canvas.seen(self._strokes.centres)
+        lights = [_LIGHT_VALUES[self._signals.state(self._lines[i].light)] for i in seen]
+        canvas.stop_lines(masks[5], self._strokes, seen, lights)
         for zone in self._zones_ahead(moment):
             canvas.zone(masks[6], zone, 255)
-        for sign in self._speed_signs:
-            if canvas.sees(sign.x, sign.y):
-                (value,) = _speed_values(np.array([sign.limit_mps]))
-                box = sign.x, sign.y, sign.heading_rad, _SIGN_HALF_SIZE_M, _SIGN_HALF_SIZE_M
-                canvas.box(masks[7], *box, value)
+        signs = canvas.seen(self._signs.centres)
+        canvas.still_boxes(masks[7], self._signs, signs, [self._sign_values[i] for i in signs])
 
     def _draw_roach(self, canvas: Canvas, masks: Masks, moment: Moment) -> None:
-        lights = [(line, self._signals.state(line.light)) for line in self._signals.lines]
+        lights = [_LIGHT_VALUES[self._signals.state(line.light)] for line in self._lines]
         self._past.append(_Traffic(moment.others, lights, self._zones_ahead(moment)))
+        seen = canvas.seen(self._strokes.centres)
         for i, ago in enumerate(self._ago):
             then = self._past[max(len(self._past) - 1 - ago, 0)]
             others = then.others
@@ -129,8 +130,7 @@ class BirdsEyeView:
                 for kind, scale, first in ((VEHICLE, 1.0, 3), (WALKER, _ROACH_WALKERS, 7)):
                     chosen = near & (others.kinds == kind)
                     canvas.boxes(masks[first + i], others, chosen, scale, [255] * int(chosen.sum()))
-            for line, light in then.lights:
-                canvas.stop_line(masks[11 + i], line, _LIGHT_VALUES[light])
+            canvas.stop_lines(masks[11 + i], self._strokes, seen, [then.lights[line] for line in seen])
             for zone in then.zones:
                 canvas.zone(masks[11 + i], zone, 255)
 
@@ -144,20 +144,27 @@ class _Traffic(NamedTuple):
     """What a layout that looks back has to remember of a step."""
 
     others: Others
-    lights: list[tuple[StopLine, Light]]
+    lights: list[int]
+    """The values of all lines' lights."""
     zones: list[StopZone]
 
 
-def _marks(broken_value: int) -> Mask:
-    """A raster pixel's bits to a marking's value."""
-    values = np.zeros(256, np.uint8)
-    bits = np.arange(256)
-    values[(bits & BROKEN) != 0] = broken_value
-    values[(bits & SOLID) != 0] = 255
-    return values
+def _table(values: dict[int, int]) -> Mask:
+    """What each of a raster pixel's bytes is in a mask: the value of the last bit that it has, else 0."""
+    table = np.zeros(256, np.uint8)
+    for bit, value in values.items():
+        table[(np.arange(256) & bit) != 0] = value
+    return table
 
 
-_MARKS = {value: _marks(value) for value in (120, 127)}
+_ROADS, _SHOULDERS = _table({ROAD: 255}), _table({SHOULDER: 255})
+_MARKS = {"carl": _table({BROKEN: 127, SOLID: 255}), "roach": _table({BROKEN: 120, SOLID: 255})}
+
+
+def _sign_boxes(signs: list[SpeedSign]) -> Boxes:
+    return boxes_at(
+        [(each.x, each.y, each.heading_rad, _SIGN_HALF_SIZE_M, _SIGN_HALF_SIZE_M) for each in signs]
+    )
 
 
 def _speed_values(speed_mps: NDArray[np.float64]) -> list[int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,11 +17,52 @@ from trainer.env.signals import StopLine, StopZone
 from trainer.env.surroundings import Others
 
 Mask = NDArray[np.uint8]
+Points = NDArray[np.float64]
 
 _STOP_LINE_WIDTH_M = 1.3
 _HALF_SIZE_MIN_M = 0.8  # smaller boxes would be lost between pixels
 _OFF_HALVES_PX = 1e-3  # where the pictures' pixels lie half a pixel apart, rounding would skip some
 _CORNERS = np.array([(1, -1), (1, 1), (-1, 1), (-1, -1)], np.float64)
+
+
+class Boxes(NamedTuple):
+    """N boxes that stay where they are, in the world."""
+
+    centres: Points
+    """(N, 2)"""
+    corners: Points
+    """(N, 4, 2)"""
+
+
+class Strokes(NamedTuple):
+    """N lines that stay where they are, in the world."""
+
+    centres: Points
+    """(N, 2)"""
+    ends: Points
+    """(N, 2, 2)"""
+
+
+def boxes_at(places: Sequence[tuple[float, float, float, float, float]]) -> Boxes:
+    """Of each x, y, heading, half length and half width."""
+    centres = np.array([place[:2] for place in places], np.float64).reshape(-1, 2)
+    return Boxes(centres, np.array([_corners(*place) for place in places]).reshape(-1, 4, 2))
+
+
+def strokes_at(lines: Sequence[StopLine]) -> Strokes:
+    """Across their lanes."""
+    centres = np.array([(line.x, line.y) for line in lines], np.float64).reshape(-1, 2)
+    across = [(-math.sin(line.heading_rad), math.cos(line.heading_rad)) for line in lines]
+    half = np.array([line.half_width_m for line in lines]).reshape(-1, 1)
+    right = np.array(across, np.float64).reshape(-1, 2) * half
+    return Strokes(centres, np.stack([centres - right, centres + right], 1))
+
+
+def _corners(x: float, y: float, yaw_rad: float, half_length: float, half_width: float) -> Points:
+    cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
+    axes = np.array([(cos * half_length, sin * half_length), (-sin * half_width, cos * half_width)])
+    corners: Points = _CORNERS @ axes + (x, y)
+    return corners
 
 
 class Canvas:
@@ -61,6 +103,12 @@ class Canvas:
     def sees(self, x: float, y: float) -> bool:
         return (x - self._x) ** 2 + (y - self._y) ** 2 < self._reach_m2
 
+    def seen(self, centres: Points) -> list[int]:
+        """Which of the places (N, 2) are near enough."""
+        away = centres - (self._x, self._y)
+        found: list[int] = np.flatnonzero((away * away).sum(1) < self._reach_m2).tolist()
+        return found
+
     def near(self, others: Others) -> NDArray[np.bool_]:
         seen: NDArray[np.bool_] = (others.x - self._x) ** 2 + (others.y - self._y) ** 2 < self._reach_m2
         return seen
@@ -76,19 +124,11 @@ class Canvas:
         for corners, value in zip(self.pixels(np.stack([x, y], axis=2)), values, strict=True):
             cv2.fillConvexPoly(mask, corners, value)
 
-    def box(
-        self,
-        mask: Mask,
-        x: float,
-        y: float,
-        yaw_rad: float,
-        half_length: float,
-        half_width: float,
-        value: int,
-    ) -> None:
-        cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
-        axes = np.array([(cos * half_length, sin * half_length), (-sin * half_width, cos * half_width)])
-        cv2.fillConvexPoly(mask, self.pixels(_CORNERS @ axes + (x, y)), value)
+    def still_boxes(self, mask: Mask, boxes: Boxes, chosen: list[int], values: Sequence[int]) -> None:
+        """The chosen ones, each in its value."""
+        if chosen:
+            for corners, value in zip(self.pixels(boxes.corners[chosen]), values, strict=True):
+                cv2.fillConvexPoly(mask, corners, value)
 
     def speed_lines(
         self, mask: Mask, others: Others, chosen: NDArray[np.bool_], speed: NDArray[np.float64], values: Any
@@ -101,14 +141,16 @@ class Canvas:
         for start, end, value in zip(self.pixels(front), self.pixels(tip), values, strict=True):
             cv2.line(mask, start.tolist(), end.tolist(), value, 1)
 
-    def stop_line(self, mask: Mask, line: StopLine, value: int) -> None:
-        if self.sees(line.x, line.y):
-            centre = np.array([line.x, line.y])
-            right = np.array([-math.sin(line.heading_rad), math.cos(line.heading_rad)]) * line.half_width_m
-            start, end = self.pixels(np.stack([centre - right, centre + right])).tolist()
-            cv2.line(mask, start, end, value, self.width(_STOP_LINE_WIDTH_M))
+    def stop_lines(self, mask: Mask, strokes: Strokes, chosen: list[int], values: Sequence[int]) -> None:
+        """The chosen ones, each in its value."""
+        if chosen:
+            width = self.width(_STOP_LINE_WIDTH_M)
+            ends = self.pixels(strokes.ends[chosen]).tolist()
+            for (start, end), value in zip(ends, values, strict=True):
+                cv2.line(mask, start, end, value, width)
 
     def zone(self, mask: Mask, zone: StopZone, value: int) -> None:
         if self.sees(zone.x, zone.y):
             sizes = zone.half_length_m, zone.half_width_m
-            self.box(mask, zone.x, zone.y, zone.heading_rad, *sizes, value)
+            corners = _corners(zone.x, zone.y, zone.heading_rad, *sizes)
+            cv2.fillConvexPoly(mask, self.pixels(corners), value)

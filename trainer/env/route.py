@@ -9,6 +9,7 @@ import enum
 import itertools
 import math
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,8 +67,11 @@ class Route:
         self.xy: NDArray[np.float64] = np.stack(
             [np.interp(at, travelled, xy[:, 0]), np.interp(at, travelled, xy[:, 1])], axis=1
         )
-        self._ahead = np.pad(self.xy, ((0, _SEEN_AHEAD + 2), (0, 0)), "edge")
-        self._ahead_steps = np.diff(self._ahead, axis=0)
+        beyond = np.arange(1, _SEEN_AHEAD + 3)[:, None] * (self.xy[-1] - self.xy[-2])
+        ahead = np.concatenate([self.xy, self.xy[-1] + beyond])
+        self._ahead: list[tuple[float, float, float, float]] = np.concatenate(
+            [ahead[:-1], np.diff(ahead, axis=0)], axis=1
+        ).tolist()
         self.x: list[float] = self.xy[:, 0].tolist()
         self.y: list[float] = self.xy[:, 1].tolist()
         self.length_m = segments * SPACING_M
@@ -110,13 +114,16 @@ class Route:
             self.y[i] + part * (self.y[i + 1] - self.y[i]),
         )
 
-    def points_ahead(self, travelled_m: float, distances: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The points (N, 2) so many whole metres ahead, up to 100; beyond the route's end, its end."""
+    def points_ahead(self, travelled_m: float, distances: Iterable[int]) -> list[tuple[float, float]]:
+        """The points so many whole metres ahead, up to 100; beyond the route's end straight on, so that it
+        looks like any other place: a goal where all points meet is a sight that no driver knows."""
         at = min(max(travelled_m, 0.0), self.length_m)
         i = int(at)
-        indices = distances + i
-        found: NDArray[np.float64] = self._ahead[indices] + (at - i) * self._ahead_steps[indices]
-        return found
+        part = at - i
+        ahead = self._ahead
+        return [
+            (x + part * dx, y + part * dy) for x, y, dx, dy in [ahead[i + distance] for distance in distances]
+        ]
 
     def ahead(self, travelled_m: float) -> list[tuple[float, float]]:
         """The points that are still ahead."""

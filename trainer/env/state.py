@@ -15,15 +15,14 @@ from trainer.env.surroundings import WALKER
 
 Vector = NDArray[np.float32]
 
-LOOKAHEAD_M = np.array([2, 4, 7, 10, 14, 18, 24, 30])
-_POINTS = 8 + 2 * len(LOOKAHEAD_M)
-_COMMAND = _POINTS + 8
-ROUTE_SIZE = _COMMAND + len(RoadOption) + 1
+LOOKAHEAD_M = (2, 4, 7, 10, 14, 18, 24, 30)
+ROUTE_SIZE = 8 + 2 * len(LOOKAHEAD_M) + 8 + len(RoadOption) + 1
 CARL_SIZE, ROACH_SIZE = 8, 6
 TRUTH_PER_ACTOR = 10
 
 _SPEED_MPS, _LATERAL_M, _YAW_RATE_RADPS, _DISTANCE_M = 10.0, 2.5, 1.0, 30.0  # what counts as 1
 LIMIT = 5.0
+_ONE_HOT = {option: tuple(float(option is other) for other in RoadOption) for option in RoadOption}
 SPEED_LIMIT = 100.0  # m/s, of the vectors that are not scaled
 
 
@@ -33,7 +32,7 @@ def route_state(moment: Moment) -> Vector:
     0 speed / 10 m/s; 1 yaw rate / 1 rad/s, positive to the right; 2 lateral offset from the route / 2.5 m,
     positive to the right; 3, 4 sine and cosine of the heading against the route's; 5 distance to the goal,
     at most 30 m, / 30 m; 6, 7 the last action; then for each LOOKAHEAD_M the route's point that far ahead, in
-    the ego frame (x forward, y right) / 30 m.
+    the ego frame (x forward, y right) / 30 m, beyond the route's end straight on.
 
     Then what is ahead on the route, distances / 50 m and 1 where there is nothing: 24 the next stop line of a
     light, 25 and 26 whether it shows yellow or red; 27 the next stop sign that has not been heeded; 28, 29
@@ -44,22 +43,20 @@ def route_state(moment: Moment) -> Vector:
     travelled_m = place.travelled_m
     error_rad = ego.yaw_rad - place.heading_rad
     command = moment.command
-    values = np.zeros(ROUTE_SIZE, np.float32)
-    values[:8] = (
+    values = [
         ego.speed_mps / _SPEED_MPS,
         ego.yaw_rate_radps / _YAW_RATE_RADPS,
         place.lateral_m / _LATERAL_M,
         math.sin(error_rad),
         math.cos(error_rad),
         min(route.length_m - travelled_m, _DISTANCE_M) / _DISTANCE_M,
-        moment.action.steer,
-        moment.action.acceleration,
-    )
+        *moment.action,
+    ]
     cos, sin = math.cos(ego.yaw_rad) / _DISTANCE_M, math.sin(ego.yaw_rad) / _DISTANCE_M
-    ego_from_world = np.array(((cos, -sin), (sin, cos)))
-    points = (route.points_ahead(travelled_m, LOOKAHEAD_M) - (ego.x, ego.y)) @ ego_from_world
-    values[8:_POINTS] = points.ravel()
-    values[_POINTS:_COMMAND] = (
+    for x, y in route.points_ahead(travelled_m, LOOKAHEAD_M):
+        dx, dy = x - ego.x, y - ego.y
+        values += (cos * dx + sin * dy, cos * dy - sin * dx)
+    values += (
         _share(ahead.light_m),
         ahead.light is Light.YELLOW,
         ahead.light is Light.RED,
@@ -69,9 +66,11 @@ def route_state(moment: Moment) -> Vector:
         _share(ahead.walker.distance_m),
         ahead.walker.speed_mps / _SPEED_MPS,
     )
-    values[_COMMAND + command.option] = 1.0
-    values[-1] = _share(max(command.from_m - travelled_m, 0.0))
-    return values.clip(-LIMIT, LIMIT, out=values)
+    values += _ONE_HOT[command.option]
+    values.append(_share(max(command.from_m - travelled_m, 0.0)))
+    found = np.array(values, np.float32)
+    np.maximum(found, -LIMIT, out=found)
+    return np.minimum(found, LIMIT, out=found)
 
 
 def carl_state(moment: Moment) -> Vector:

@@ -288,6 +288,9 @@ class World:
 # One client for a server, as long as somebody has it: to make another one, or to let one go, while its
 # threads still hear from the server can abort the process in carla 0.9.16.
 _clients: WeakValueDictionary[tuple[str, int], Any] = WeakValueDictionary()
+_CLIENT_THREADS = (
+    1  # for what servers stream; by default one for each core, of which each message wakes several
+)
 
 
 def client_of(server: Server) -> Any:
@@ -295,7 +298,7 @@ def client_of(server: Server) -> Any:
     address = server.host, server.rpc_port
     client = _clients.get(address)
     if client is None:
-        client = _clients[address] = carla.Client(*address)
+        client = _clients[address] = carla.Client(*address, _CLIENT_THREADS)
     return client
 
 
