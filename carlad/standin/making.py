@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from itertools import count
+from typing import TypeAlias
 
 from carlad.standin import blueprints
 from carlad.standin.actors import Actor
@@ -19,6 +19,9 @@ from carlad.standin.walkers import Walker
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
 
+# What every actor has, in the order of Actor's arguments.
+_Identity: TypeAlias = tuple[int, t.ActorDescription, t.Transform, t.BoundingBox, int]
+
 _PAINT = (120, 120, 130)  # where a blueprint states no colour
 
 
@@ -32,35 +35,39 @@ class Maker:
     """Makes actors; ids go on from one episode to the next, as in CARLA."""
 
     def __init__(self, new_stream: Callable[[], int]) -> None:
-        self._ids = count(1)
+        self._last_id = 0
         self._new_stream = new_stream
 
-    def make(self, description: t.ActorDescription, pose: t.Transform, vehicles: Vehicles) -> Actor:
-        """An actor as described, at `pose` (world). Raises CallError where there is no such blueprint."""
+    def make(
+        self, description: t.ActorDescription, pose: t.Transform, vehicles: Vehicles, actor_id: int = 0
+    ) -> Actor:
+        """An actor as described, at `pose` (world), under a new id or that of one that is gone.
+
+        Raises CallError where there is no such blueprint.
+        """
         definition = definitions().get(description.id)
         if definition is None:
             raise CallError(INVALID_DESCRIPTION)
         kind = description.id.partition(".")[0]
-        description = completed(description, definition)
+        identity = self._identity(completed(description, definition), pose, actor_id)
         if kind == "vehicle":
-            return self._vehicle(description, pose, vehicles)
+            return _vehicle(identity, vehicles)
         if kind == "walker":
-            return Walker(*self._identity(description, pose))
-        stream_id = self._new_stream() if has_stream(description.id) else 0
-        return Actor(*self._identity(description, pose), stream_id=stream_id)
+            return Walker(*identity)
+        return Actor(*identity, stream_id=self._new_stream() if has_stream(description.id) else 0)
 
     def spectator(self, pose: t.Transform) -> Actor:
         return Actor(*self._identity(t.ActorDescription(0, "spectator", []), pose))
 
     def traffic_light(self, index: int, planned: PlannedLight) -> TrafficLight:
         description = t.ActorDescription(0, "traffic.traffic_light", [])
-        return TrafficLight(next(self._ids), index, planned, description)
+        return TrafficLight(self._new_id(), index, planned, description)
 
     def traffic_sign(self, planned: PlannedSign) -> TrafficSign:
         description = t.ActorDescription(0, planned.type_id, [])
         tag = t.CityObjectLabel.TRAFFIC_SIGNS
         return TrafficSign(
-            next(self._ids), description, planned.signal_id, planned.pose, planned.stop_lines, tag
+            self._new_id(), description, planned.signal_id, planned.pose, planned.stop_lines, tag
         )
 
     @staticmethod
@@ -68,23 +75,27 @@ class Maker:
         """Whether others can run into it."""
         return blueprints.has_body(actor.type_id)
 
-    def _vehicle(self, description: t.ActorDescription, pose: t.Transform, vehicles: Vehicles) -> Vehicle:
-        values = {attribute.id: attribute.value for attribute in description.attributes}
-        body = blueprints.body(description.id)
-        return Vehicle(
-            *self._identity(description, pose),
-            wheelbase_m=body.wheelbase_m,
-            mass_kg=body.mass_kg,
-            color=_color(values.get("color", "")),
-            table=vehicles,
-        )
-
-    def _identity(
-        self, description: t.ActorDescription, pose: t.Transform
-    ) -> tuple[int, t.ActorDescription, t.Transform, t.BoundingBox, int]:
-        """What every actor has, in the order of Actor's arguments."""
-        actor_id = next(self._ids)
+    def _identity(self, description: t.ActorDescription, pose: t.Transform, actor_id: int = 0) -> _Identity:
+        actor_id = actor_id or self._new_id()
+        self._last_id = max(self._last_id, actor_id)
         return actor_id, description, pose, *_bounds_and_tag(description.id, actor_id)
+
+    def _new_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+
+def _vehicle(identity: _Identity, vehicles: Vehicles) -> Vehicle:
+    description = identity[1]
+    values = {attribute.id: attribute.value for attribute in description.attributes}
+    body = blueprints.body(description.id)
+    return Vehicle(
+        *identity,
+        wheelbase_m=body.wheelbase_m,
+        mass_kg=body.mass_kg,
+        color=_color(values.get("color", "")),
+        table=vehicles,
+    )
 
 
 def completed(description: t.ActorDescription, definition: t.ActorDefinition) -> t.ActorDescription:

@@ -1,6 +1,8 @@
 """Replaying a recording: its actors are made again and led along their recorded ways.
 
-After CarlaReplayer.cpp (0.9.16): at the end the actors stay and physics take over again.
+After CarlaReplayer.cpp and CarlaReplayerHelper.cpp (0.9.16): lights and signs are found by their places, all
+others are made anew, under the ids that they had where nobody has them now. What is led along meets nobody;
+at the end it stays, stands still, and physics take over again.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from carlad.standin.recording_text import head_text
 from carlad.standin.skeletons import between
 from carlad.standin.traffic_lights import TrafficLight
 from carlad.standin.vehicles import Vehicle
+from carlad.standin.walkers import Walker
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
 from carlad.wire.types import Transform
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 _SPECTATOR = "spectator"
 _SENSORS = "sensor."
+_TRAFFIC = "traffic."
 
 
 class Replayer:
@@ -123,6 +127,11 @@ class _Play:
         self._actors: dict[int, Actor] = {}  # by their ids in the recording
         self._made: list[int] = []  # ids of those that were made for the replay
         self._heroes: set[int] = set()
+        self._standing = {  # lights and signs by their places
+            _spot(actor.pose): actor
+            for actor in simulation.world.actors.values()
+            if actor.type_id.startswith(_TRAFFIC)
+        }
         self._done = 0  # ticks whose comings and goings have happened
         self._show()
 
@@ -136,8 +145,8 @@ class _Play:
         """Give the actors that stay back to physics."""
         world = self._simulation.world
         for actor in self._actors.values():
-            if isinstance(actor, Vehicle) and actor.id in world.actors:
-                actor.simulate(True)
+            if actor.id in world.actors:
+                _let_go(actor)
         for actor_id in () if keep_actors else reversed(self._made):
             if actor_id in world.actors:
                 self._simulation.destroy(actor_id)
@@ -170,28 +179,30 @@ class _Play:
                 self._simulation.destroy(actor.id)
 
     def _actor_for(self, created: Created) -> Actor | None:
-        """The actor of that id and type where it is there, else a new one; None for what is left out."""
+        """The light or sign that stands there, else a new actor; None for what is left out."""
         world, type_id = self._simulation.world, created.description.id
         if type_id == _SPECTATOR:
             return world.spectator
-        there = world.actors.get(created.actor_id)
-        if there is not None and there.type_id == type_id:
-            return there
-        if type_id.startswith("traffic.") or (type_id.startswith(_SENSORS) and not self._sensors):
+        if type_id.startswith(_TRAFFIC):
+            return self._standing.get(_spot(created.pose))
+        if created.is_hero and self._replayer.ignore_hero:
+            return None
+        if type_id.startswith(_SENSORS) and not self._sensors:
             return None
         return self._make(created)
 
     def _make(self, created: Created) -> Actor | None:
         simulation = self._simulation
         parent = self._actors.get(created.parent_id) if created.parent_id else None
-        try:
-            if parent is not None:
-                made = simulation.world.spawn_attached(created.description, created.pose, parent.id)
-            else:
-                made = simulation.world.spawn(created.description, created.pose)
-            made = simulation.spawned(made)
-        except CallError:  # the place is taken: that actor is missing from the replay
+        if created.parent_id and parent is None:  # left out itself
             return None
+        try:
+            made = simulation.world.respawn(created.description, created.pose, created.actor_id, parent)
+            made = simulation.spawned(made)
+        except CallError:  # a blueprint that this version does not have
+            return None
+        if isinstance(made, (Vehicle, Walker)):
+            made.collides = False
         self._made.append(made.id)
         return made
 
@@ -227,3 +238,22 @@ class _Play:
         upright = t.Transform(followed.pose.location, t.Rotation(0.0, followed.pose.rotation.yaw, 0.0))
         world = self._simulation.world
         world.relocate(world.spectator, compose(upright, self._offset))
+
+
+def _let_go(actor: Actor) -> None:
+    """Have it stand where it is, as anybody's."""
+    if isinstance(actor, Vehicle):
+        actor.simulate(True)
+        actor.obey(t.VehicleControl())
+    elif isinstance(actor, Walker):
+        actor.obey(t.WalkerControl(t.Vector3D()))
+    else:
+        return
+    actor.move(actor.pose, t.Vector3D())
+    actor.collides = True
+
+
+def _spot(pose: Transform) -> tuple[int, int, int]:
+    """Where something stands, in whole centimetres as CARLA compares it."""
+    place = pose.location
+    return int(100.0 * place.x), int(100.0 * place.y), int(100.0 * place.z)

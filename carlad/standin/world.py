@@ -58,6 +58,10 @@ class Tombstones:
         while len(self._boxes) > TOMBSTONES_MAX:
             self._boxes.popitem(last=False)
 
+    def exhume(self, actor_id: int) -> None:
+        """Somebody bears that id again."""
+        self._boxes.pop(actor_id, None)
+
     def bounding_box(self, actor_id: int) -> t.BoundingBox | None:
         return self._boxes.get(actor_id)
 
@@ -149,11 +153,25 @@ class World:
         parent = self.actors.get(parent_id)
         if parent is None:
             raise CallError(NO_PARENT)
-        world_from_actor = compose(parent.pose, pose)
-        actor = self._maker.make(description, world_from_actor, self.vehicles)
+        actor = self._maker.make(description, compose(parent.pose, pose), self.vehicles)
+        self._admit(actor, actor.pose)
+        self._hang(actor, parent, pose, attachment)
+        return actor
+
+    def respawn(
+        self, description: t.ActorDescription, pose: t.Transform, actor_id: int, parent: Actor | None
+    ) -> Actor:
+        """An actor of a recording: under its id of then where nobody has it, whatever may be in its way.
+
+        `pose` is relative to the parent where there is one. Raises CallError without such a blueprint.
+        """
+        free_id = 0 if actor_id in self.actors else actor_id
+        world_from_actor = pose if parent is None else compose(parent.pose, pose)
+        actor = self._maker.make(description, world_from_actor, self.vehicles, free_id)
+        self.tombstones.exhume(actor.id)
         self._admit(actor, world_from_actor)
-        actor.attach(parent, pose, attachment)
-        self._attached.append(actor)
+        if parent is not None:
+            self._hang(actor, parent, pose, t.AttachmentType.RIGID)
         return actor
 
     def destroy(self, actor_id: int) -> Actor:
@@ -207,6 +225,10 @@ class World:
         segment = self._segment(actor)
         segment.add(actor)
         segment.place(actor)
+
+    def _hang(self, actor: Actor, parent: Actor, parent_from_actor: t.Transform, attachment: int) -> None:
+        actor.attach(parent, parent_from_actor, attachment)
+        self._attached.append(actor)
 
     def _segment(self, actor: Actor) -> Segment:
         if isinstance(actor, TrafficLight):

@@ -134,10 +134,79 @@ def test_a_replay_goes_the_recorded_way_and_then_lets_go(
         assert replayed(world).get_location().distance(drive[step - 1]) < 0.02
     assert replayed(world).get_light_state() == carla.VehicleLightState.LowBeam
     ticks(world, 5)
+    assert replayed(world).get_velocity().length() < 0.1
     replayed(world).apply_control(carla.VehicleControl(throttle=1.0))
     before = replayed(world).get_location()
     ticks(world, 40)
     assert replayed(world).get_location().distance(before) > 1.0
+
+
+def recorded_id(client: carla.Client) -> int:
+    recorded = client.show_recorder_file_info("drive.log", False)
+    (line,) = [line for line in recorded.splitlines() if "vehicle." in line and "Create" in line]
+    return int(line.split()[1].rstrip(":"))
+
+
+def test_who_is_replayed_bears_the_id_of_then(
+    client: carla.Client, world: carla.World, drive: list[carla.Location]
+) -> None:
+    old_id = recorded_id(client)
+    replay(client)
+    world.tick()
+    assert replayed(world).id == old_id
+    cosmos = world.spawn_actor(
+        blueprint(world, "sensor.camera.cosmos_visualization"), carla.Transform(), world.get_actor(old_id)
+    )
+    cosmos.set_ignored_vehicles([old_id])
+    world.tick()
+    assert cosmos.parent.id == old_id
+    assert cosmos.id > old_id
+    cosmos.destroy()
+    client.stop_replayer(False)
+    world.tick()
+    later = car(world)
+    world.tick()
+    assert later.id > old_id
+    later.destroy()
+
+
+def test_a_replay_leaves_those_alone_who_are_in_its_way(
+    client: carla.Client, world: carla.World, drive: list[carla.Location]
+) -> None:
+    parked = car(world)  # where the recorded car began
+    ticks(world, 3)
+    before = parked.get_location()
+    replay(client)
+    world.tick()
+    (other,) = [v for v in world.get_actors().filter("vehicle.*") if v.id != parked.id]
+    assert other.get_location().distance(drive[0]) < 0.02
+    ticks(world, 20)
+    assert parked.get_location().distance(before) < 0.01
+    assert other.get_location().distance(drive[20]) < 0.02
+    client.stop_replayer(False)
+    parked.destroy()
+    world.tick()
+
+
+def test_a_hero_can_be_left_out_of_a_replay(client: carla.Client, world: carla.World) -> None:
+    model = blueprint(world, "vehicle.audi.tt")
+    model.set_attribute("role_name", "hero")
+    hero = world.spawn_actor(model, world.get_map().get_spawn_points()[0])
+    client.start_recorder("hero.log")
+    ticks(world, 3)
+    client.stop_recorder()
+    hero.destroy()
+    world.tick()
+    client.set_replayer_ignore_hero(True)
+    client.replay_file("hero.log", 0.0, 0.0, 0, False)
+    world.tick()
+    assert not world.get_actors().filter("vehicle.*")
+    client.set_replayer_ignore_hero(False)
+    client.replay_file("hero.log", 0.0, 0.0, 0, False)
+    world.tick()
+    assert replayed(world).attributes["role_name"] == "hero"
+    client.stop_replayer(False)
+    world.tick()
 
 
 def test_a_replay_can_be_faster_and_begin_later(
@@ -158,9 +227,7 @@ def test_a_replay_can_be_faster_and_begin_later(
 def test_the_spectator_follows_whom_it_is_told_to(
     client: carla.Client, world: carla.World, drive: list[carla.Location]
 ) -> None:
-    recorded = client.show_recorder_file_info("drive.log", False)
-    (line,) = [line for line in recorded.splitlines() if "vehicle." in line and "Create" in line]
-    replay(client, follow=int(line.split()[1].rstrip(":")))
+    replay(client, follow=recorded_id(client))
     ticks(world, 10)
     place, vehicle = world.get_spectator().get_transform(), replayed(world).get_transform()
     assert place.location.distance(vehicle.location) == pytest.approx((10.0**2 + 5.0**2) ** 0.5, abs=1.0)
