@@ -19,7 +19,7 @@ import carla
 
 import carlad
 from carlad.client import Client
-from tests.bench.harness import Report
+from tests.bench.harness import Report, progress
 from tests.daemon_process import DaemonProcess, all_ready, until, until_status
 from tests.standin.process import free_ports, listens
 
@@ -30,7 +30,8 @@ ROUNDS = 5
 def main() -> None:
     report = Report("boot")
     found: dict[str, list[float]] = {}
-    for _ in range(ROUNDS):
+    for number in range(1, ROUNDS + 1):
+        progress(f"round {number} of {ROUNDS}: {', '.join(map(str, SIZES))} servers")
         for size in SIZES:
             found.setdefault(f"{size} stand-ins listen", []).append(_bare_s(size))
             ready_s, lease_s, world_s = _carlad_s(size)

@@ -57,6 +57,7 @@ class Report:
         if against is not None and base is None:
             raise ValueError(f"cannot compare {case!r}: no earlier case {against!r}")
         self.cases.append(Case(case, value, unit, against, value / base if base else None))
+        progress(f"{case}: {value:,.4g} {unit}")
 
     def write(self) -> Path:
         """Print the table and write the JSON lines; returns the file's path."""
@@ -70,6 +71,11 @@ class Report:
             table.add_row(c.case, f"{c.value:,.4g}", c.unit, c.against or "", ratio)
         Console().print(table)
         return path
+
+
+def progress(what: str) -> None:
+    """A line about what was done or is done now, for whoever waits."""
+    print(f"  {time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 def machine() -> dict[str, object]:

@@ -29,7 +29,7 @@ from statistics import median
 from typing import NamedTuple
 
 from carlad.client import Client
-from tests.bench.harness import Report
+from tests.bench.harness import Report, progress
 from tests.daemon_process import DaemonProcess, all_ready, until, until_status
 from tests.trainer.standins import free_port
 
@@ -184,6 +184,7 @@ def main(rounds: int = ROUNDS, window_s: float = WINDOW_S) -> None:
     windows: dict[tuple[str, str], list[Window]] = {case: [] for case in cases}
     for _ in range(rounds):
         for fault, way in cases:
+            progress(f"{fault}, {way}: {window_s:g} s from the first step on")
             windows[fault, way].append(_window(WAYS[way], FAULTS[fault], window_s))
     _report(windows).write()
 

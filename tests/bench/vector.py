@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from carlad.client import Client
 from carlad.session.environment import Server
-from tests.bench.harness import Report
+from tests.bench.harness import Report, progress
 from tests.bench.peers.environments import ROUTE, StateRoute
 from tests.bench.peers.stepping import async_envs
 from tests.daemon_process import all_ready, daemon_process, until_status
@@ -40,6 +40,7 @@ def main() -> None:
         with Client(daemon.endpoint) as client:
             until_status(client, all_ready)
         for count in COUNTS:
+            progress(f"{count} environments, {3 * ROUNDS * ROUND_S:g} s and their starts")
             for name, per_s in _rates(count, groups, daemon.endpoint).items():
                 against = None if name == ASYNC else f"{count} in {ASYNC}"
                 report.add(f"{count} in {name}", per_s, "steps/s", against)

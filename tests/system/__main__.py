@@ -32,13 +32,14 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="carlad-chaos-") as folder:
-        outcome = run(given.seed, given.seconds, Path(folder), given.every)
-        found = violations(outcome.history)
-        if found:
-            kept = given.out / f"seed-{given.seed}"
-            shutil.rmtree(kept, ignore_errors=True)
-            shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("run", "ballast"))
-            print(f"what everybody wrote is in {kept}")
+        is_clean = False
+        try:
+            outcome = run(given.seed, given.seconds, Path(folder), given.every)
+            found = violations(outcome.history)
+            is_clean = not found
+        finally:
+            if not is_clean:
+                _keep(Path(folder), given.out / f"seed-{given.seed}")
     _write(outcome, given.out)
     print(summary(outcome))
     print("\n".join(found) if found else "no violations")
@@ -53,6 +54,12 @@ def summary(outcome: Outcome) -> str:
         f"{tenancies} tenancies of {len(outcome.history.commands)} servers, {commands} marked commands; "
         f"{sum(outcome.blows.values())} blows: {blows}"
     )
+
+
+def _keep(folder: Path, kept: Path) -> None:
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("run", "ballast"))
+    print(f"what everybody wrote is in {kept}", flush=True)
 
 
 def _write(outcome: Outcome, folder: Path) -> None:

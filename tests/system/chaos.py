@@ -195,7 +195,9 @@ class _Stage:
             raise
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_error: object) -> None:
+        if failure is not None:
+            self._keep_state()
         self._stack.close()
 
     # --- blows: each returns how it is undone, or None where there is nobody to hit ------------------
@@ -333,7 +335,7 @@ class _Stage:
         self._over.set()
         with suppress(AssertionError):
             until(lambda: not self._daemon.descendants(), 10.0)
-        shutil.copytree(self._state, self._folder / "state-left")
+        self._keep_state()
         left = [f"the daemon's exit code {code}"] if code else []
         if fds > self._fds + _FDS_MORE:
             left += [f"{fds} descriptors of the daemon, which had {self._fds} before anybody came"]
@@ -341,6 +343,12 @@ class _Stage:
         left += [f"port {port}" for port in self._daemon.busy_ports()]
         left += [f"file {path.relative_to(self._folder)}" for path in _strays(self._folder)]
         return left
+
+    def _keep_state(self) -> None:
+        """Its disk goes with the stage."""
+        kept = self._folder / "state-left"
+        with suppress(shutil.Error):  # what is written meanwhile may go meanwhile
+            shutil.copytree(self._state, kept, ignore=shutil.ignore_patterns("ballast"), dirs_exist_ok=True)
 
     def _fds_of_daemon(self) -> int:
         assert self._daemon.process is not None
