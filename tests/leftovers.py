@@ -109,7 +109,8 @@ def _in_use(folder: Path) -> set[str]:
 
 
 def _names(folder: Path) -> set[str]:
-    return set(os.listdir(folder)) if folder.is_dir() else set()
+    """Of files: a folder there may be anybody's who has nothing in it open just now."""
+    return {entry.name for entry in os.scandir(folder) if entry.is_file()} if folder.is_dir() else set()
 
 
 def _command(process: psutil.Process) -> str:

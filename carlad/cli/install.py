@@ -158,8 +158,8 @@ def _check_reachable(python: Path) -> None:
         if why is not None:
             raise ConfigError(
                 f"cannot install: the services' users cannot run {program}: {why}; install carlad where they "
-                "can, as with `python3 -m venv /opt/carlad` and `/opt/carlad/bin/pip install carlad[all]`, "
-                "and use its carlactl"
+                "can, as with `python3 -m venv /opt/carlad` and, in a clone of the sources, "
+                "`/opt/carlad/bin/pip install .[all]`, and use its carlactl"
             )
 
 

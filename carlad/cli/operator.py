@@ -134,7 +134,7 @@ def _add_upgrade(commands: Commands) -> None:
         "Start the daemon anew, with the carlad that is installed and the configuration as it is now. "
         "Servers, their logs and leases go on. Where the new one would not start, the old one stays. "
         "SIGUSR2 does the same.",
-        "  pip install --upgrade carlad && carlactl upgrade\n",
+        "  pip install --upgrade . && carlactl upgrade     # in a newer clone of the sources\n",
     )
 
 

@@ -88,6 +88,7 @@ class Gate:
         self._stop.close()
         self._carrier.join()
         self._admission.close()
+        self._context.destroy(linger=_LINGER_MS)
 
 
 @dataclass
@@ -100,7 +101,7 @@ class _Stream:
 
 class _Carrier(threading.Thread):
     """Carries pieces until `until`, a socket of either kind, is readable and says that it is over, or the
-    only stream of a client has ended. Owns all that it is given, and destroys the context at its end."""
+    only stream of a client has ended. Owns all that it is given, a client's context too, and closes it."""
 
     def __init__(
         self,
@@ -129,7 +130,7 @@ class _Carrier(threading.Thread):
                 if self._look is not None and time.monotonic() >= self._look_s:
                     self._look_s = time.monotonic() + _LOOK_MS / 1000
                     self._look()
-                if self._until in ready and self._is_over():
+                if _polled(self._until) in ready and self._is_over():
                     break
                 if self._outer in ready:
                     self._take_in()
@@ -139,14 +140,15 @@ class _Carrier(threading.Thread):
         finally:
             for peer in list(self._streams):
                 self._end(peer)
-            if isinstance(self._until, socket.socket):
-                self._until.close()
-            self._context.destroy(linger=_LINGER_MS)
+            self._until.close()
+            self._outer.close(linger=_LINGER_MS)
+            if self._is_client:
+                self._context.destroy(linger=_LINGER_MS)
 
     def _wait(self) -> dict[object, int]:
         """Nothing more is taken in while a stream does not take what there is."""
         poller = zmq.Poller()
-        poller.register(self._until, zmq.POLLIN)
+        poller.register(_polled(self._until), zmq.POLLIN)
         is_free = True
         for stream in self._streams.values():
             poller.register(stream.sock.fileno(), zmq.POLLOUT if stream.waiting else zmq.POLLIN)
@@ -219,6 +221,11 @@ class _Carrier(threading.Thread):
         if (stream := self._streams.pop(peer, None)) is not None:
             stream.sock.close()
             self._say(peer, b"")
+
+
+def _polled(sock: zmq.Socket[bytes] | socket.socket) -> zmq.Socket[bytes] | int:
+    """What a Poller calls it by: it answers with descriptors where sockets are not ZeroMQ's."""
+    return sock.fileno() if isinstance(sock, socket.socket) else sock
 
 
 def _open(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socket[bytes]:
