@@ -126,8 +126,10 @@ class EnvHost:
         self._hurry.set()
 
     async def hang_up(self) -> None:
+        """Waits for nothing, and so is not cancelled: that would take the place of what failed before."""
         if self._line is not None:
-            await self._line.__aexit__(None, None, None)
+            with trio.CancelScope(shield=True):
+                await self._line.__aexit__(None, None, None)
 
 
 class Place(NamedTuple):

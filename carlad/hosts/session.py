@@ -281,15 +281,14 @@ class Session:
             cause=self._cause if self._opened is not None else None,
             lost_server=self._lost_server,
         )
-        await self._tenure.renew()  # from now on its client does
+        await self._keep_record(self._opened, granted, self._losses)
+        # It may be lost since, and a thread does not hear of it.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._tenure.renew()  # from now on its client does, who has all of the time to live until then
         self._served_at = trio.current_time()
         if self._expires_at == float("inf"):
             self._expires_at = self._served_at + self._order.ttl_s
             self._rescheduled.mark()
-        await self._keep_record(self._opened, granted, self._losses)
-        await (
-            trio.lowlevel.checkpoint_if_cancelled()
-        )  # it may be lost since, and a thread does not hear of it
         self._enter(Event.ATTACHED)
         self._tell("session.recovered" if self._losses else "session.opened", lease_id=granted.lease_id)
 

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 async def serve(
     state_dir: Path, size: int, ttl_s: float, restart_s: float, doors: Doors, remote: RemoteSection
 ) -> None:
-    journal = Journal(state_dir / "journal.sqlite")
+    journal = Journal(state_dir / "journal.sqlite", busy_s=60.0)  # tests look into it for long
     servers = FakeServers(size, load_s=0.8, restart_s=restart_s, scrub_s=min(restart_s, 0.02))
     notices = Notices(doors.published)
     broker = Broker(servers, journal, Terms(ttl_s, 3600.0), lambda *a, **k: tell(*a, **k))

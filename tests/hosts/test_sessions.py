@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -106,12 +110,53 @@ def test_terms_are_those_of_a_lease(client: Client) -> None:
 
 
 def test_a_host_that_attaches_for_longer_than_its_lease_lives_keeps_it(client: Client) -> None:
-    with carlad.session("sluggish", {"attach_s": 7.0}, ttl_s=3.0) as env:
+    before = client.status()
+    with carlad.session("sluggish", {"attach_s": 8.0}, ttl_s=5.0) as env:
         env.reset(seed=1)
         env.step(ACTION)
         assert only(client).losses == 0
-        events = [notice.event for notice in client.events().notices if notice.session_id or notice.lease_id]
-        assert "lease.expired" not in events
+        told = client.events(before.notice, before.run).notices
+        assert "lease.expired" not in [notice.event for notice in told]
+
+
+def test_a_host_that_is_lost_while_its_session_is_written_down_never_serves() -> None:
+    """Another program is at the journal, so that the host dies between the end of its attach and the
+    answer to its client."""
+    with fake_daemon(ttl_s=60.0) as daemon, Client(daemon.endpoint) as client, ThreadPoolExecutor() as pool:
+        opening = pool.submit(carlad.session, "sluggish", {"attach_s": 2.0}, endpoint=daemon.endpoint)
+        wait_until(lambda: [one.state for one in client.status().sessions] == ["ATTACHING"])
+        session = only(client)
+        assert session.pid is not None
+        with journal_locked(daemon):
+            wait_until(lambda: connections_to(session) == 0)  # the daemon hung up: it is attached
+            assert only(client).state == "ATTACHING"
+            os.kill(session.pid, signal.SIGKILL)
+            wait_until(lambda: only(client).state == "PREPARING")
+        with opening.result() as env:
+            env.reset(seed=1)
+            assert env.step(ACTION)[1:4] == (0.5, False, False)
+            assert (env.opened.session_id, env.opened.host) == (session.session_id, 2)
+            assert "SIGKILL" in (env.opened.cause or "")
+        told = [notice for notice in client.events().notices if notice.session_id == session.session_id]
+        assert [notice.event for notice in told] == ["session.lost", "session.recovered", "session.closed"]
+        assert "SIGKILL" in (told[0].reason or "")
+
+
+@contextmanager
+def journal_locked(daemon: FakeDaemon) -> Iterator[None]:
+    """Nobody else writes into it meanwhile."""
+    path = Path(daemon.endpoint.removeprefix("ipc://")).parents[1] / "journal.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def connections_to(session: SessionStatus) -> int:
+    """Of the daemon, or a client, to the socket for steps."""
+    name = session.telemetry.removeprefix("ipc://").replace(".view", ".steps")
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return sum(line.endswith(name) for line in lines) - 1  # it is listened at
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
