@@ -27,7 +27,8 @@ test: lint
 	@$(PYTEST) -m "not system and not nightly"
 
 # What has a network of its own, or none, runs beside what needs this machine's ports: tests wait more than they work.
-APART = tests/docker tests/systemd tests/simulation tests/fleet/test_memory_limit.py tests/fleet/backends/test_docker.py
+APART = tests/docker tests/systemd tests/simulation tests/fleet/test_memory_limit.py tests/fleet/backends/test_docker.py \
+	tests/system/test_suspend.py
 
 test-system: install
 	@$(MAKE) --no-print-directory -j2 test-system-apart test-system-here

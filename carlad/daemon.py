@@ -150,6 +150,7 @@ async def _serve(source: Source, environ: Mapping[str, str]) -> None:
                 await sessions.stop()
                 await broker.stop()
                 servers.cancel_scope.cancel()
+            await trio.sleep(_LAST_WORDS_S)  # whoever had it end is answered, however quickly it does
             nursery.cancel_scope.cancel()  # last, so that clients could see how the servers ended
         log.info("daemon.stopped")
 

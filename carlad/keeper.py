@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 
 import msgspec
@@ -25,7 +24,7 @@ from carlad.messages import (
     ReplacementQuery,
     notices_endpoint,
 )
-from carlad.ttl import RENEWALS_IN_TTL, TimeToLive, over
+from carlad.ttl import RENEWALS_IN_TTL, SLEEP_MAX_S, TimeToLive, now_s, over
 
 _SUBSCRIBED_WITHIN_S = 1.0  # a loss that was told before the subscription arrived is asked for
 _REPLACEMENT_SILENCE_MAX_S = 1.5  # `stop` waits for a third of it at most
@@ -64,7 +63,7 @@ class Keeper:
         self._replace = replace
         self._on_lost = on_lost
         self._on_replaced = on_replaced
-        self._ttl = TimeToLive(granted.ttl_s, time.monotonic())
+        self._ttl = TimeToLive(granted.ttl_s, now_s())
         self._pid = os.getpid()
         self._link = Link(endpoint, silence_max_s=min(SILENCE_MAX_S, granted.ttl_s / RENEWALS_IN_TTL))
         self._wake, self._woken = os.pipe()
@@ -112,7 +111,7 @@ class Keeper:
             pause_s = 0.0
             while not self._is_stopped(pause_s):
                 pause_s = _REPLACEMENT_RETRY_S
-                asked_at_s = time.monotonic()
+                asked_at_s = now_s()
                 try:
                     answer = link.ask(query, self._go_on_unless_stopped)
                 except _StoppedError:
@@ -149,9 +148,9 @@ class Keeper:
         poller = zmq.Poller()
         poller.register(notices, zmq.POLLIN)
         poller.register(self._wake, zmq.POLLIN)
-        until = time.monotonic() + pause_s
-        while (left_s := until - time.monotonic()) > 0 and not self.lost.is_set():
-            ready = dict(poller.poll(max(1, int(1000 * left_s))))
+        until_s = now_s() + pause_s
+        while (left_s := until_s - now_s()) > 0 and not self.lost.is_set():
+            ready = dict(poller.poll(max(1, int(1000 * min(left_s, SLEEP_MAX_S)))))
             if self._wake in ready:
                 return False
             if notices in ready:
@@ -168,7 +167,7 @@ class Keeper:
 
     def _renew(self) -> float:
         """Seconds until the next attempt."""
-        asked_at_s = time.monotonic()
+        asked_at_s = now_s()
         try:
             answer = self._link.ask(Renew(lease_id=self.granted.lease_id, token=self.granted.token))
         except CarladError as error:
@@ -183,7 +182,7 @@ class Keeper:
         return 0.0
 
     def _retry(self, trouble: str) -> float:
-        pause_s = self._ttl.retry_in_s(time.monotonic())
+        pause_s = self._ttl.retry_in_s(now_s())
         if not pause_s:
             self._lose(over(trouble))
         return pause_s

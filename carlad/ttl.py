@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import time
+
 RENEWALS_IN_TTL = 3  # two may be missed
 _RETRIES_IN_TTL = 10  # while no daemon answers
+SLEEP_MAX_S = 0.5  # timers stand still while the machine is suspended, and a time to live does not
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def now_s() -> float:
+    """Of the clock that leases live by: it goes on while the machine is suspended."""
+    return time.clock_gettime(_CLOCK)
 
 
 class TimeToLive:
     """What is held until `ttl_s` after the moment when it, or its last renewal, was asked for.
 
     The daemon counts from a later moment, so that who holds it never believes in it for too long. Times are
-    seconds of one clock that never goes back.
+    of `now_s`.
     """
 
     def __init__(self, ttl_s: float, asked_at_s: float) -> None:

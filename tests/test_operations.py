@@ -25,6 +25,7 @@ from carlad.messages import (
     Shutdown,
     Undrain,
 )
+from tests.cli.calling import carlactl
 from tests.daemon_process import DaemonProcess, all_ready, daemon_process, until, until_status
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,10 +91,10 @@ def test_a_slot_that_is_not_there_is_refused(client: Client, order: type[Drain])
 
 
 def test_a_scaled_fleet_leases_as_many(client: Client) -> None:
-    assert client.operate(Scale(size=2)) == "the fleet has 2 slots from now on; surplus ones drain"
+    assert client.operate(Scale(size=2)) == "the fleet has 2 slots until the next reload"
     until_status(client, lambda status: len(status.slots) == 2 and all_ready(status))
     first, second = client.acquire(), client.acquire()
-    client.operate(Scale(size=1))
+    assert client.operate(Scale(size=1)) == "the fleet has 1 slot until the next reload; the surplus drains"
     assert [slot.state for slot in client.status().slots] == ["LEASED", "LEASED"]
     for lease in (first, second):
         client.release(lease.lease_id)
@@ -148,6 +149,7 @@ def test_a_bad_file_changes_nothing_and_says_where(daemon: DaemonProcess, client
     with pytest.raises(RequestError, match=rf"{daemon.config}, line 11: lease\.ttl: no such key") as refused:
         client.reload()
     assert refused.value.code == "bad-config"
+    assert "lease.ttl: no such key" in carlactl(daemon.endpoint, "reload", code=2)
     daemon.edit("ttl = 3", '[docker]\nimage = "x"')
     daemon.edit("[fleet]", '[fleet]\nbackend = "binary"\ncarla_root = "/nowhere"')
     with pytest.raises(RequestError, match=rf"{daemon.config}, line \d+: fleet\.carla_root: there is no"):
@@ -195,6 +197,13 @@ def test_a_daemon_that_ends_waits_for_its_holders_and_grants_nothing_more() -> N
         client.release(held.lease_id)
         assert daemon.wait() == 0
         assert daemon.descendants() == []
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_whoever_has_it_end_is_told_though_nothing_is_left_to_wait_for(now: bool) -> None:
+    with daemon_process(fleet="size = 0") as daemon, Client(daemon.endpoint) as client:
+        assert client.operate(Shutdown(now=now)).startswith("carlad ends")
+        assert daemon.wait() == 0
 
 
 @pytest.mark.parametrize("hasten", ["a second SIGTERM", "--now"])

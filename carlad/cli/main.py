@@ -28,7 +28,7 @@ from carlad.cli import (
     top,
 )
 from carlad.cli.command import EXIT_CODES, Exit, Run, add_endpoint
-from carlad.errors import CarladError, ConfigError, NoDaemonError, WaitedInVainError
+from carlad.errors import CarladError, ConfigError, NoDaemonError, RequestError, WaitedInVainError
 
 _FAMILIES = (
     status,
@@ -90,7 +90,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
 
 def exit_code(error: CarladError) -> Exit:
     match error:
-        case ConfigError():
+        case ConfigError() | RequestError(code="bad-config"):
             return Exit.USAGE
         case NoDaemonError():
             return Exit.NO_DAEMON

@@ -91,10 +91,9 @@ def _scale(arguments: argparse.Namespace) -> None:
 
 
 def _size(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= _SIZE_MAX:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {_SIZE_MAX}")
-    return value
+    if not text.isdecimal() or int(text) > _SIZE_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 to {_SIZE_MAX}")
+    return int(text)
 
 
 def _add_reload(commands: Commands) -> None:

@@ -165,7 +165,11 @@ def _told(port: int, ran: bool, what: str) -> int:
     if ran:
         print(f"the server on port {port} {what}")
         return Exit.DONE
-    print(f"carlactl: no server of `carlactl server start` runs on port {port}", file=sys.stderr)
+    from carlad.cli.private import all_private
+
+    others = ", ".join(str(private.port) for private in all_private() if private.runs)
+    hint = f", but on {others}: give --port" if others else ""
+    print(f"carlactl: no server of `carlactl server start` runs on port {port}{hint}", file=sys.stderr)
     return Exit.NO_DAEMON
 
 

@@ -158,7 +158,10 @@ def _is_unwell(slot: SlotStatus) -> bool:
 
 def _remark(slot: SlotStatus) -> Text:
     """Why it is not what it should be, and below it what its server wrote last."""
-    words = ("draining" if slot.draining else "", (slot.reason or "") if _is_unwell(slot) else "")
+    reason = (slot.reason or "") if _is_unwell(slot) else ""
+    words = ("draining" if slot.draining else "", reason)
+    if slot.draining and slot.state == "STOPPED":
+        words = ("drained", f"`carlactl undrain {slot.slot}` brings it back")
     remark = Text.assemble((f"slot {slot.slot}: ", _STYLES[slot.state]), "; ".join(filter(None, words)))
     for line in slot.last_words if _is_unwell(slot) else ():
         remark.append(f"\n  | {strip_control_codes(line)}", "dim")

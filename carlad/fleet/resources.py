@@ -8,6 +8,8 @@ import msgspec
 import psutil
 import trio
 
+_FIRST_PAUSE_S = 0.5
+
 
 class Usage(msgspec.Struct, frozen=True):
     """Of a process tree. `cpu_s`: of all its threads since they started, those that ended not counted."""
@@ -34,10 +36,13 @@ def usage_of(pids: Iterable[int]) -> Usage:
 async def watch_usage(
     tree: Callable[[], Iterable[int]], period_s: float, tell: Callable[[Usage], object]
 ) -> None:
-    """Tells at once, then every `period_s`, until cancelled."""
+    """Tells at once and soon again, as a server that has just been started is none yet; then every
+    `period_s`, until cancelled."""
+    pause_s = min(_FIRST_PAUSE_S, period_s)
     while True:
         tell(await trio.to_thread.run_sync(lambda: usage_of(tree())))
-        await trio.sleep(period_s)
+        await trio.sleep(pause_s)
+        pause_s = min(2 * pause_s, period_s)
 
 
 def _usage(pid: int) -> Usage | None:

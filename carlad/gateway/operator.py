@@ -66,8 +66,10 @@ class Operator:
         try:
             match request:
                 case Scale(size):
+                    surplus = len(self._slots.statuses()) - size
                     await self._controls.scale(size)
-                    return Done(says=f"the fleet has {_slots(size)} from now on; surplus ones drain")
+                    says = f"the fleet has {_slots(size)} until the next reload"
+                    return Done(says=says + ("; the surplus drains" if surplus > 0 else ""))
                 case Reload():
                     return await self._controls.reload()
                 case Shutdown(now):

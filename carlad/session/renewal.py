@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 
 from carlad.client import Client
 from carlad.errors import CarladError, RequestError
-from carlad.ttl import TimeToLive, over
+from carlad.ttl import SLEEP_MAX_S, TimeToLive, now_s, over
 
 _FINAL = frozenset({"no-such-session", "session-failed", "environment-refused", "stale-token", "bad-request"})
 
@@ -23,7 +22,7 @@ class Renewal:
         self.lost = threading.Event()
         self.lost_reason: str | None = None
         self._session_id, self._key = session_id, key
-        self._ttl = TimeToLive(ttl_s, time.monotonic())
+        self._ttl = TimeToLive(ttl_s, now_s())
         self._pid = os.getpid()
         self._stopped = threading.Event()
         self._client = Client(endpoint)
@@ -38,13 +37,20 @@ class Renewal:
 
     def _keep(self) -> None:
         pause_s = self._ttl.renew_in_s
-        while not self._stopped.wait(pause_s) and not self.lost.is_set():
+        while not self._is_stopped_within(pause_s) and not self.lost.is_set():
             pause_s = self._renew()
         self._client.close()
 
+    def _is_stopped_within(self, pause_s: float) -> bool:
+        until_s = now_s() + pause_s
+        while (left_s := until_s - now_s()) > 0:
+            if self._stopped.wait(min(left_s, SLEEP_MAX_S)):
+                return True
+        return self._stopped.is_set()
+
     def _renew(self) -> float:
         """Seconds until the next attempt."""
-        asked_at_s = time.monotonic()
+        asked_at_s = now_s()
         try:
             renewed = self._client.renew_session(self._session_id, self._key)
         except CarladError as error:
@@ -54,7 +60,7 @@ class Renewal:
         return self._ttl.renew_in_s
 
     def _retry(self, trouble: str) -> float:
-        pause_s = self._ttl.retry_in_s(time.monotonic())
+        pause_s = self._ttl.retry_in_s(now_s())
         return pause_s or self._lose(over(trouble))
 
     def _lose(self, reason: str) -> float:
