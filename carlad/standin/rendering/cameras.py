@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import astuple
 
-from carlad.standin.rendering.daylight import Daylight, daylight, pack
+from carlad.standin.rendering.daylight import Daylight, daylight, pack, seen_from
 from carlad.standin.rendering.geometry import FloatArray, location_of, rotation_of
 from carlad.standin.rendering.raster import Raster, has_graphics_card, raster
 from carlad.standin.rendering.scene import Frame, Hits
@@ -63,7 +63,7 @@ def render_rgb(
     frame: Frame, camera: CameraModel, world_from_camera: Transform, weather: WeatherParameters
 ) -> Image:
     """Flat-shaded colours by the weather's sun, haze and sky."""
-    light = daylight(weather)
+    light = seen_from(daylight(weather), world_from_camera.location.z - frame.static.heights_m[0])
     if (by := raster_for(camera)) is not None:
         palette = frame.still_palette(weather)
         pixels = by.colors(frame, camera, world_from_camera, palette, light, _HAZE_MAX_M, _SKY_STEPS)

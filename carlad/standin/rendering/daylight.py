@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +20,7 @@ _NOON_SUN, _DUSK_SUN = np.array((1.0, 0.97, 0.9)), np.array((1.0, 0.74, 0.5))
 _AMBIENT = np.array((0.58, 0.61, 0.66))
 _NIGHT_AMBIENT = np.array((0.3, 0.31, 0.37))
 _CLEAR_VIEW_M = 900.0  # the distance at which clear air hides 63 % of a surface
+_HAZE_TOP_M = 100.0  # above the ground
 _FOG_VIEW_M = 25.0  # the same at 100 % fog
 
 
@@ -65,6 +66,13 @@ def _daylight(values: tuple[float, ...]) -> Daylight:
         horizon=_overcast(horizon, cloud, dust),
         view_m=_view(weather, dust),
     )
+
+
+def seen_from(light: Daylight, height_m: float) -> Daylight:
+    """The same for an eye so high above the lowest ground: haze lies low, and little of it is in the way."""
+    if height_m <= _HAZE_TOP_M:
+        return light
+    return replace(light, view_m=light.view_m * height_m / _HAZE_TOP_M)
 
 
 def shade(

@@ -1,12 +1,13 @@
 """Pictures by OpenGL, without a screen: on a graphics card where there is one, else by Mesa's llvmpipe.
 
 It sees what rays see, faster for all but small images: the same triangles, the same rows of the same tables.
-Only what is nearer than `NEAR_M` is not drawn. A context belongs to the thread that made it.
+Only what is nearer than `shaders.NEAR_M` is not drawn. A context belongs to the thread that made it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections import OrderedDict
 from functools import lru_cache
 from importlib import import_module
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from carlad.standin.rendering.statics import Static
 
 _TOWNS_MAX = 4  # whose triangles are kept on the card, a few MB each
+_HIGH_M = 10.0  # above everything that stands still
 _TARGETS_MAX = 8  # images of that many sizes
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast")
 
@@ -148,7 +150,12 @@ class Raster:
         eye, turn = location_of(world_from_camera), rotation_of(world_from_camera)
         focal = focal_px(camera)
         half_width, half_height = camera.width / (2 * focal), camera.height / (2 * focal)
-        shading.set(eye=tuple(eye), scale=(1 / half_width, 1 / half_height), sky=frame.sky)
+        shading.set(
+            eye=tuple(eye),
+            scale=(1 / half_width, 1 / half_height),
+            near_m=_near_m(frame, float(eye[2]), half_width, half_height),
+            sky=frame.sky,
+        )
         shading.turn(np.ascontiguousarray(turn.T, np.float32).tobytes())
         target.begin(context)
         town = self._town(frame.static)
@@ -186,3 +193,16 @@ class Raster:
         if len(self._targets) > _TARGETS_MAX:
             self._targets.popitem(last=False)[1].release()
         return target
+
+
+def _near_m(frame: Frame, eye_m: float, half_width: float, half_height: float) -> float:
+    """How near to the camera's plane anything in the picture can be.
+
+    Distances are told apart the worse the farther off they are, measured in this: from high above everything
+    a road would drown in the ground that lies under it.
+    """
+    if eye_m - frame.static.heights_m[1] < _HIGH_M:
+        return shaders.NEAR_M
+    tops = frame.objects.corners[..., 2]
+    above_m = eye_m - float(tops.max(initial=frame.static.heights_m[1]))
+    return max(shaders.NEAR_M, 0.9 * above_m / math.hypot(1.0, half_width, half_height))

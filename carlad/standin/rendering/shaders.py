@@ -6,23 +6,24 @@ images' bytes lie, written as integers: no rounding is left to the driver.
 
 from __future__ import annotations
 
-NEAR_M = 0.1  # as the real cameras' near plane
+NEAR_M = 0.1  # at least, as the real cameras' near plane
 TABLE_WIDTH = 4096  # a table of words is a texture of that many columns
 
-_SEEN = f"""
+_SEEN = """
 uniform vec3 eye;
 uniform mat3 turn;  // columns: the camera's forward, right and up
 uniform vec2 scale;
+uniform float near_m;
 flat out uint surface;
 flat out uint lit;  // its colour, or 0: it is in the table
 out float along;
 out vec3 direction;
-void see(vec3 place) {{
+void see(vec3 place) {
     vec3 seen = (place - eye) * turn;
     along = seen.x;
     direction = vec3(0.0);
-    gl_Position = vec4(seen.y * scale.x, -seen.z * scale.y, seen.x - {2 * NEAR_M}, seen.x);
-}}
+    gl_Position = vec4(seen.y * scale.x, -seen.z * scale.y, seen.x - 2.0 * near_m, seen.x);
+}
 """
 _PACKED = """
 uint packed_word(uvec3 color) { return color.b | color.g << 8 | color.r << 16 | 0xFF000000u; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -41,6 +42,12 @@ class Static:
         self._palette_of: tuple[object, ...] = ()
         self._palette = np.empty(0, np.uint32)
         self._by_day: tuple[tuple[object, ...], npt.NDArray[np.uint32]] = (), self._palette
+
+    @cached_property
+    def heights_m(self) -> tuple[float, float]:
+        """z of the lowest and of the highest corner."""
+        heights = self.mesh.corners[..., 2]
+        return float(heights.min(initial=0.0)), float(heights.max(initial=0.0))
 
     @property
     def caster(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -84,6 +85,29 @@ def test_hits_are_the_same_by_opengl_and_by_rays(
     seen = by_rays(lambda: look(_street(scene)[0], CAMERA, eye))
     assert (frame.tags[drawn.triangle] != frame.tags[seen.triangle]).mean() < AT_EDGES
     assert np.array_equal(np.isinf(drawn.distance), drawn.triangle == frame.sky)
+
+
+@pytest.mark.parametrize("height_m", [120.0, 400.0, 1000.0, 3000.0])
+def test_roads_are_seen_from_high_above(
+    scene: Scene, by_rays: Callable[[Callable[[], object]], npt.NDArray[np.uint8]], height_m: float
+) -> None:
+    eye = pose(150.0, -80.0, height_m, pitch=-90.0)
+    camera = CameraModel(width=200, height=200, fov_deg=2.0 * math.degrees(math.atan(60.0 / height_m)))
+    above = cube(150.0, -80.0, 60.0, half=2.0, tag=Tag.CAR)  # something in the air below the camera
+    drawn = render_semantic(scene.frame(above), camera, eye)
+    seen = by_rays(lambda: render_semantic(scene.frame(above), camera, eye))
+    roads, things = (drawn[..., 2] == tag for tag in (Tag.ROADS, Tag.CAR))
+    assert roads.mean() > 0.05
+    assert things.any()
+    assert np.mean(drawn != seen) < 4 * AT_EDGES
+
+
+def test_haze_lies_low(scene: Scene) -> None:
+    frame, camera = scene.frame(Objects.none()), CameraModel(width=200, height=200, fov_deg=7.0)
+    below, above = (
+        render_rgb(frame, camera, pose(150.0, -80.0, z, pitch=-90.0), CLEAR_NOON) for z in (90.0, 1000.0)
+    )
+    assert above[..., :3].std() > 0.7 * below[..., :3].std()
 
 
 def test_a_camera_sees_through_the_car_that_carries_it(scene: Scene) -> None:
