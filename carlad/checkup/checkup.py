@@ -17,7 +17,7 @@ import carlad
 from carlad.checkup.interview import interview
 from carlad.checkup.report import Measure, Report, proposals
 from carlad.checkup.transcript import Recorder, Transcript
-from carlad.config import Config
+from carlad.config import PORTS_PER_SLOT, Config
 from carlad.errors import ServerError
 from carlad.fleet import logs, probe
 from carlad.fleet.backends.choice import choose, for_servers
@@ -53,6 +53,8 @@ async def check_up(
     """
     with tempfile.TemporaryDirectory(prefix="carlad-doctor-") as folder:
         registry = PortRegistry(*config.fleet.ports)
+        # A carlad that starts beside us takes blocks from the beginning, and binds them a moment later.
+        registry.go_on_after(config.fleet.ports[1] - 2 * PORTS_PER_SLOT)
         backend = choose(config, environ, registry, folder, launch)
         checkup = Checkup(config, backend, Cards(for_servers(environ)), Path(folder), say)
         await checkup.run()

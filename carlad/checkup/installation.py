@@ -15,7 +15,7 @@ from carlad.checkup.finding import Finding, fine, note, warning, wrong
 from carlad.config import PORTS_PER_SLOT, Config
 from carlad.errors import ConfigError
 from carlad.fleet.backends.choice import advice, choose
-from carlad.fleet.ports import PortRegistry, can_bind
+from carlad.fleet.ports import PortRegistry, can_bind, describe_listener
 from carlad.gateway.endpoint import answers
 
 _STANDIN = ("carla", "numpy", "numba", "open3d")
@@ -110,5 +110,6 @@ def ports(config: Config) -> Iterator[Finding]:
     if not busy:
         yield fine("ports", f"{first} to {needed} are free")
         return
-    taken = ", ".join(map(str, busy[:8]))
-    yield warning("ports", f"taken by others: {taken}", "`ss -ltnp` tells by whom; or move fleet.ports")
+    taken = ", ".join(f"{port} by {describe_listener(port)}" for port in busy[:4])
+    remedy = "end them, or move fleet.ports; where they are a carlad's own, name its file by --config"
+    yield warning("ports", f"taken: {taken}" + (", and more" if len(busy) > 4 else ""), remedy)

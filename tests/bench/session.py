@@ -3,10 +3,17 @@
 step-vector: Route-v0 on a stand-in server, in process and through a host, in turns. step-image: an
 environment that does nothing but show an 800x600 image, so that all of the difference is the way; a memcpy
 of that image is measured beside it. The figures are medians of single steps.
+
+Below them is what any two Python processes pay that send each other as many bytes as a step-vector has: over
+a Unix socket and over ZeroMQ, with nothing else to do; and over the Unix socket where each works for 50 us
+before it answers, as processes do, so that the other has fallen asleep and its processor with it.
 """
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +24,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import zmq
 
 from carlad.session.environment import Attachable, Server
 from carlad.session.remote import RemoteEnv
@@ -29,6 +37,8 @@ from trainer.sessions import ENVIRONMENT
 ROUNDS, ROUND_S = 4, 1.5
 ACTION = np.array([0.0, 0.3], np.float32)
 NO_SERVER = Server("127.0.0.1", 1, 8000)
+REQUEST, REPLY = bytes(60), bytes(400)  # about what a step-vector takes
+WORK_S = 50e-6
 
 Step = Callable[[], Any]
 
@@ -42,7 +52,67 @@ def main() -> None:
     memcpy_us = _memcpy_us()
     report.add("memcpy of an image", memcpy_us, "us")
     report.add("step-image added beyond 1.5 memcpys", added_us - 1.5 * memcpy_us, "us")
+    _add_floor(report)
     report.write()
+
+
+def _add_floor(report: Report) -> None:
+    for name, work_s in (("two Unix sockets, there and back", 0.0), ("the same, after work", WORK_S)):
+        with _peer("unix", work_s) as (ours, _path):
+
+            def there_and_back(work_s: float = work_s, ours: socket.socket = ours) -> None:
+                _work(work_s)
+                ours.send(REQUEST)
+                ours.recv(len(REPLY))
+
+            there_and_back()  # it is there
+            report.add(name, 1e6 * (median(_durations_s(there_and_back)) - 2 * work_s), "us")
+    with _peer("zmq", 0.0) as (_ours, path), zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.connect(f"ipc://{path}")
+
+        def by_zmq() -> None:
+            dealer.send(REQUEST)
+            dealer.recv()
+
+        by_zmq()
+        report.add("two ZeroMQ sockets, there and back", 1e6 * median(_durations_s(by_zmq)), "us")
+
+
+@contextmanager
+def _peer(kind: str, work_s: float) -> Iterator[tuple[socket.socket, str]]:
+    """A process that answers each message: on the socket, or where ZeroMQ connects to."""
+    ours, theirs = socket.socketpair()
+    with tempfile.TemporaryDirectory(prefix="carlad-") as folder, ours, theirs:
+        path = f"{folder}/peer"
+        words = [kind, str(work_s), str(theirs.fileno()), path]
+        command = [sys.executable, "-m", "tests.bench.session", *words]
+        with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as peer:
+            theirs.close()
+            try:
+                yield ours, path
+            finally:
+                peer.terminate()
+
+
+def _answer(kind: str, work_s: float, descriptor: int, path: str) -> None:
+    """In a process of its own, until it is terminated."""
+    ours = socket.socket(fileno=descriptor)
+    router = zmq.Context().socket(zmq.ROUTER)
+    router.bind(f"ipc://{path}")
+    while True:
+        if kind == "unix":
+            ours.recv(len(REQUEST))
+            _work(work_s)
+            ours.send(REPLY)
+        else:
+            sender, _ = router.recv_multipart()
+            router.send_multipart([sender, REPLY])
+
+
+def _work(seconds: float) -> None:
+    until_s = time.perf_counter() + seconds
+    while time.perf_counter() < until_s:
+        pass
 
 
 def _compare(
@@ -116,4 +186,7 @@ def _memcpy_us() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) == 1:
+        main()
+    else:
+        _answer(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
