@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py %/record.py,$(wildcard tests/bench/*.py)))
 
-.PHONY: demo test test-system test-system-apart test-system-here test-nightly simulate chaos fuzz lint bench benchmarks docs install clean
+.PHONY: demo test test-system test-system-apart test-system-here test-system-chaos test-nightly simulate chaos fuzz lint bench benchmarks docs install clean
 
 demo: install
 	$(BIN)/python -m carlad.demo $(ARGS)
@@ -31,13 +31,17 @@ APART = tests/docker tests/systemd tests/simulation tests/fleet/test_memory_limi
 	tests/system/test_suspend.py
 
 test-system: install
-	@$(MAKE) --no-print-directory -j2 test-system-apart test-system-here
+	@$(MAKE) --no-print-directory -j2 test-system-apart test-system-here test-system-chaos
 
 test-system-apart: install
 	@$(PYTEST) -m system $(APART)
 
 test-system-here: install
-	@$(PYTEST) -m system $(addprefix --ignore=,$(APART))
+	@$(PYTEST) -m system $(addprefix --ignore=,$(APART) tests/system)
+
+# Five minutes, once the first of the two is done.
+test-system-chaos: install
+	@$(PYTEST) -m system tests/system
 
 test-nightly: install
 	@$(PYTEST) -m nightly

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carlad.errors import CarladError
-from viz import sessions
+from viz.arguments import add_what, found_in_time, positive, size_of
 from viz.scene import ViewerError
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ examples:
 """
 
 _FIRST_PICTURE_WITHIN_S = 30.0  # several times what a learner's update takes on a loaded machine
-_LOOK_AGAIN_S = 0.1
 _SIZE = (1280, 720)
 
 
@@ -73,7 +72,7 @@ def _watch(given: list[str]) -> int:
 def _replay(given: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m viz replay", description="Show a recording.")
     parser.add_argument("file", type=Path, metavar="FILE.mcap")
-    parser.add_argument("--speed", type=_positive, default=1.0, help="times as quick as it was (default: 1)")
+    parser.add_argument("--speed", type=positive, default=1.0, help="times as quick as it was (default: 1)")
     parser.add_argument("--at", type=float, default=0.0, metavar="S", help="begin there, in seconds")
     _add_output(parser)
     options = parser.parse_args(given)
@@ -147,32 +146,6 @@ def _record(source: Source, options: argparse.Namespace) -> None:
     print(source.scene().said)
 
 
-def found_in_time(options: argparse.Namespace) -> tuple[sessions.Listing, str | None]:
-    """Waits for what is to be watched as long as --wait says, and not at all without it."""
-    deadline_s = time.monotonic() + (options.wait or 0.0)
-    while True:
-        try:
-            return _found(options)
-        except sessions.NoRunError:
-            if time.monotonic() >= deadline_s:
-                raise
-        time.sleep(_LOOK_AGAIN_S)
-
-
-def _found(options: argparse.Namespace) -> tuple[sessions.Listing, str | None]:
-    """Raises ViewerError where there is no such run or session."""
-    if options.telemetry is not None:
-        return sessions.of_endpoint(options.telemetry, options.session), None
-    if options.run is not None:
-        listing, chosen = sessions.of_run(options.run), None
-    else:
-        listing, chosen = sessions.find(options.what, options.endpoint)
-    names = [session.session for session in listing()]
-    if options.session not in (None, *names):
-        raise ViewerError(f"cannot watch {options.session!r}: the sessions there are {', '.join(names)}")
-    return listing, options.session or chosen
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m viz",
@@ -187,62 +160,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_what(
-    parser: argparse.ArgumentParser, help_: str = "a run's name or directory, or a session's id"
-) -> None:
-    """The arguments that say which session is meant."""
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("what", nargs="?", help=help_)
-    what.add_argument("--telemetry", metavar="ENDPOINT", help="telemetry endpoint of one session")
-    what.add_argument(
-        "--run", metavar="DIR", type=Path, help="run directory of a trainer (has sessions.json)"
-    )
-    parser.add_argument("--session", metavar="NAME", help="which session of the run (default: the first)")
-    parser.add_argument(
-        "--endpoint", help="of the daemon (default: CARLAD_ENDPOINT, else its socket on this machine)"
-    )
-    parser.add_argument(
-        "--wait",
-        metavar="S",
-        type=_positive,
-        help="how long to wait for the run, and then for a first picture (default: 0 and 30 s)",
-    )
-
-
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", metavar="WxH", type=size_of, default=_SIZE, help="window size in pixels (default: 1280x720)"
     )
     parser.add_argument(
-        "--scale", type=_positive, help="of letters and lines, 1 to 4 (default: as the size suggests)"
+        "--scale", type=positive, help="of letters and lines, 1 to 4 (default: as the size suggests)"
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--snapshot", metavar="FILE.png", type=Path, help="write one picture and exit")
     output.add_argument("--video", metavar="FILE.mp4", type=Path, help="write a film and exit")
     parser.add_argument(
-        "--seconds", metavar="S", type=_positive, help="length of a film (10; of a replay: all) or recording"
+        "--seconds", metavar="S", type=positive, help="length of a film (10; of a replay: all) or recording"
     )
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"cannot use {text!r}: a number above 0 is wanted")
-    return value
-
-
-def size_of(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (
-        width.isdecimal() and height.isdecimal() and 800 <= int(width) <= 7680 and 600 <= int(height) <= 4320
-    ):
-        raise argparse.ArgumentTypeError(
-            f"cannot use {text!r}: sizes are WIDTHxHEIGHT, from 800x600 to 7680x4320"
-        )
-    return int(width), int(height)
 
 
 if __name__ == "__main__":

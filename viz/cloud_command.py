@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from viz.arguments import add_what, found_in_time, size_of
 from viz.geometry import COLOURINGS, PRESETS
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ def main(given: list[str]) -> int:
 
 
 def _source(options: argparse.Namespace) -> Source | Replay:
-    from viz.__main__ import found_in_time
     from viz.replay import Replay
     from viz.source import Source
 
@@ -60,8 +60,6 @@ def _source(options: argparse.Namespace) -> Source | Replay:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from viz.__main__ import add_what, size_of
-
     parser = argparse.ArgumentParser(
         prog="python -m viz cloud",
         description="Show the LiDAR's points with boxes, route and axes.",

@@ -41,9 +41,9 @@ def main() -> None:
         }
         for name, draw in draws.items():
             case = f"{name} {width}x{height}"
-            with patch.object(cameras, "raster", lambda: None):
+            with patch.object(cameras, "raster_for", lambda _camera: None):
                 report.add(f"{case}, rays", rate(draw, ROUND_S), "images/s")
-            with patch.object(cameras, "_raster", lambda _camera: by):
+            with patch.object(cameras, "raster_for", lambda _camera: by):
                 report.add(f"{case}, OpenGL", rate(draw, ROUND_S), "images/s", f"{case}, rays")
     lidar = Lidar(LIDAR)
     scan = rate(lambda: lidar.scan(scene.frame(objects), eye, 0.05), ROUND_S)

@@ -18,7 +18,7 @@ import msgspec
 from tests import plots
 from tests.plots import Panel
 from tests.system.chaos import Outcome, run
-from tests.system.history import Granted, violations
+from tests.system.history import Granted, Watched, violations
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,11 +47,15 @@ def main(arguments: list[str]) -> int:
 
 
 def summary(outcome: Outcome) -> str:
-    tenancies = sum(isinstance(entry, Granted) for entry in outcome.history.entries)
+    entries = outcome.history.entries
+    tenancies = sum(isinstance(entry, Granted) for entry in entries)
+    hosts = sum(isinstance(entry, Granted) and entry.token == 0 for entry in entries)
+    bundles = sum(entry.bundles for entry in entries if isinstance(entry, Watched))
     commands = sum(map(len, outcome.history.commands.values()))
     blows = ", ".join(f"{count} {kind}" for kind, count in sorted(outcome.blows.items()))
     return (
-        f"{tenancies} tenancies of {len(outcome.history.commands)} servers, {commands} marked commands; "
+        f"{tenancies} tenancies of {len(outcome.history.commands)} servers, {hosts} of them by env hosts; "
+        f"{commands} marked commands, {bundles} bundles seen by viewers; "
         f"{sum(outcome.blows.values())} blows: {blows}"
     )
 

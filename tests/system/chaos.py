@@ -33,7 +33,7 @@ from tests.system.participants import TTL_S
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOTS = 4
-HOLDERS, STEPPERS, VIEWERS = 4, 1, 1
+HOLDERS, STEPPERS, VIEWERS = 4, 2, 2
 PORTS = (26_000, 26_799)  # so many that a block comes again only after minutes
 DISK_MIB = 24
 CALM_WITHIN_S = 90.0

@@ -56,6 +56,13 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     why: str
 
 
+class Watched(msgspec.Struct, frozen=True, tag=True):
+    """A viewer has looked into a session, and got so many bundles."""
+
+    at_s: float
+    bundles: int
+
+
 class Command(msgspec.Struct, frozen=True, tag=True):
     """A marked call as the server carried it out."""
 
@@ -71,7 +78,7 @@ class LeaseEnd(msgspec.Struct, frozen=True, tag=True):
     event: str
 
 
-Entry = Granted | Saw | Ended | Failed | LeaseEnd
+Entry = Granted | Saw | Ended | Failed | Watched | LeaseEnd
 
 
 class History(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from carlad.errors import CarladError
 from carlad.telemetry import Subscriber
 from tests.standin.raw import RawClient
 from tests.system.diary import Diary, mark_at, new_mark, set_mark
-from tests.system.history import Ended, Failed, Granted, Saw
+from tests.system.history import Ended, Failed, Granted, Saw, Watched
 
 TTL_S = 4.0
 _WAIT_S = 20.0
@@ -122,10 +122,11 @@ def viewer(endpoint: str, diary: Diary, chance: random.Random, ended: threading.
             ended.wait(_PAUSE_S)
             continue
         subscriber = Subscriber(chance.choice(sessions).telemetry)
-        until_s = time.monotonic() + chance.uniform(0.5, 5.0)
+        until_s, bundles = time.monotonic() + chance.uniform(0.5, 5.0), 0
         while time.monotonic() < until_s and not ended.is_set():
-            subscriber.newest(_PAUSE_S)
+            bundles += subscriber.newest(_PAUSE_S) is not None
         subscriber.close()
+        diary.write(Watched(time.monotonic(), bundles))
 
 
 Role = Callable[[str, Diary, random.Random, threading.Event], None]
