@@ -28,6 +28,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+import psutil
+
 from carlad.client import Client
 from tests.bench.harness import Report, progress
 from tests.daemon_process import DaemonProcess, all_ready, until, until_status
@@ -170,9 +172,13 @@ class Carl(Loop):
 
 
 def _kill_group(learner: subprocess.Popen[bytes]) -> None:
-    """With its environments' processes, which wait for it for ever."""
-    with suppress(ProcessLookupError):
-        os.killpg(learner.pid, signal.SIGKILL)
+    """With its environments' processes, which wait for it for ever. Python's resource tracker is left to take
+    their semaphores out of /dev/shm, after which it ends."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            is_tracker = "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+            if os.getpgid(process.pid) == learner.pid and not is_tracker:
+                process.kill()
     learner.wait()
 
 
