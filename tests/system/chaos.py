@@ -7,7 +7,6 @@ too, as far as real processes are the same. Nothing here judges: see history.py.
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import socket
@@ -19,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import psutil
@@ -28,8 +26,10 @@ from carlad.client import Client
 from carlad.errors import CarladError
 from carlad.messages import Status
 from tests.daemon_process import DaemonProcess, until
+from tests.system import processes
 from tests.system.history import Failed, History, LeaseEnd, read_commands, read_entries
 from tests.system.participants import TTL_S
+from tests.system.schedule import Blow, schedule
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOTS = 4
@@ -51,37 +51,6 @@ SECTIONS = {
     "logs": "file_mib = 0.5\nfiles_max = 2",
     "session": f'envs.marking = {{ env = "tests.system.environment:Marking", path = ["{ROOT}"] }}',
 }
-# How often each comes, in parts; the daemon is not to be down most of the time.
-BLOWS = {
-    "kill server": 10,
-    "stop server": 8,
-    "flood server": 3,
-    "kill shim": 2,
-    "kill holder": 8,
-    "stop holder": 10,
-    "kill host": 5,
-    "stop host": 3,
-    "kill stepper": 2,
-    "kill viewer": 3,
-    "stop viewer": 3,
-    "squat": 4,
-    "fill disk": 2,
-    "stop daemon": 2,
-    "kill daemon": 3,
-    "upgrade daemon": 2,
-    "reload daemon": 2,
-    "corrupt journal": 1,
-}
-ONCE_AT_LEAST = tuple(BLOWS)  # in each run, however short
-
-
-class Blow(NamedTuple):
-    """`lasts_s`: until what was done is undone again; `which`: of those who can be hit, modulo them."""
-
-    at_s: float
-    kind: str
-    lasts_s: float
-    which: int
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -99,22 +68,6 @@ class Outcome(msgspec.Struct, frozen=True):
     history: History
     blows: dict[str, int]
     samples: tuple[Sample, ...]
-
-
-def schedule(seed: int, seconds: float, every_s: float) -> list[Blow]:
-    """Each kind at least once, then by chance, one every `every_s` on average."""
-    chance = random.Random(seed)
-    count = max(len(ONCE_AT_LEAST), int(seconds / every_s))
-    kinds = [
-        *ONCE_AT_LEAST,
-        *chance.choices(list(BLOWS), list(BLOWS.values()), k=count - len(ONCE_AT_LEAST)),
-    ]
-    chance.shuffle(kinds)
-    times = sorted(chance.uniform(0.0, seconds) for _ in kinds)
-    return [
-        Blow(at_s, kind, chance.choice((0.3, 2.0, 2.0 * TTL_S)), chance.randrange(1 << 16))
-        for at_s, kind in zip(times, kinds, strict=True)
-    ]
 
 
 def run(seed: int, seconds: float, folder: Path, every_s: float = 1.0) -> Outcome:
@@ -218,7 +171,7 @@ class _Stage:
         victim = victims[blow.which % len(victims)]
         if what == "flood":
             return self._flood(blow)
-        return _kill(victim) if what == "kill" else _stop(victim)
+        return processes.kill(victim) if what == "kill" else processes.stop(victim)
 
     def _victims(self, whom: str) -> list[psutil.Process]:
         if whom in ("holder", "stepper", "viewer"):
@@ -229,17 +182,17 @@ class _Stage:
             pids = [session.pid for session in status.sessions if session.pid is not None]
         else:
             pids = [slot.pid for slot in status.slots if slot.pid is not None]
-        found = [process for pid in pids if (process := _process(pid)) is not None]
+        found = [process for pid in pids if (process := processes.running(pid)) is not None]
         if whom == "shim":
-            found = [parent for process in found if (parent := _shim_of(process)) is not None]
+            found = [parent for process in found if (parent := processes.shim_of(process)) is not None]
         return found
 
     def _hit_daemon(self, what: str, blow: Blow) -> Callable[[], None] | None:
-        process = _process(self._daemon.process.pid) if self._daemon.process else None
+        process = processes.running(self._daemon.process.pid) if self._daemon.process else None
         if process is None or self._daemon.process is None or self._daemon.process.poll() is not None:
             return None
         if what == "stop":
-            return _stop(process)
+            return processes.stop(process)
         if what != "kill":
             process.send_signal(signal.SIGUSR2 if what == "upgrade" else signal.SIGHUP)
             return lambda: None
@@ -339,7 +292,7 @@ class _Stage:
         left = [f"the daemon's exit code {code}"] if code else []
         if fds > self._fds + _FDS_MORE:
             left += [f"{fds} descriptors of the daemon, which had {self._fds} before anybody came"]
-        left += [f"process {_name(pid)}" for pid in self._daemon.descendants()]
+        left += [f"process {processes.command(pid)}" for pid in self._daemon.descendants()]
         left += [f"port {port}" for port in self._daemon.busy_ports()]
         left += [f"file {path.relative_to(self._folder)}" for path in _strays(self._folder)]
         return left
@@ -440,43 +393,6 @@ def _is_calm(status: Status) -> bool:
         and not status.leases
         and not status.sessions
     )
-
-
-def _kill(process: psutil.Process) -> Callable[[], None]:
-    with suppress(psutil.NoSuchProcess):
-        process.kill()
-    return lambda: None
-
-
-def _stop(process: psutil.Process) -> Callable[[], None]:
-    def go_on() -> None:
-        with suppress(psutil.NoSuchProcess):
-            process.resume()
-
-    with suppress(psutil.NoSuchProcess):
-        process.suspend()
-    return go_on
-
-
-def _process(pid: int) -> psutil.Process | None:
-    try:
-        return psutil.Process(pid)
-    except psutil.NoSuchProcess:
-        return None
-
-
-def _shim_of(server: psutil.Process) -> psutil.Process | None:
-    with suppress(psutil.Error):
-        parent = server.parent()
-        if parent is not None and "shim" in " ".join(parent.cmdline()):
-            return parent
-    return None
-
-
-def _name(pid: int) -> str:
-    with suppress(psutil.Error):
-        return f"{pid} {' '.join(psutil.Process(pid).cmdline())[:200]}"
-    return str(pid)
 
 
 def _strays(folder: Path) -> Iterator[Path]:

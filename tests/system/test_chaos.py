@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.chaos import BLOWS, run, schedule
+from tests.system.chaos import run
 from tests.system.history import Granted, Watched, violations
+from tests.system.schedule import BLOWS, schedule
 
 SEED, SECONDS, EVERY_S = 3, 300.0, 1.5
 
