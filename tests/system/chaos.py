@@ -254,7 +254,8 @@ class _Stage:
     # --- who takes part ------------------------------------------------------------------------------
 
     def respawn(self) -> None:
-        """Whoever of the clients is gone is followed by another one."""
+        """Whoever of the clients is gone is followed by another one, and so is a daemon, which should not."""
+        self._revive_daemon()
         for role, count in (("holder", HOLDERS), ("stepper", STEPPERS), ("viewer", VIEWERS)):
             for number in range(count):
                 name = f"{role}-{number}"
@@ -270,6 +271,14 @@ class _Stage:
                     cwd=ROOT,
                     stdin=subprocess.DEVNULL,
                 )
+
+    def _revive_daemon(self) -> None:
+        """As a service manager does. None of the blows is to make it end by itself."""
+        if self._daemon.process is None or (code := self._daemon.process.poll()) is None:
+            return
+        last = self._daemon.log.read_text(errors="replace")[-2000:]
+        self.ends.append(Failed(time.monotonic(), f"the daemon ended by itself, exit code {code}:\n{last}"))
+        self._start_daemon()
 
     def calm_down(self) -> None:
         """The clients end, and the fleet is whole again."""
@@ -309,6 +318,7 @@ class _Stage:
 
     def _until_ready(self) -> None:
         def is_ready() -> bool:
+            self._revive_daemon()
             status = self._status()
             return status is not None and _is_calm(status)
 

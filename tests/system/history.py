@@ -50,7 +50,7 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """A client met what no client should have to meet."""
+    """A client met what no client should have to meet, or the daemon ended by itself."""
 
     at_s: float
     why: str
@@ -98,7 +98,7 @@ def violations(history: History) -> list[str]:
         *_late(history),
         *_foreign(history),
         *_tokens(history),
-        *(f"a client failed: {entry.why}" for entry in history.entries if isinstance(entry, Failed)),
+        *(f"failed: {entry.why}" for entry in history.entries if isinstance(entry, Failed)),
         *(f"left behind: {what}" for what in history.leftovers),
     ]
 
