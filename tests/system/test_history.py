@@ -75,7 +75,7 @@ FIRST = SOUND.commands["2000-1"]
         (plant(Saw(3.3, B, 0)), "100002 met the mark of nobody at its server"),
         (plant(Granted(9.0, A + 9, 2004, 18)), "token 18 was given out twice"),
         (plant(Granted(9.0, A + 9, 2000, 16)), "port 2000: token 16 was given out after 18"),
-        (plant(Failed(9.0, "KeyError: 7")), "a client failed: KeyError: 7"),
+        (plant(Failed(9.0, "KeyError: 7")), "failed: KeyError: 7"),
         (plant(leftovers=("process 17",)), "left behind: process 17"),
     ],
 )
