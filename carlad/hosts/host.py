@@ -27,6 +27,7 @@ from carlad.session.protocol import Attach, Attached, Construct, Constructed
 # A crash closes connections before its shim can report it, and is the better reason.
 CRASH_SPEAKS_FIRST_S = 0.3
 _OURS = re.compile(r"[0-9a-f]{8}\.(steps|view)")
+_SECRETS = "*-*.secret"  # of a session's host, or one that was only looked at
 _LOG_LIMITS = LogsSection(file_mib=1.0, files_max=2, stamps=False)  # an environment says little
 _LAST_WORDS = 12  # lines of its log: a traceback's end
 
@@ -221,6 +222,12 @@ def remove_stale_sockets(folder: Path) -> None:
     for path in folder.iterdir():
         if _OURS.fullmatch(path.name) and path.is_socket() and not _answers(path):
             path.unlink(missing_ok=True)
+
+
+def remove_stale_secrets(runs: Path) -> None:
+    """Those of env hosts that died with their daemon before they read them: whoever serves has done so."""
+    for path in runs.parent.glob(_SECRETS):
+        path.unlink(missing_ok=True)
 
 
 def _answers(path: Path) -> bool:

@@ -23,7 +23,7 @@ from carlad.fleet.leftovers import end_leftovers_of
 from carlad.fleet.shim_link import ShimLink, find
 from carlad.hosts import refusals
 from carlad.hosts.abroad import SessionPorts
-from carlad.hosts.host import Place, Premises, env_host, remove_stale_sockets
+from carlad.hosts.host import Place, Premises, env_host, remove_stale_secrets, remove_stale_sockets
 from carlad.hosts.launch import Abroad
 from carlad.hosts.line import EnvironmentRefusedError
 from carlad.hosts.record import KIND, SessionRecord
@@ -124,6 +124,7 @@ class Sessions:
     ) -> None:
         """Until cancelled: then all sessions are closed. `records`: those that go on."""
         remove_stale_sockets(self._premises.sockets)
+        remove_stale_secrets(self._premises.runs)
         async with trio.open_nursery() as self._nursery:
             for session_id, record in records.items():
                 await self._take_back(session_id, record)
