@@ -67,7 +67,9 @@ class Connection(Generic[M]):
     def receive(self, wait_s: float) -> Message[M] | None:
         """The next message; None where none has come whole within `wait_s`: what is here of one is kept."""
         until_s = time.monotonic() + wait_s
-        while (message := self._taken()) is None and self._take_in(wait_s):
+        message = self._taken() if self.has_more else None
+        while message is None and self._take_in(wait_s):
+            message = self._taken()
             wait_s = until_s - time.monotonic()
         return message
 

@@ -35,6 +35,8 @@ from carlad.session.shared import Shelf
 
 _STRANGERS_MAX = 8  # connections that have not said the secret yet; one more closes the oldest
 _HELLO_WITHIN_S = 2.0
+_NEXT_WITHIN_S = 0.005  # a step that comes so soon after the last costs one system call less
+_LOOK_EVERY_S = 0.05  # for whoever else wants something meanwhile
 _HELD_LOOK_S = 0.02  # how often a held session looks whether it may go on
 _HELD_PERIOD_S = 1.0
 _PEER = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
@@ -75,6 +77,7 @@ class Door:
         self._held: tuple[Step, dict[str, Array], float] | None = None  # and when to say so again
         self._strangers: dict[int, tuple[Connection[Request], float]] = {}  # with their deadlines
         self._poll = select.poll()
+        self._is_stepping = False  # a step was answered last, and nobody else is at the door
 
     def serve(self, stop_fd: int) -> None:
         """Until the client says Close, stays away for too long, or `stop_fd` is readable."""
@@ -83,6 +86,8 @@ class Door:
         self._poll.register(stop_fd, select.POLLIN)
         try:
             while self._patience_left_s() > 0:
+                if not self._obey_while_it_steps():
+                    return
                 ready = [fd for fd, _ in self._poll.poll(self._wait_ms())]
                 if stop_fd in ready or not self._attend(ready):
                     return
@@ -105,6 +110,15 @@ class Door:
                 self._admit(fd)
         if self._strangers:
             self._send_away_the_silent()
+        return True
+
+    def _obey_while_it_steps(self) -> bool:
+        """A client that asks again soon is waited for alone; False when it said Close."""
+        until_s = time.monotonic() + _LOOK_EVERY_S
+        while self._is_stepping and (client := self._client) is not None and time.monotonic() < until_s:
+            self._is_stepping = False
+            if not self._obey(client, _NEXT_WITHIN_S):
+                return False
         return True
 
     def _patience_left_s(self) -> float:
@@ -192,12 +206,12 @@ class Door:
             self._shelf.close()
             self._shelf = None
 
-    def _obey(self, client: Connection[Request]) -> bool:
-        """Do what the client asks; False for Close."""
+    def _obey(self, client: Connection[Request], wait_s: float = 0.0) -> bool:
+        """Do what the client asks, or comes to ask within `wait_s`; False for Close."""
         try:
             is_first = True
-            while (is_first or client.has_more) and (message := client.receive_now()) is not None:
-                is_first = False
+            while (is_first or client.has_more) and (message := client.receive(wait_s)) is not None:
+                is_first, wait_s = False, 0.0
                 request, found = message
                 if isinstance(request, Close):
                     return False
@@ -205,6 +219,7 @@ class Door:
                     self._held = request, found, 0.0
                 else:
                     self._answer(client, request, found)
+                    self._is_stepping = isinstance(request, Step) and not self._strangers
         except ProtocolError as error:
             with suppress(OSError):
                 client.send(protocol.encode_head(Failed(FailureKind.BAD_REQUEST, str(error))))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import gymnasium
 import numpy as np
@@ -148,6 +149,20 @@ def test_sigterm_closes_the_environment_and_ends_the_host(start: Start, tmp_path
     with pytest.raises(SessionLostError, match="ended: exit code 0"):
         env.reset(1, WAIT_S)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log"]
+
+
+def test_sigterm_ends_a_host_that_is_stepped_without_a_pause(start: Start) -> None:
+    env = start("Quiet", length=1 << 30)
+    env.reset(1, WAIT_S)
+    os.kill(env.pid, signal.SIGTERM)
+    with pytest.raises(SessionLostError, match="ended"):
+        step_on(env)
+    wait_until(lambda: psutil.Process(env.pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def step_on(env: RemoteEnv) -> NoReturn:
+    while True:
+        env.step(ACTION, WAIT_S)
 
 
 @pytest.mark.parametrize("name", ["Quiet", "Unclosable"])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,24 @@ def test_a_later_connection_with_the_secret_takes_over(endpoint: str, steps: Ste
     with pytest.raises(SessionLostError):
         steps.step(ACTION, WAIT_S)
     later.close()
+
+
+def test_a_client_that_steps_without_a_pause_holds_up_nobody_at_the_door(endpoint: str, steps: Steps) -> None:
+    def step_on() -> None:
+        while True:
+            if steps.step(ACTION, WAIT_S)[3]:
+                steps.reset(1, WAIT_S)
+
+    with ThreadPoolExecutor(1) as pool:
+        stepping = pool.submit(step_on)
+        for _ in range(3):
+            with stranger(endpoint) as nobody:
+                nobody.sendall(b"".join(protocol.encode_head(Hello("sesame"))))
+                assert isinstance(told(nobody), Failed)
+            assert not stepping.done()
+        Steps(endpoint, SECRET).close()  # takes over
+        with pytest.raises(SessionLostError):
+            stepping.result(10.0)
 
 
 def test_a_host_whose_client_stays_away_ends(endpoint: str, steps: Steps) -> None:
