@@ -90,13 +90,16 @@ class Upkeep:
         """A server at which somebody has been since it was scrubbed is nobody's to lease. `age_max_s`: of
         what is known of that."""
         came = await self._strangers(age_max_s)
-        if not came:
+        if came:
+            who, port = await one_of(came)
+            why = f"{who}, a stranger, was connected to port {port}"
+        elif self._visitors.may_be_missed and not self._situation.plan.is_open:
+            why = "a stranger may have been there: for a minute nobody looked"
+        else:
             return
-        who, port = await one_of(came)
-        if self._situation.state is not State.READY:
-            return
-        self._course.scrub(f"{who}, a stranger, was connected to port {port}")
-        self._go(self._scrub)
+        if self._situation.state is State.READY:
+            self._course.scrub(why)
+            self._go(self._scrub)
 
     def begin_tenancy(self, lease_id: str) -> None:
         """From now on somebody holds it."""

@@ -14,6 +14,10 @@ from carlad.fleet.processes import socket_inodes
 from carlad.fleet.reach import Reach
 from carlad.fleet.sockets import Socket
 
+# Ended connections stay in the kernel's table for 60 s (TIME_WAIT). Where nobody looked for longer than that,
+# less what a look may be late, somebody may have come and gone unseen.
+_REMEMBERED_S = 50.0
+
 
 class Visitors:
     """Looks at a server's connections, each time from where it looked before."""
@@ -24,11 +28,21 @@ class Visitors:
         self._tree = tree
         self._looks = Looks() if looks is None else looks
         self._before = Connections()
+        self._looked_at_s: float | None = None
+        self._unwatched_s = 0.0  # before the newest look
+
+    @property
+    def may_be_missed(self) -> bool:
+        """Whether somebody may have come and gone between the newest look and the one before."""
+        return self._unwatched_s > _REMEMBERED_S
 
     async def look(self, age_max_s: float = 0.0) -> Connections:
         """Those of others, as they were not longer ago than that; `came` counts from then on. Of servers
         elsewhere nothing is seen."""
         if self._reach.ports.host == LOOPBACK:
+            now_s = trio.current_time()
+            self._unwatched_s = 0.0 if self._looked_at_s is None else now_s - self._looked_at_s
+            self._looked_at_s = now_s
             served = self._reach.ports.served
             table = await self._looks.at(served, age_max_s)
             found = connections(table, served, self._reach.own_ports)
