@@ -68,6 +68,7 @@ class Broker:
         self.changes = Changes()  # of its leases; its one waiter is who shuts the daemon down
         self._turns = Turns()
         self._rescheduled = Changes()
+        self._terms_changed = Changes()
         self._wakes_at_s = 0.0
         self._seen: tuple[object, object] = ((), {})
         self._table = LeaseTable(terms, 0)  # until `run`
@@ -82,6 +83,15 @@ class Broker:
         """Refuses every new lease from now on; those that live are kept, and renewed."""
         await self._turns.take(lambda: self._do(self._table.drain()))
 
+    async def withdraw(self, is_unwanted: Callable[[str], bool]) -> None:
+        """Those of the requests of which that is so: what they got is given back, nothing replaces it."""
+        await self._turns.take(lambda: self._withdraw(is_unwanted))
+
+    def _withdraw(self, is_unwanted: Callable[[str], bool]) -> None:
+        for request_id in filter(is_unwanted, sorted(self._table.requests())):
+            unwanted = Withdraw(request_id=request_id)
+            self._do(self._table.withdraw(f"{request_id} is unwanted", unwanted, self._clock.now_s()))
+
     async def stop(self) -> None:
         """Refuses everything from now on; holders and waiters are told. Returns when that is on disk."""
         is_written = False
@@ -93,6 +103,7 @@ class Broker:
     async def use(self, terms: Terms) -> None:
         """For every grant and renewal from now on."""
         self._terms = terms
+        self._terms_changed.mark()
         await self._turns.take(lambda: self._do(self._table.use(terms, self._clock.now_s())))
 
     async def ping(self) -> None:
@@ -177,15 +188,22 @@ class Broker:
 
     async def _keep_time(self) -> None:
         while True:
-            self._wakes_at_s = deadline_s = self._deadline_s()
-            pause_s = max(0.0, deadline_s - self._clock.now_s())
+            self._wakes_at_s = self._deadline_s()
+            if await self._passed(self._wakes_at_s):
+                self._do(self._table.time_passed(self._clock.now_s()))
+
+    async def _passed(self, deadline_s: float) -> bool:
+        """True when it has come, False as soon as an earlier one has taken its place."""
+        while (pause_s := deadline_s - self._clock.now_s()) > 0:
             with trio.move_on_after(pause_s if isinf(pause_s) else min(pause_s, _SLEEP_MAX_S)):
                 await self._rescheduled.wait()
-                continue
-            self._do(self._table.time_passed(self._clock.now_s()))
+                return False
+        return True
 
     async def _watch_idle(self) -> None:
         while True:
+            while self._terms.idle_max_s is None:
+                await self._terms_changed.wait()
             await trio.sleep(_IDLE_LOOK_S)
             for lease_id in self._table.live():
                 idle_s = self._servers.idle_s(lease_id)

@@ -92,6 +92,11 @@ class LeaseTable:
         """Requests without an answer."""
         return len(self._assignment)
 
+    def requests(self) -> frozenset[str]:
+        """Those that a lease lives for, or somebody waits with."""
+        waiting = (one.acquire_id for one in self._assignment.waiting())
+        return frozenset([*(lease.request_id for lease in self._book), *filter(None, waiting)])
+
     def queued(self, request_id: str) -> Queued:
         """Where a pending request stands."""
         waiting = self._assignment.of_request(request_id)

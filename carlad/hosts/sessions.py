@@ -6,6 +6,7 @@ import os
 import pwd
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from hmac import compare_digest
 from pathlib import Path
 from typing import Protocol
@@ -28,7 +29,7 @@ from carlad.hosts.launch import Abroad
 from carlad.hosts.line import EnvironmentRefusedError
 from carlad.hosts.record import KIND, SessionRecord
 from carlad.hosts.session import Session
-from carlad.hosts.tenure import Order
+from carlad.hosts.tenure import Order, session_of
 from carlad.journal import Change, Delete, Journal, JournalError, Put
 from carlad.log import get_logger
 from carlad.messages import (
@@ -47,7 +48,7 @@ from carlad.messages import (
     Spaces,
     SpacesQuery,
 )
-from carlad.runtime import Changes
+from carlad.runtime import Changes, NoAnswerError
 
 log = get_logger(__name__)
 
@@ -129,8 +130,17 @@ class Sessions:
             for session_id, record in records.items():
                 await self._take_back(session_id, record)
             self._restored.set()
+            self._nursery.start_soon(self._give_back_of_others)
             task_status.started()
             await trio.sleep_forever()
+
+    async def _give_back_of_others(self) -> None:
+        """What sessions got that did not serve yet when their daemon was killed: whoever wanted one of those
+        asks for another."""
+        with suppress(NoAnswerError):  # else it expires
+            await self._broker.withdraw(
+                lambda request_id: session_of(request_id) not in (None, *self._sessions)
+            )
 
     async def _take_back(self, session_id: str, record: SessionRecord) -> None:
         """With its env host where that still serves; else it goes another round."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from contextlib import suppress
 from typing import NamedTuple
@@ -29,6 +30,7 @@ from carlad.messages import (
 from carlad.runtime import NoAnswerError
 
 _RELEASE_MAX_S = 5.0
+_REQUEST = re.compile(r"(session-[0-9a-f]{8})-[0-9a-f]{12}")  # as `Tenure` names them
 
 
 class Order(NamedTuple):
@@ -130,6 +132,12 @@ class Tenure:
 
     def _new_id(self) -> str:
         return f"{self._order.session_id}-{secrets.token_hex(6)}"
+
+
+def session_of(request_id: str) -> str | None:
+    """Whose session has asked the broker so; None: some client's own request."""
+    found = _REQUEST.fullmatch(request_id)
+    return found and found[1]
 
 
 def _replacement_of(lost: Granted) -> ReplacementQuery:
