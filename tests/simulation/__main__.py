@@ -7,11 +7,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache
 from pathlib import Path
 
 from tests.simulation import schedule
@@ -22,11 +24,12 @@ if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 _HASH_SEED = "0"
+_OURS = "carlad-simulation-"  # then the process
 
 
 def outcome(seed: int, happenings: tuple[Any, ...]) -> tuple[str | None, World]:
     """What was violated or went wrong, or None."""
-    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{_OURS}{os.getpid()}-", dir=_memory()) as folder:
         world = World(seed, happenings, Path(folder))
         try:
             world.run()
@@ -65,9 +68,15 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield one
 
 
-def _memory() -> str | None:
-    """The journal's disk is simulated, too."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+@lru_cache(maxsize=1)
+def _memory() -> Path:
+    """Where folders cost nothing; without those of simulations that were killed."""
+    shared = Path("/dev/shm")
+    place = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+    for left in place.glob(f"{_OURS}*"):
+        if not Path("/proc", left.name.removeprefix(_OURS).partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return place
 
 
 def _of_seed(seed: int) -> tuple[int, str | None, int]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -12,12 +10,21 @@ import trio
 from carlad.broker.broker import Broker
 from carlad.broker.clock import Clock
 from carlad.broker.holder import Peer
-from carlad.control import terms
+from carlad.broker.pending import Pending
+from carlad.config import Config, Source
+from carlad.control import Control, terms
 from carlad.fleet.fleet import Fleet
-from carlad.journal import Change, Journal, JournalError, open_journal
-from carlad.messages import LeaseRequest, Renew, ReplyBody
-from carlad.runtime import NoAnswerError, RestartPolicy, supervise
+from carlad.gateway.desk import Desk
+from carlad.gateway.notices import Notices
+from carlad.gateway.operator import Operator
+from carlad.gateway.router import Router
+from carlad.hosts.host import Premises
+from carlad.hosts.sessions import Sessions
+from carlad.journal import Change, Journal, JournalError
+from carlad.messages import Acquire, LeaseRequest, Notice, Renew
+from carlad.runtime import RestartPolicy, supervise
 from tests.simulation.machine import party
+from tests.simulation.post import Door
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -57,58 +64,138 @@ class MortalJournal:
         return done
 
 
+class SimSource(Source):
+    """The configuration file."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(None)
+        self._world = world
+
+    def load(self) -> Config:
+        return self._world.config
+
+
+class SimFleet(Fleet):
+    """Tells what the broker decides, as soon as a slot is asked."""
+
+    def witnessed_by(self, life: Life) -> SimFleet:
+        self._life = life
+        return self
+
+    async def lease(
+        self,
+        slot: int,
+        lease_id: str,
+        expected: tuple[int, str | None] | None = None,
+        replaces: str | None = None,
+    ) -> bool:
+        if not self._life.is_dead:
+            if replaces is not None:
+                self._life.successors.add(lease_id)
+            self._life.world.oracle.fairness.leasing(slot, lease_id)
+        return await super().lease(slot, lease_id, expected, replaces)
+
+    async def load(self, slot: int, map: str) -> bool:
+        if not self._life.is_dead:
+            self._life.world.oracle.fairness.loading(slot)
+        return await super().load(slot, map)
+
+
+class SimBroker(Broker):
+    """Tells what is asked, and has its leases looked at after each request."""
+
+    def witnessed_by(self, life: Life) -> SimBroker:
+        self._life = life
+        return self
+
+    async def ask(self, request_id: str, body: LeaseRequest, peer: Peer) -> Pending:
+        oracle = self._life.world.oracle
+        if self._life.is_dead:
+            return await super().ask(request_id, body, peer)
+        if isinstance(body, Renew):
+            oracle.delivered(body.lease_id)
+        pending = await super().ask(request_id, body, peer)
+        if isinstance(body, Acquire):
+            oracle.fairness.asked(self._life, request_id, body, peer, pending)
+        oracle.look(self._life)
+        return pending
+
+
 class Life:
+    """`door` and what is behind it are there as soon as the daemon listens."""
+
     def __init__(self, world: World) -> None:
         self.world = world
         self.scope = trio.CancelScope()
+        self.over = trio.Event()
         self.is_dead = self.is_settled = False
         self.writes_left, self.dies_before = 0, False  # 0: as many as it likes
         self.began_at_s = trio.current_time()
+        self.door: Door | None = None
+        self.successors: set[str] = set()  # leases that replace others
         self.broker: Broker | None = None
-        self._end = trio.Event()
-        self._send, self._post = trio.open_memory_channel[Any](1000)
+        self._control: Control | None = None
 
     def kill(self) -> None:
         """As SIGKILL does: nothing of it goes on, and its connections are cut."""
-        self.world.oracle.killed(self, journal_lost=self.world.damages_journal is not None)
+        journal_lost = self.world.damages_journal is not None
+        self.world.oracle.killed(self, journal_lost=journal_lost)
+        self.world.oracle.sessions.may_be_lost |= journal_lost
         self.is_dead = True
+        self.over.set()
         self.scope.cancel()
-        self.world.machine.network.cut(lambda one: one.party is self, by_client=True)
+        for network in (self.world.machine.network, self.world.hosts.doors):
+            network.cut(lambda one: one.party is self, by_client=True)
 
     def stop(self) -> None:
-        self._end.set()
+        """As SIGTERM does."""
+        self.world.oracle.sessions.may_be_lost = True
+        if self._control is not None:
+            self._control.shut_down(now=False)
 
     async def run(self) -> None:
         """Until it ends. Of one that was killed nothing more takes effect."""
         party.set(self)
-        path = self.world.folder / "journal.sqlite"
-        journal, _lost = open_journal(path, was_used=path.exists())
-        mortal: Any = MortalJournal(journal, self)
+        self.world.hosts.is_killed = lambda: self.is_dead
         try:
-            with self.scope:
-                await self._serve(mortal)
+            with self.world.disk.journal() as journal, self.scope:
+                await self._serve(MortalJournal(journal, self))
         finally:
-            journal.close()
+            self.over.set()
 
     async def _serve(self, journal: Any) -> None:
-        world = self.world
+        """As carlad.daemon does, less sockets, signals and watchdogs."""
+        world, config = self.world, self.world.config
         world.oracle.begins()
-        self.fleet = Fleet(world.config, world.runs, journal, self._notify, {})
+        self.door = Door(self, world.post)
+        sockets: Any = self.door
+        self.notices = notices = Notices(sockets, self._note)
+        self.fleet = fleet = SimFleet(config, world.runs, journal, notices.publish, {}).witnessed_by(self)
         clock = Clock(world.now_s, "a boot")
-        await self.fleet.adopt()
-        async with trio.open_nursery() as nursery, trio.open_nursery() as servers:
-            await servers.start(self.fleet.run)
-            self.broker = Broker(
-                self.fleet, journal, terms(world.config), self._notify, clock, trio.to_thread.run_sync
-            )
-            nursery.start_soon(supervise, self.broker.run, _POLICY, "broker")
-            nursery.start_soon(self._serve_post, nursery)
-            nursery.start_soon(self._settle)
-            await self._end.wait()
-            await self.broker.drain()
-            await self.broker.stop()
-            self.is_settled = False
-            servers.cancel_scope.cancel()
+        broker = SimBroker(fleet, journal, terms(config), self._tell, clock, trio.to_thread.run_sync)
+        broker.witnessed_by(self)
+        premises = Premises(world.runs, world.folder / "sockets", world.folder / "log", {})
+        self.sessions = sessions = Sessions(config, premises, broker, journal, notices.publish)
+        control = Control(config, SimSource(world), fleet, broker, sessions, _nothing, notices.publish)
+        operator = Operator(fleet, control)
+        desk = Desk(broker, fleet, sessions, notices, operator, config.probe.load_max_s)
+        open_sessions = await sessions.records()
+        await fleet.adopt(sessions.folders(open_sessions))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervise, Router(sockets, desk).run, _POLICY, "router")
+            async with trio.open_nursery() as servers:
+                await servers.start(fleet.run)
+                self.broker = broker
+                nursery.start_soon(supervise, broker.run, _POLICY, "broker")
+                await servers.start(sessions.run, open_sessions)
+                self._control = control
+                nursery.start_soon(self._settle)
+                await control.told_to_make_way()
+                self.is_settled = False
+                await control.drain()
+                await sessions.stop()
+                await broker.stop()
+                servers.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
 
     async def _settle(self) -> None:
@@ -118,35 +205,17 @@ class Life:
         await trio.sleep(_SETTLED_S)
         self.is_settled = True
 
-    def _notify(
-        self,
-        event: str,
-        slot: int | None = None,
-        lease_id: str | None = None,
-        reason: str | None = None,
-        cause: str | None = None,
+    def _tell(
+        self, event: str, slot: int | None = None, lease_id: str | None = None, reason: str | None = None
     ) -> None:
-        self.world.note(event, slot, lease_id, reason)
+        self.notices.publish(event, slot, lease_id, reason)
+        self.sessions.hear(event, lease_id, reason)
+
+    def _note(self, notice: Notice) -> None:
+        self.world.note(notice.event, notice.slot, notice.lease_id, notice.session_id, notice.reason)
         if not self.is_dead:
-            self.world.oracle.heard(self, event, slot, lease_id, reason)
+            self.world.oracle.heard(self, notice)
 
-    # --- its post: requests are taken in its own tasks
 
-    def post(self, request_id: str, body: LeaseRequest, answered: Any) -> None:
-        """`answered` is called with each answer that comes."""
-        with suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
-            self._send.send_nowait((request_id, body, answered))
-
-    async def _serve_post(self, nursery: trio.Nursery) -> None:
-        async for request_id, body, answered in self._post:
-            nursery.start_soon(partial(self._answer, request_id, body, answered))
-
-    async def _answer(self, request_id: str, body: LeaseRequest, answered: Any) -> None:
-        assert self.broker is not None
-        if isinstance(body, Renew):
-            self.world.oracle.delivered(body.lease_id)
-        with suppress(NoAnswerError):
-            pending = await self.broker.ask(request_id, body, Peer())
-            answer: ReplyBody | None = await pending.wait()
-            if answer is not None and not self.is_dead:
-                answered(answer)
+async def _nothing() -> None:
+    """Keys are not read again: nobody comes in by TCP."""

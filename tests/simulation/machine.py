@@ -19,9 +19,11 @@ from unittest.mock import patch
 
 import trio
 
+from carlad.broker.holder import Process
 from carlad.fleet.effort import Effort
 from carlad.fleet.resources import Usage
 from carlad.fleet.sockets import TIME_WAIT, Socket
+from tests.simulation.virtual import Bell, VirtualClock
 
 LOOPBACK = "127.0.0.1"
 _LOOPBACK_BYTES = bytes((127, 0, 0, 1))
@@ -30,6 +32,11 @@ _TIME_WAIT_S = 60.0
 _FIRST_EPHEMERAL = 32768
 _NOON_UNIX_S = 1.8e9  # the time of day when a simulation begins
 _THREAD_S = (0.0, 0.0, 0.001, 0.02)  # what work in a thread takes
+
+_SECRETS = tuple(
+    f"carlad.{unit}.secrets"
+    for unit in ("hosts.sessions", "hosts.session", "hosts.tenure", "hosts.host", "gateway.notices")
+)
 
 # Who runs a task, and so whose connections are opened in it: inherited by tasks and threads.
 party: ContextVar[object] = ContextVar("party", default=None)
@@ -53,8 +60,9 @@ class _Ended(NamedTuple):
 class Network:
     """Loopback."""
 
-    def __init__(self) -> None:
-        self.listeners: dict[int, Service] = {}
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.listeners: dict[Any, Service] = {}
         self.connections: dict[Connection, None] = {}
         self._ended: deque[_Ended] = deque()
         self._ephemeral = _FIRST_EPHEMERAL
@@ -94,12 +102,12 @@ class Connection(trio.socket.SocketType):
     did_shutdown_SHUT_WR = False  # noqa: N815 its name in trio
 
     def __init__(self, network: Network) -> None:
-        self._network = network
+        self._network, self._clock = network, network.clock
         self.party = party.get()
         self.port = self.peer_port = 0
         self.service: Service | None = None
         self._arriving: deque[tuple[float, bytes]] = deque()
-        self._news = trio.Event()
+        self._reader: Bell | None = None
         self._is_open = True
 
     # --- the client's side, as trio's sockets have it
@@ -115,8 +123,8 @@ class Connection(trio.socket.SocketType):
     async def bind(self, _address: object) -> None:
         self.port = self._network.ephemeral()
 
-    async def connect(self, address: tuple[str, int]) -> None:
-        await trio.lowlevel.checkpoint()
+    async def connect(self, address: tuple[str, Any]) -> None:
+        await self._clock.perhaps_yield()
         service = self._network.listeners.get(address[1])
         if service is None:
             raise ConnectionRefusedError(111, "Connection refused")
@@ -124,7 +132,7 @@ class Connection(trio.socket.SocketType):
         self._network.connections[self] = None
 
     async def send(self, data: bytes | memoryview) -> int:
-        await trio.lowlevel.checkpoint()
+        await self._clock.perhaps_yield()
         if self.service is None:
             raise BrokenPipeError(32, "Broken pipe")
         self.service.received(self, bytes(data))
@@ -133,15 +141,16 @@ class Connection(trio.socket.SocketType):
     async def recv(self, _bytes_max: int) -> bytes:
         while True:
             due_s = self._arriving[0][0] if self._arriving else inf
-            if due_s <= trio.current_time():
-                await trio.lowlevel.checkpoint()
+            if due_s <= self._clock.now_s:
+                await trio.lowlevel.checkpoint_if_cancelled()
                 return self._arriving.popleft()[1]
             if self.service is None and due_s == inf:
                 await trio.lowlevel.checkpoint()
                 return b""
-            self._news = trio.Event()
-            with trio.move_on_at(due_s):
-                await self._news.wait()
+            self._reader = Bell(trio.lowlevel.current_task())
+            if due_s < inf:
+                self._clock.ring_at(due_s, self._reader)
+            await trio.lowlevel.wait_task_rescheduled(self._reader.forget)
 
     def close(self) -> None:
         self.hang_up(by_client=True)
@@ -157,7 +166,8 @@ class Connection(trio.socket.SocketType):
     def deliver(self, data: bytes, at_s: float = 0.0) -> None:
         """Not before `at_s`."""
         self._arriving.append((at_s, data))
-        self._news.set()
+        if self._reader is not None and self._reader.task is not None:
+            self._clock.ring_at(at_s, self._reader)
 
     def hang_up(self, *, by_client: bool) -> None:
         if self.service is not None:
@@ -165,7 +175,8 @@ class Connection(trio.socket.SocketType):
             self._network.over(self, by_client=by_client)
             service.closed(self)
         self._is_open = self._is_open and not by_client
-        self._news.set()
+        if self._reader is not None:
+            self._reader()
 
 
 class _Sockets(trio.abc.SocketFactory):
@@ -179,11 +190,21 @@ class _Sockets(trio.abc.SocketFactory):
 class Machine:
     """`busy`: the processes that compute."""
 
-    def __init__(self, chance: Random) -> None:
-        self.network = Network()
+    def __init__(self, chance: Random, clock: VirtualClock) -> None:
+        self.network = Network(clock)
         self.busy: set[int] = set()
         self.pids = iter(range(1000, 1 << 22))
+        self.programs: dict[int, trio.Event] = {}  # clients' processes that live
         self._chance = chance
+
+    def start_program(self) -> int:
+        """The pid of a client's process."""
+        pid = next(self.pids)
+        self.programs[pid] = trio.Event()
+        return pid
+
+    def end_program(self, pid: int) -> None:
+        self.programs.pop(pid).set()
 
     @contextmanager
     def installed(self, choose: Callable[..., object]) -> Iterator[None]:
@@ -192,6 +213,12 @@ class Machine:
         places = {
             "trio.to_thread.run_sync": self._in_thread,
             "carlad.fleet.fleet.choose": choose,
+            "carlad.broker.holder.start_of": self._start_of,
+            "carlad.broker.deaths.death_of": self._death_of,
+            "carlad.hosts.session.death_of": self._death_of,
+            "carlad.hosts.session.Random": lambda: self._chance,
+            **dict.fromkeys(_SECRETS, SimpleNamespace(token_hex=self._token_hex)),
+            "carlad.gateway.notices.time": SimpleNamespace(time=lambda: _NOON_UNIX_S),
             "carlad.fleet.gpu.cards.Cards.can_be_looked_at": False,
             "carlad.fleet.liveness.effort_of": self._effort_of,
             "carlad.fleet.resources.usage_of": _usage_of,
@@ -223,9 +250,19 @@ class Machine:
 
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """A thread goes on when who waits for it is cancelled."""
-        with trio.CancelScope(shield=not options.get("abandon_on_cancel")):
-            await trio.sleep(self._chance.choice(_THREAD_S))
+        takes_s = self._chance.choice(_THREAD_S)
+        await self.network.clock.sleep_on(takes_s, cancellable=options.get("abandon_on_cancel", False))
         return work(*arguments)
+
+    def _start_of(self, pid: int) -> int | None:
+        return 1 if pid in self.programs else None
+
+    async def _death_of(self, process: Process) -> None:
+        if (death := self.programs.get(process.pid)) is not None:
+            await death.wait()
+
+    def _token_hex(self, count: int) -> str:
+        return self._chance.randbytes(count).hex()
 
     def _effort_of(self, pids: Iterable[int]) -> Effort:
         turns = any(pid in self.busy for pid in pids)

@@ -11,14 +11,24 @@ import trio
 
 from carlad.broker.answers import Answers
 from carlad.broker.book import Book
+from carlad.broker.deaths import Deaths
+from carlad.broker.grants import Grants
 from carlad.broker.lease import Lease
 from carlad.broker.ledger import Restored
+from carlad.broker.queue import Queue
+from carlad.broker.terms import Quota
 from carlad.fleet import scrub as scrubbing
 from carlad.fleet.incarnation import Incarnation
 from carlad.fleet.ledger import Ledger
 from carlad.fleet.liveness import Silence
 from carlad.fleet.standing import Standing
 from carlad.fleet.visitors import Visitors
+from carlad.gateway import requests
+from carlad.gateway.notices import Notices
+from carlad.gateway.requests import UnreadableError
+from carlad.hosts.session import Session
+from carlad.hosts.sessions import Sessions
+from carlad.messages import Request, StatusQuery
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -61,6 +71,36 @@ def _restores_nothing(journal: Any, _boot_id: str) -> Restored:
     return Restored(token=journal.token(), records=())
 
 
+def _last_first(queue: Queue, arrived_at_s: float) -> tuple[float, int]:
+    return _ranked(queue, -arrived_at_s)
+
+
+async def _has_no_records(_sessions: object) -> dict[str, object]:
+    return {}
+
+
+async def _serves_silently(session: Session, *arguments: Any) -> None:
+    session._cause = ""
+    await _became_serving(session, *arguments)
+
+
+def _publishes_most(notices: Notices, event: str, *arguments: Any, **options: Any) -> None:
+    if event != "slot.leased":
+        _published(notices, event, *arguments, **options)
+
+
+def _restores_another_key(session: Session, opened: Any, granted: Any, losses: int) -> None:
+    _restored(session, opened, granted, losses)
+    session.key = "another"
+
+
+def _takes_anything(frames: Any) -> Request:
+    try:
+        return _read(frames)
+    except UnreadableError as error:
+        return Request(version=1, request_id=error.request_id or "?", body=StatusQuery())
+
+
 class _Both(AbstractContextManager[Any]):
     def __init__(self, *parts: AbstractContextManager[Any]) -> None:
         self._parts = parts
@@ -74,7 +114,8 @@ class _Both(AbstractContextManager[Any]):
             part.__exit__(*failure)
 
 
-_renewed, _failed = Lease.renewed, Standing.failed
+_renewed, _failed, _ranked, _restored = Lease.renewed, Standing.failed, Queue.rank, Session.restore
+_read, _published, _became_serving = requests.read, Notices.publish, Session._become_serving
 
 MUTATIONS: dict[str, Mutation] = {
     "tokens are not on disk": lambda: patch("carlad.broker.writer.TOKENS_AHEAD", -(1 << 40)),
@@ -99,4 +140,15 @@ MUTATIONS: dict[str, Mutation] = {
     "a slot that fails is never given up": lambda: patch.object(Standing, "failed", _never_gives_up),
     "slots are not on disk": lambda: patch.object(Ledger, "_write", _does_nothing),
     "leases are not restored": lambda: patch("carlad.broker.broker.restore", _restores_nothing),
+    "the last who come are served first": lambda: patch.object(Queue, "rank", _last_first),
+    "quotas are not kept": lambda: patch.object(Quota, "of", _nothing),
+    "a server that waits is given to nobody": lambda: patch.object(Grants, "serve", lambda *_: []),
+    "lost servers are not replaced": lambda: patch.object(Book, "unreplaced", lambda _book: []),
+    "a replacement has not the settings": lambda: patch("carlad.fleet.upkeep.furnish", _does_nothing),
+    "a dead holder is not seen": lambda: patch.object(Deaths, "watch_only", _nothing),
+    "sessions are not on disk": lambda: patch.object(Sessions, "records", _has_no_records),
+    "a session goes on under another key": lambda: patch.object(Session, "restore", _restores_another_key),
+    "nobody is told why a host was lost": lambda: patch.object(Session, "_become_serving", _serves_silently),
+    "garbage is understood": lambda: patch("carlad.gateway.router.requests.read", _takes_anything),
+    "a notice is left out": lambda: patch.object(Notices, "publish", _publishes_most),
 }

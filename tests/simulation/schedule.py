@@ -9,7 +9,36 @@ import msgspec
 
 HOUR_S = 3600.0
 SLOTS = 3
-USERS = ("ann", "bob", "cid")
+UIDS = (64001, 64002, 64003)  # of users without a name
+
+
+class Traits(msgspec.Struct, frozen=True):
+    """What a machine and its configuration are like. `starts_s`: the least and the most that a server takes
+    to start; `loads_s`: a map to load; `commands_s`: between two commands of a client."""
+
+    probe_s: float
+    starts_s: tuple[float, float]
+    loads_s: float
+    commands_s: float
+    spares: int
+    quota: int
+    head_start_s: float
+    idle_max_s: float
+
+
+def traits(seed: int) -> Traits:
+    """Of that hour."""
+    chance = Random(f"traits of {seed}")
+    return Traits(
+        probe_s=chance.choice((15.0, 60.0, 120.0)),
+        starts_s=chance.choice(((0.01, 0.1), (0.1, 0.5), (0.5, 4.0))),
+        loads_s=chance.choice((0.02, 0.2, 3.0)),
+        commands_s=chance.choice((4.0, 20.0, 60.0)),
+        spares=chance.choice((0, 0, 0, 1)),
+        quota=chance.choice((0, 0, 1, 2)),
+        head_start_s=chance.choice((0.0, 20.0, 60.0)),
+        idle_max_s=chance.choice((0.0, 0.0, 0.0, 90.0)),
+    )
 
 
 class Happening(msgspec.Struct, frozen=True, tag=True):
@@ -20,11 +49,12 @@ class Client(Happening, frozen=True):
     """Wants a server, and uses it for `hold_s`.
 
     `leaves`: "release"; "linger": releases, but stays connected and sends on for `beyond_s`; "vanish":
-    neither releases nor renews, and sends on for so long; "die": is not there any more.
+    neither releases nor renews, and sends on for so long; "die": is not there any more, and where `is_known`
+    its process was the holder.
     """
 
     number: int
-    user: str
+    uid: int
     map: str | None
     ttl_s: float
     wait_s: float
@@ -33,6 +63,22 @@ class Client(Happening, frozen=True):
     hold_s: float
     leaves: Literal["release", "linger", "vanish", "die"]
     beyond_s: float
+    is_known: bool = False
+
+
+class SessionClient(Happening, frozen=True):
+    """Opens an env session and steps it for `hold_s`. `leaves`: "vanish": it does nothing any more; "die":
+    its process ends. `is_known`: its process is the holder. `is_bad`: its environment cannot be made."""
+
+    number: int
+    uid: int
+    map: str | None
+    ttl_s: float
+    wait_s: float
+    hold_s: float
+    leaves: Literal["close", "vanish", "die"]
+    is_known: bool
+    is_bad: bool = False
 
 
 class ServerFault(Happening, frozen=True):
@@ -41,6 +87,27 @@ class ServerFault(Happening, frozen=True):
     slot: int
     kind: Literal["crash", "hang", "loop", "slow"]
     for_s: float = 10.0
+
+
+class HostFault(Happening, frozen=True):
+    """Of whichever env host is the `number`th then."""
+
+    number: int
+    kind: Literal["crash", "hang"]
+
+
+class Watcher(Happening, frozen=True):
+    """Follows the notices for `for_s`."""
+
+    for_s: float
+
+
+class ConfigReload(Happening, frozen=True):
+    """The file says other things now; an operator has it read."""
+
+    probe_s: float
+    quota: int
+    spares: int
 
 
 class BrokenStarts(Happening, frozen=True):
@@ -104,6 +171,10 @@ class Operator(Happening, frozen=True):
 
 Any = (
     Client
+    | SessionClient
+    | HostFault
+    | Watcher
+    | ConfigReload
     | ServerFault
     | BrokenStarts
     | DaemonKill
@@ -122,6 +193,7 @@ def draw(seed: int) -> tuple[Any, ...]:
     """An hour's happenings, in the order of their times."""
     chance = Random(seed)
     happenings: list[Any] = [_client(chance, number) for number in range(chance.randint(15, 40))]
+    happenings += [_session_client(chance, number) for number in range(chance.randint(2, 8))]
     for kind, most in _OFTEN.items():
         happenings += [kind(chance) for _ in range(chance.randint(0, most))]
     return tuple(sorted(happenings, key=lambda one: one.at_s))
@@ -132,7 +204,7 @@ def _client(chance: Random, number: int) -> Client:
     return Client(
         at_s=chance.uniform(0.0, 0.9 * HOUR_S),
         number=number,
-        user=chance.choice(USERS),
+        uid=chance.choice(UIDS),
         map=chance.choice((None, None, "Town01", "Town02", "Town99" if chance.random() < 0.1 else None)),
         ttl_s=ttl_s,
         wait_s=chance.choice((0.0, 20.0, 120.0, 600.0)),
@@ -141,6 +213,22 @@ def _client(chance: Random, number: int) -> Client:
         hold_s=chance.choice((0.0, 2.0, 20.0, 120.0, 400.0)),
         leaves=chance.choice(("release", "release", "release", "linger", "vanish", "die")),
         beyond_s=chance.choice((0.5, 3.0, 4 * ttl_s)),
+        is_known=chance.random() < 0.5,
+    )
+
+
+def _session_client(chance: Random, number: int) -> SessionClient:
+    return SessionClient(
+        at_s=chance.uniform(0.0, 0.9 * HOUR_S),
+        number=number,
+        uid=chance.choice(UIDS),
+        map=chance.choice((None, None, "Town01", "Town02")),
+        ttl_s=chance.choice((10.0, 30.0)),
+        wait_s=chance.choice((0.0, 60.0, 600.0)),
+        hold_s=chance.choice((5.0, 60.0, 400.0, 800.0)),
+        leaves=chance.choice(("close", "close", "vanish", "die")),
+        is_known=chance.random() < 0.5,
+        is_bad=chance.random() < 0.05,
     )
 
 
@@ -155,6 +243,11 @@ _OFTEN = {
         chance.choice(("crash", "crash", "hang", "loop", "slow")),
         chance.choice((3.0, 30.0)),
     ): 14,
+    lambda chance: HostFault(_at(chance), chance.randrange(8), chance.choice(("crash", "crash", "hang"))): 8,
+    lambda chance: Watcher(_at(chance), chance.choice((60.0, 900.0, HOUR_S))): 2,
+    lambda chance: ConfigReload(
+        _at(chance), chance.choice((30.0, 60.0)), chance.choice((0, 1, 2)), chance.choice((0, 1))
+    ): 2,
     lambda chance: BrokenStarts(_at(chance), chance.choice((2.0, 30.0, 300.0))): 1,
     lambda chance: DaemonKill(
         _at(chance), chance.choice((0, 1, 2, 3, 5, 8)), chance.random() < 0.5, chance.choice((0.1, 1.0, 8.0))

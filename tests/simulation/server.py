@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import trio
@@ -20,12 +20,16 @@ from tests.simulation.machine import Connection, Machine
 MAPS = ("Town01", "Town02")
 TICK_S = 0.05
 ANSWER_S = 0.002
-LOAD_S = 3.0
 _LIGHT, _VEHICLE = "traffic.traffic_light", "vehicle.tesla.model3"
 _WRITES = frozenset(
     {"spawn_actor", "set_episode_settings", "set_weather_parameters", "load_new_episode", "tick_cue"}
 )
 _record = struct.Struct("<IB6f36x54s")
+
+
+class Witness(Protocol):
+    def commanded(self, server: SimServer, who: object, name: str) -> None: ...
+    def broke(self, server: SimServer) -> None: ...
 
 
 class World:
@@ -50,19 +54,19 @@ class World:
 
 
 class SimServer:
-    """Listens from `ready_at_s` on until `end`. `on_command(server, party, name)` hears every command."""
+    """`witness` hears of every command that takes effect, and of its faults."""
 
-    def __init__(self, machine: Machine, rpc_port: int, start_s: float, map: str, on_command: Any) -> None:
+    def __init__(self, machine: Machine, rpc_port: int, map: str, load_s: float, witness: Witness) -> None:
         self.machine, self.rpc_port = machine, rpc_port
         self.pid = next(machine.pids)
         self.how: str | None = None  # it ended
         self.ended = trio.Event()
-        self.ready_at_s = trio.current_time() + start_s
         self.is_hung = False
         self.fault_at_s = 0.0  # since when it is hung, or has ended
         self.answer_s = ANSWER_S
+        self.was_slow = False
         self.world = World(1, map)
-        self._on_command = on_command
+        self._witness, self._load_s = witness, load_s
         self._frame, self._frame_at_s = 1, trio.current_time()
         self._works_until_s = 0.0
         self._readers: dict[Connection, RequestReader] = {}
@@ -93,6 +97,7 @@ class SimServer:
         self.machine.busy.discard(self.pid)
         self.machine.network.cut(lambda one: one.service is self, by_client=False)
         self.ended.set()
+        self._witness.broke(self)
 
     crash = end
 
@@ -100,6 +105,7 @@ class SimServer:
         self.is_hung, self.fault_at_s = True, trio.current_time()
         if in_a_loop:
             self.machine.busy.add(self.pid)
+        self._witness.broke(self)
 
     # --- its sockets
 
@@ -122,7 +128,7 @@ class SimServer:
             if self.is_hung:
                 continue
             if request.name in _WRITES or request.name == "apply_batch":
-                self._on_command(self, connection.party, request.name)
+                self._witness.commanded(self, connection.party, request.name)
             now_s = trio.current_time()
             due_s = max(now_s, self._works_until_s) + self.answer_s
             connection.deliver(self._respond(request), due_s)
@@ -203,7 +209,7 @@ class SimServer:
 
     def _load_new_episode(self, name: str, _reset: bool, _layers: int) -> None:
         self.world = World(self.world.episode_id + 1, name)
-        self._works_until_s = trio.current_time() + LOAD_S
+        self._works_until_s = trio.current_time() + self._load_s
 
     def _get_weather_parameters(self) -> t.WeatherParameters:
         return self.world.weather

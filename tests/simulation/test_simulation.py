@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.fleet.processes import REPOSITORY
 from tests.simulation import schedule
-from tests.simulation.__main__ import outcome, shrunk
+from tests.simulation.__main__ import _memory, outcome, shrunk
 from tests.simulation.mutations import MUTATIONS
 
 _ENOUGH = 40  # hours, for any mutation
@@ -43,9 +44,43 @@ def test_what_fails_is_shrunk_and_still_fails():
     assert outcome(0, fewer)[0] is None
 
 
+def test_a_session_that_did_not_serve_yet_when_its_daemon_was_killed_leaves_no_lease():
+    """Found by seeds 36 and 49: its lease was replaced, for nobody, when its server was lost."""
+    opens = schedule.SessionClient(10.0, 0, 64001, None, 30.0, 60.0, 20.0, "close", is_known=False)
+    for after_ms in range(0, 1000, 50):
+        kill = schedule.DaemonKill(10.0 + after_ms / 1000, 0, before=False, down_s=0.1)
+        failure, world = outcome(after_ms, (opens, kill))
+        assert failure is None
+        assert world.oracle.granted
+
+
+def test_a_stranger_whom_the_kernel_has_forgotten_leaves_nothing_to_the_next_holder():
+    """Found by seed 3: between two probes that are two minutes apart."""
+    seed = next(seed for seed in range(100) if schedule.traits(seed).probe_s > 100.0)
+    comes = [schedule.Stranger(370.0, slot, 0.0) for slot in range(schedule.SLOTS)]
+    wants = schedule.Client(
+        470.0, 0, 64001, None, 10.0, 0.0, 0, replace=False, hold_s=2.0, leaves="release", beyond_s=0.5
+    )
+    failure, world = outcome(seed, (*comes, wants))
+    assert failure is None
+    assert world.oracle.answered
+
+
+def test_what_a_killed_simulation_leaves_is_removed_by_the_next():
+    base = Path(_memory())
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    left = base / f"carlad-simulation-{ended.pid}-x"
+    left.mkdir()
+    (left / "run").mkdir()
+    _memory.cache_clear()
+    assert _memory() == base
+    assert not left.exists()
+
+
 @pytest.mark.system
 def test_many_hours_pass_without_a_broken_promise():
-    done = _simulate("--seeds", "0:60")
+    done = _simulate("--seeds", "0:200")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
-from unittest.mock import patch
 
+import msgspec
 import trio
-import trio.testing
 
 from carlad.config import (
     Config,
@@ -21,24 +21,30 @@ from carlad.config import (
     ProbeSection,
     RecycleSection,
     RestartSection,
+    SessionSection,
 )
 from carlad.fleet.ports import PortRegistry, Ports
 from carlad.fleet.situation import SlotStatus
-from carlad.messages import LeaseRequest, ReplyBody
+from carlad.messages import Drain, OperatorRequest, Quarantine, Reload, Restart, Undrain
 from tests.simulation import schedule as happens
+from tests.simulation import virtual
 from tests.simulation.backend import SimBackend, Yard
-from tests.simulation.holder import ClientRun, meddle
+from tests.simulation.disk import Disk
+from tests.simulation.holder import Asker, ClientRun, meddle
+from tests.simulation.host import ENV, Hosts
 from tests.simulation.life import Life
 from tests.simulation.machine import Connection, Machine
-from tests.simulation.oracle import BrokenPromiseError, Oracle
+from tests.simulation.oracle import Oracle, program_of
+from tests.simulation.post import Post
+from tests.simulation.promise import BrokenPromiseError
 from tests.simulation.server import SimServer
+from tests.simulation.session import SessionRun
+from tests.simulation.watcher import watch
 
 _FIRST_PORT = 2000
 _BLOCKS = happens.SLOTS + 6
 _LATE_S = 3 * happens.HOUR_S  # for the last client to be answered
 _STOP_MAX_S = 60.0
-_POST_S = (0.0, 0.0001, 0.001, 0.01)
-_BAD_POST_S = (0.0, 0.001, 0.1, 3.0)
 
 
 @contextmanager
@@ -53,26 +59,24 @@ def _silence() -> Iterator[None]:
         logger.setLevel(before)
 
 
-@contextmanager
-def _deterministic_scheduling(seed: int) -> Iterator[None]:
-    """trio shuffles the tasks that can run; its own tests turn that off in the same way."""
-    trio_run = "trio._core._run"
-    with patch(f"{trio_run}._ALLOW_DETERMINISTIC_SCHEDULING", True), patch(f"{trio_run}._r", Random(seed)):
-        yield
-
-
 class World:
     def __init__(self, seed: int, happenings: tuple[happens.Any, ...], folder: Path) -> None:
         self._seed = seed
         self.chance = Random(seed)
         self.happenings = happenings
         self.folder, self.runs = folder, folder / "run"
-        self.runs.mkdir(parents=True)
-        self.config = _config(folder)
-        self.machine = Machine(self.chance)
+        for each in (self.runs, folder / "sockets"):
+            each.mkdir(parents=True)
+        self.traits = happens.traits(seed)
+        self.config = _config(folder, self.traits)
+        self.disk = Disk(folder)
+        self.clock = virtual.VirtualClock(self.chance)
+        self.machine = Machine(self.chance, self.clock)
         self.yard = Yard(self._start_server)
         self.oracle = Oracle(self)
         self.post = Post(self)
+        self.hosts = Hosts(self.machine, self.chance, self.traits.commands_s, self._client_of)
+        self._operators = count()
         self.scope = trio.CancelScope()
         self.life: Life | None = None
         self.suspended_s = 0.0
@@ -87,14 +91,18 @@ class World:
 
     def sim_s(self) -> float:
         """Since the beginning."""
-        return trio.current_time()
+        return self.clock.now_s
 
     def now_s(self) -> float:
         """By the clock of the leases."""
-        return trio.current_time() + self.suspended_s
+        return self.clock.now_s + self.suspended_s
 
     def status(self, slot: int) -> SlotStatus | None:
         return self.life.fleet.statuses()[slot] if self.life is not None else None
+
+    def machine_is_gone(self, name: str) -> bool:
+        """Whether that client's process has ended."""
+        return name in self.oracle.dead
 
     def rpc_port(self, slot: int) -> int | None:
         status = self.status(slot) if self.life is not None and self.life.broker is not None else None
@@ -113,16 +121,18 @@ class World:
 
     def run(self) -> None:
         """Once. Raises BrokenPromiseError, and whatever the code under test raises."""
-        with _silence(), _deterministic_scheduling(self._seed):
-            trio.run(self._live, clock=trio.testing.MockClock(autojump_threshold=0))
+        with _silence():
+            try:
+                virtual.run(self._live, self.clock, self._seed)
+            finally:
+                self.disk.close()
         if self.oracle.violation is not None:
             raise self.oracle.violation
 
     async def _live(self) -> None:
-        with self.machine.installed(self._choose), self.scope:
+        with self.machine.installed(self._choose), self.hosts.installed(), self.scope:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._daemons)
-                nursery.start_soon(self._look)
+                nursery.start_soon(self._daemons, nursery)
                 try:
                     with trio.fail_after(_LATE_S):
                         async with trio.open_nursery() as clients:
@@ -138,6 +148,8 @@ class World:
             self.note("---", happening)
             if isinstance(happening, happens.Client):
                 clients.start_soon(ClientRun(self, happening).run)
+            elif isinstance(happening, happens.SessionClient):
+                clients.start_soon(SessionRun(self, happening).run)
             else:
                 nursery.start_soon(_MAKES[type(happening)], self, happening)
 
@@ -154,26 +166,28 @@ class World:
             raise BrokenPromiseError("the daemon does not stop")
         self.oracle.at_the_end()
 
-    async def _daemons(self) -> None:
+    async def _daemons(self, nursery: trio.Nursery) -> None:
+        """One after the other; what one that was killed does in its last tasks is not waited for."""
         while not self._over:
             while self.disk_is_full:  # noqa: ASYNC110 where the journal cannot be opened
                 await trio.sleep(1.0)
             self.life = life = Life(self)
             self.note("a daemon begins")
-            await life.run()
+            nursery.start_soon(life.run)
+            await life.over.wait()
             self.note("a daemon has ended", "killed" if life.is_dead else "")
             self.life = None
             if self.damages_journal is not None:
-                self._cut_journal(self.damages_journal)
+                self.disk.cut(self.damages_journal)
                 self.damages_journal = None
             if life.is_dead or not self._over:
                 await trio.sleep(self.down_s)
 
-    async def _look(self) -> None:
-        while True:
-            await trio.sleep(1.0)
-            if self.life is not None and self.life.broker is not None and not self.life.is_dead:
-                self.oracle.look(self.life)
+    def _client_of(self, session_id: str) -> str:
+        """Who asked for it."""
+        assert self.life is not None
+        found = (one for one in self.life.sessions.statuses() if one.session_id == session_id)
+        return program_of(next(found).holder)
 
     def _choose(
         self, _config: Config, _environ: Mapping[str, str], registry: PortRegistry, *_rest: object
@@ -183,13 +197,13 @@ class World:
         return SimBackend(self.yard, registry, lambda: life.is_dead)
 
     def _start_server(self, ports: Ports) -> SimServer:
-        start_s = self.chance.uniform(0.5, 4.0)
-        server = SimServer(self.machine, ports.rpc, start_s, "Town01", self.oracle.commanded)
-        trio.lowlevel.spawn_system_task(self._begin_server, server, start_s)  # no daemon's task
+        server = SimServer(self.machine, ports.rpc, "Town01", self.traits.loads_s, self.oracle)
+        self.clock.call_at(
+            self.clock.now_s + self.chance.uniform(*self.traits.starts_s), lambda: self._begin_server(server)
+        )
         return server
 
-    async def _begin_server(self, server: SimServer, start_s: float) -> None:
-        await trio.sleep(start_s)
+    def _begin_server(self, server: SimServer) -> None:
         if self.sim_s() < self._breaks_until_s:
             server.crash("exit code 1")
         elif server.how is None and not server.listen():
@@ -204,7 +218,7 @@ class World:
         if fault.kind == "crash":
             server.crash("signal 11")
         elif fault.kind == "slow":
-            server.answer_s = 1.0
+            server.answer_s, server.was_slow = 1.0, True
             await trio.sleep(fault.for_s)
             server.answer_s = 0.002
         else:
@@ -227,13 +241,6 @@ class World:
             self.damages_journal = damage.keep
             self.life.kill()
 
-    def _cut_journal(self, keep: int) -> None:
-        for path in self.folder.glob("journal.sqlite-*"):
-            path.unlink()
-        path = self.folder / "journal.sqlite"
-        with path.open("rb+") as file:
-            file.truncate(path.stat().st_size * keep // 1000)
-
     async def _restart_daemon(self, restart: happens.OrderlyRestart) -> None:
         self.down_s = restart.down_s
         if self.life is not None and self.life.broker is not None:
@@ -243,6 +250,7 @@ class World:
         self.disk_is_full = True
         await trio.sleep(full.for_s)
         self.disk_is_full = False
+        self.oracle.fairness.disk_was_full()
 
     async def _spoil_post(self, bad: happens.BadPost) -> None:
         self.post.is_bad = True
@@ -251,6 +259,7 @@ class World:
 
     async def _suspend(self, suspend: happens.Suspend) -> None:
         self.suspended_s += suspend.for_s
+        self.oracle.time_jumped()
 
     async def _meddle(self, stranger: happens.Stranger) -> None:
         await meddle(self, stranger)
@@ -264,29 +273,48 @@ class World:
             del listeners[port]
 
     async def _operate(self, operator: happens.Operator) -> None:
-        life, slot = self.life, operator.slot
-        if life is None or life.broker is None:
-            return
-        self.oracle.meddled.add(slot)
-        self.oracle.starts[slot] = 0
-        self.oracle.lost_at_s.pop(slot, None)
-        act: dict[str, Callable[[], None]] = {
-            "drain": lambda: life.fleet.drain(slot),
-            "undrain": lambda: life.fleet.undrain(slot),
-            "restart": lambda: life.fleet.restart(slot),
-            "quarantine": lambda: life.fleet.quarantine(slot, "by hand"),
+        """Through the gateway; a minute later what is down is started again, so that the hour goes on."""
+        slot = operator.slot
+        requests: dict[str, OperatorRequest] = {
+            "drain": Drain(slot=slot),
+            "undrain": Undrain(slot=slot),
+            "restart": Restart(slot=slot),
+            "quarantine": Quarantine(slot=slot),
         }
-        act[operator.does]()
+        self.oracle.meddled[slot] += 1
+        await self._command(requests[operator.does])
         await trio.sleep(60.0)
-        self.oracle.meddled.discard(slot)
-        if (
-            operator.does in ("drain", "quarantine")
-            and self.life is not None
-            and self.life.broker is not None
-        ):
-            self.oracle.starts[slot] = 0
-            self.oracle.lost_at_s.pop(slot, None)
-            self.life.fleet.restart(slot)  # so that the hour goes on
+        if operator.does in ("drain", "quarantine"):
+            await self._command(Restart(slot=slot))
+            await trio.sleep(60.0)
+        self.oracle.meddled[slot] -= 1
+
+    async def _reload(self, reload: happens.ConfigReload) -> None:
+        config, replace = self.config, msgspec.structs.replace
+        self.config = replace(
+            config,
+            probe=replace(config.probe, period_s=reload.probe_s),
+            lease=replace(config.lease, quota=reload.quota),
+            fleet=replace(config.fleet, spares=reload.spares),
+        )
+        self.oracle.reconfigured()
+        await self._command(Reload())
+
+    async def _command(self, request: OperatorRequest) -> None:
+        await Asker(self, f"operator{next(self._operators)}", happens.UIDS[0], is_known=False).ask(request)
+
+    async def _fault_host(self, fault: happens.HostFault) -> None:
+        hosts = self.hosts.running()
+        if not hosts:
+            return
+        host = hosts[fault.number % len(hosts)]
+        if fault.kind == "crash":
+            host.end("was killed by SIGSEGV")
+        else:
+            host.hang()
+
+    async def _watch(self, watcher: happens.Watcher) -> None:
+        await watch(self, watcher)
 
 
 _MAKES: dict[type, Any] = {
@@ -301,6 +329,9 @@ _MAKES: dict[type, Any] = {
     happens.Stranger: World._meddle,
     happens.Squatter: World._squat,
     happens.Operator: World._operate,
+    happens.HostFault: World._fault_host,
+    happens.ConfigReload: World._reload,
+    happens.Watcher: World._watch,
 }
 
 
@@ -311,50 +342,26 @@ class Mute:
     def closed(self, connection: Connection) -> None: ...
 
 
-class Post:
-    """Between clients and whichever daemon there is."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.is_bad = False
-
-    async def ask(self, request_id: str, body: LeaseRequest) -> ReplyBody | None:
-        """The first answer that arrives; for ever, where none does."""
-        there = trio.Event()
-        answers: list[ReplyBody] = []
-
-        def arrive(answer: ReplyBody) -> None:
-            if not self._is_lost():
-                answers.append(answer)
-                there.set()
-
-        await self._travel()
-        for _ in range(1 + self._comes_twice()):
-            life = self._world.life
-            if life is not None and not self._is_lost():
-                life.post(request_id, body, arrive)
-            await self._travel()
-        await there.wait()
-        await self._travel()
-        return answers[0]
-
-    def _is_lost(self) -> bool:
-        return self.is_bad and self._world.chance.random() < 0.3
-
-    def _comes_twice(self) -> bool:
-        return self.is_bad and self._world.chance.random() < 0.3
-
-    async def _travel(self) -> None:
-        await trio.sleep(self._world.chance.choice(_BAD_POST_S if self.is_bad else _POST_S))
-
-
-def _config(folder: Path) -> Config:
+def _config(folder: Path, traits: happens.Traits) -> Config:
     last = _FIRST_PORT + 4 * _BLOCKS - 1
     return Config(
-        daemon=DaemonSection(state_dir=str(folder), log_dir=str(folder / "log")),
-        fleet=FleetSection(size=happens.SLOTS, ports=(_FIRST_PORT, last), spares=0),
-        lease=LeaseSection(ttl_s=10.0),
-        probe=ProbeSection(period_s=15.0, timeout_s=2.0, failures=3, start_max_s=60.0, load_max_s=30.0),
+        daemon=DaemonSection(
+            endpoint=f"ipc://{folder}/sockets/carlad.sock",
+            state_dir=str(folder),
+            log_dir=str(folder / "log"),
+            drain_s=1.0,
+        ),
+        fleet=FleetSection(size=happens.SLOTS, ports=(_FIRST_PORT, last), spares=traits.spares),
+        lease=LeaseSection(
+            ttl_s=10.0,
+            head_start_s=traits.head_start_s,
+            quota=traits.quota,
+            idle_max_s=traits.idle_max_s,
+        ),
+        probe=ProbeSection(
+            period_s=traits.probe_s, timeout_s=2.0, failures=3, start_max_s=60.0, load_max_s=30.0
+        ),
         restart=RestartSection(backoff_s=0.5, backoff_max_s=30.0, restarts_max=5, period_s=60.0),
         recycle=RecycleSection(period_s=60.0),
+        session=SessionSection(envs={ENV: "simulated:Env"}, start_max_s=10.0, attach_max_s=8.0),
     )

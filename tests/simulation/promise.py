@@ -1,0 +1,5 @@
+"""What the simulation is about."""
+
+
+class BrokenPromiseError(AssertionError):
+    """A promise was broken."""
