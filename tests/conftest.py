@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,11 +19,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session", autouse=True)
 def nothing_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fails at the end where anything is left of what the tests started or made, and names it."""
-    leftovers = Leftovers(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("t", numbered=False))
-    with pytest.MonkeyPatch.context() as patch:
-        leftovers.enter(patch)
-        yield
-    found = leftovers.found()
+    with tempfile.TemporaryDirectory(prefix="carlad-t-", ignore_cleanup_errors=True) as temporary:
+        os.chmod(temporary, 0o1777)  # some tests become another user, who may not enter pytest's own folder
+        leftovers = Leftovers(tmp_path_factory.getbasetemp(), Path(temporary))
+        with pytest.MonkeyPatch.context() as patch:
+            leftovers.enter(patch)
+            yield
+        found = leftovers.found()
     assert not found, "the tests left behind:\n" + "\n".join(found)
 
 

@@ -25,11 +25,12 @@ _CACHES = re.compile(r"torchinductor_\w+|\.tensorboard-info|numba-\w+|carlad-rec
 
 
 class Leftovers:
-    """`folder`: where this run has its files. `temporary`, a folder in it: where all that it starts is to
-    have its temporary files. Both are there already."""
+    """`folder`: where this run has its files. `temporary`: where all that it starts is to have its temporary
+    files. Both are there already."""
 
     def __init__(self, folder: Path, temporary: Path) -> None:
-        self._folder, self._temporary = folder, temporary
+        self._temporary = temporary
+        self._places = (f"{folder}/", f"{temporary}/")
         self._mark = secrets.token_hex(8)
         self._shared = _names(_SHARED_MEMORY)
         self._began_s = time.time()
@@ -52,7 +53,7 @@ class Leftovers:
             if process.pid != os.getpid() and self._is_ours(process):
                 yield f"process {process.pid}: {_command(process)}"
         for mount in Path("/proc/self/mounts").read_text().splitlines():
-            if (where := mount.split(" ")[1]).startswith(f"{self._folder}/"):
+            if (where := mount.split(" ")[1]).startswith(self._places):
                 yield f"mount {where}"
         used = _in_use(_SHARED_MEMORY)
         for name in sorted(_names(_SHARED_MEMORY) - self._shared - used):
@@ -67,7 +68,7 @@ class Leftovers:
             if is_older or process.status() == psutil.STATUS_ZOMBIE or _ends_with_us(process):
                 return False
             return process.environ().get(MARK) == self._mark or any(
-                path.startswith(f"{self._folder}/") for path in _files(process)
+                path.startswith(self._places) for path in _files(process)
             )
         except psutil.Error:
             return False
