@@ -174,7 +174,7 @@ class _Carrier(threading.Thread):
             return False
         peer = who[0] if who else _THE_HOST
         if not piece:
-            self._end(peer)
+            self._drop(peer)  # who said so may be gone: an answer would wait for as long as a send may
             return True
         if peer not in self._streams and not self._admit(peer):
             return True
@@ -218,9 +218,15 @@ class _Carrier(threading.Thread):
         return True
 
     def _end(self, peer: bytes) -> None:
-        if (stream := self._streams.pop(peer, None)) is not None:
-            stream.sock.close()
+        if self._drop(peer):
             self._say(peer, b"")
+
+    def _drop(self, peer: bytes) -> bool:
+        """Whether there was a stream."""
+        stream = self._streams.pop(peer, None)
+        if stream is not None:
+            stream.sock.close()
+        return stream is not None
 
 
 def _polled(sock: zmq.Socket[bytes] | socket.socket) -> zmq.Socket[bytes] | int:
