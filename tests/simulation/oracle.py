@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 2.0  # the broker's timers, and its writes
 _CRASH_SEEN_S = 1.0
-_HANG_SEEN_S = 40.0  # probes, revivals
+_HANG_SEEN_S = 15.0  # after its probes: revivals
 _LOOP_SEEN_S = 120.0
 _DEATH_SEEN_S = 1.0
 _JUST_NOW_S = 0.2
@@ -296,6 +296,7 @@ class Oracle:
                     lease.lease_id in known or self._may_be_over(lease, life),
                     f"{lease.lease_id} was lost in a restart",
                 )
+                lease.ended |= lease.lease_id not in known  # as the killed one wrote, and could not tell
         if self.journal_was_lost:
             for lease in self.leases.values():
                 lease.ended = True
