@@ -201,7 +201,7 @@ def test_a_daemon_that_ends_waits_for_its_holders_and_grants_nothing_more() -> N
 
 @pytest.mark.parametrize("now", [False, True])
 def test_whoever_has_it_end_is_told_though_nothing_is_left_to_wait_for(now: bool) -> None:
-    with daemon_process(fleet="size = 0") as daemon, Client(daemon.endpoint) as client:
+    with daemon_process(fleet="size = 0", daemon="drain_s = 2") as daemon, Client(daemon.endpoint) as client:
         assert client.operate(Shutdown(now=now)).startswith("carlad ends")
         assert daemon.wait() == 0
 
