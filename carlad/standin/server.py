@@ -12,7 +12,7 @@ from carlad.standin.call_log import CallLog
 from carlad.standin.caller import Caller
 from carlad.standin.connection import READ, accept_all
 from carlad.standin.faults import Faults
-from carlad.standin.faults.deeds import crash
+from carlad.standin.faults.deeds import Nuisance, crash
 from carlad.standin.handlers import OFF_THE_GAME_THREAD
 from carlad.standin.setup import Setup
 from carlad.standin.simulation import Simulation
@@ -28,6 +28,7 @@ log = logging.getLogger("carlad.standin")
 SPINS = 50
 NAP_S = 0.00005
 WATCH_S = 0.05  # how often faults and missing Traffic Manager steps are looked for
+LOADING_BYTES_PER_S = 16e6  # that a slow load fills, as CARLA's fill more: so they are told from a hang
 
 
 class Server:
@@ -51,6 +52,7 @@ class Server:
         self._parked: dict[Caller, None] = {}  # in the order in which they began to wait
         self._stuck: dict[Caller, None] = {}  # those who have calls that a fault leaves unanswered
         self._loaded_s: float | None = None  # when the map is there that is being loaded
+        self._loading: Nuisance | None = None
         self._identities = count(1)
         self._next_tick_s = 0.0
         self._spins = 0
@@ -104,6 +106,7 @@ class Server:
         if self.simulation.episode_is_due and self._loaded_s is None:
             slow = self._faults.first("slow-load")
             self._loaded_s = time.monotonic() + (slow.amount if slow else 0.0)
+            self._loading = Nuisance("slow-load", LOADING_BYTES_PER_S) if slow else None
             self._load_if_due()
 
     def caller_gone(self, caller: Caller) -> None:
@@ -199,6 +202,8 @@ class Server:
         """Begin the episode that was asked for, once its map is there."""
         if self._loaded_s is not None and time.monotonic() >= self._loaded_s:
             self._loaded_s = None
+            if self._loading is not None:
+                self._loading.stop()
             self.simulation.begin_episode()
 
     def _game_hangs(self) -> bool:

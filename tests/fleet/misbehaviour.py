@@ -296,6 +296,7 @@ CASES = (
         "takes 4 s longer to load a map for its holder",
         "lease.released",
         faults=("--fault", "slow-load=4"),
+        config=(("probe", "period_s = 0.2\ntimeout_s = 0.5"),),
         held=True,
         strike=_loads_a_map_and_waits,
         then="no fault; nor is a load that takes up to `probe.load_max_s`, as long as it computes or reads",

@@ -6,6 +6,7 @@ import math
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ctypes import c_float
 
 import carla
 import numpy as np
@@ -80,6 +81,23 @@ def test_synchronous_tick_advances_exactly_one_frame(world: carla.World) -> None
     assert frame == after.frame == before.frame + 1
     assert after.timestamp.delta_seconds == pytest.approx(DELTA_S)
     assert after.timestamp.elapsed_seconds - before.timestamp.elapsed_seconds == pytest.approx(DELTA_S)
+
+
+def test_an_episode_s_time_is_the_sum_of_its_steps_as_unreal_has_them(
+    client: carla.Client, world: carla.World
+) -> None:
+    for _ in range(10):
+        world.tick()
+    fresh = client.load_world("Town01", False)
+    step_s = c_float(DELTA_S).value
+    first = fresh.get_snapshot().timestamp.elapsed_seconds
+    assert first in (0.0, step_s, 2 * step_s)  # the client may have ticked while it waited for the map
+    for count in (1, 2, 3):
+        fresh.tick()
+        stamp = fresh.get_snapshot().timestamp
+        assert stamp.delta_seconds == step_s
+        assert stamp.elapsed_seconds == first + count * step_s
+    assert fresh.get_settings().fixed_delta_seconds == DELTA_S
 
 
 def test_settings_make_the_round_trip(world: carla.World) -> None:

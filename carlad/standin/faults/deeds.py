@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import resource
 import signal
@@ -74,5 +75,15 @@ def _leaking(chunk_bytes: int) -> Callable[[], object]:
     return lambda: leaked.append(b"\xa5" * chunk_bytes)
 
 
-_DEEDS = {"stderr-flood": _flooding, "leak": _leaking}
-NUISANCES = tuple(_DEEDS)
+def _filling(chunk_bytes: int) -> Callable[[], object]:
+    chunk = b"\xa5" * chunk_bytes
+
+    def fill() -> None:
+        with mmap.mmap(-1, chunk_bytes) as fresh:  # pages that nobody has had yet
+            fresh.write(chunk)
+
+    return fill
+
+
+_DEEDS = {"stderr-flood": _flooding, "leak": _leaking, "slow-load": _filling}
+NUISANCES = ("stderr-flood", "leak")  # those that go on all the while

@@ -28,7 +28,7 @@ KINDS: dict[str, Kind] = {
     "stuck-tick-after": Kind("carries out no tick until somebody leaves synchronous mode", WHEN),
     "never-ready": Kind("starts, opens no port and logs nothing", start=True),
     "slow-start": Kind("opens its ports that much later", SECONDS, start=True),
-    "slow-load": Kind("a map takes that much longer; until then as hang-game-after", SECONDS),
+    "slow-load": Kind("a map takes that much longer and fills memory meanwhile; as hang-game-after", SECONDS),
     "leak": Kind("takes that much more memory for ever", RATE),
     "stderr-flood": Kind("writes that much to stderr, and blocks where nobody reads", RATE),
     "ignore-sigterm": Kind("SIGTERM and SIGINT change nothing"),
