@@ -3,7 +3,7 @@
 # make simulate  the control plane through a thousand simulated hours; SEEDS=FIRST:LAST, or SEED=17 alone
 # make chaos   real processes, killed and stopped by a schedule: SEED=3 SECONDS=60, or hours of it
 # make fuzz    what comes from outside, made up: TIMES=100 tries so many times as much as make test
-# make bench   every benchmark, or one: make bench NAME=standin
+# make bench   every benchmark, or one: make bench NAME=standin ARGS=--help
 # make benchmarks  those of docs/benchmarks.md, and its tables and pictures: on a quiet machine, half an hour;
 #              MISSING=1: only what was not measured yet, as after Ctrl-C
 # The first Python of 3.10 to 3.12 is taken (CARLA's wheels); choose with PYTHON=...
@@ -62,7 +62,7 @@ lint: install
 	$(BIN)/lint-imports
 
 bench: install
-	@for name in $(or $(NAME),$(BENCHES)); do $(BIN)/python -m tests.bench.$$name || exit 1; done
+	@for name in $(or $(NAME),$(BENCHES)); do $(BIN)/python -m tests.bench.$$name $(ARGS) || exit 1; done
 
 benchmarks: install
 	$(BIN)/python -m tests.bench.record $(if $(MISSING),--missing) $(NAME)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from math import cos, radians, sin
 
 import carla
@@ -20,6 +21,7 @@ STREET_GROUP = 2  # carla.LightGroup.Street
 MAST_M = 6.0
 ARM_M = 1.4  # from the mast towards the road
 _SPACING_M = 38.0
+_NEAR_M = 1.0  # so exactly the end of a lane is found
 _BESIDE_M = 0.9  # from the outermost lane's border to the mast
 _WARM_WHITE = (255, 214, 160)
 _INTENSITY = 1000.0  # lumen
@@ -118,10 +120,37 @@ def _beside_roads(town_map: carla.Map) -> Iterator[Mast]:
         if first.is_junction or side in done:
             continue
         done.add(side)
-        for waypoint in [first, *first.next_until_lane_end(_SPACING_M)][1::2]:
+        for waypoint in islice(_along_lane(first), 1, None, 2):
             mast = _beside(_outermost(waypoint))
             if _is_off_the_road(town_map, mast):
                 yield mast
+
+
+def _along_lane(first: carla.Waypoint) -> Iterator[carla.Waypoint]:
+    """From `first` to the lane's end, which is there, too. The library's own `next_until_lane_end` crashes on
+    lanes that lead nowhere.
+    """
+    here, step_m = first, _SPACING_M
+    yield here
+    while (onward := _onward(here, step_m)) is not None:
+        yield (here := onward)
+    while step_m > _NEAR_M:
+        step_m /= 2
+        here = _onward(here, step_m) or here
+    yield here
+
+
+def _onward(here: carla.Waypoint, step_m: float) -> carla.Waypoint | None:
+    """Farther along the same lane, where it is so long."""
+    for there in here.next(step_m):
+        is_same = (there.road_id, there.section_id, there.lane_id) == (
+            here.road_id,
+            here.section_id,
+            here.lane_id,
+        )
+        if is_same and (there.s - here.s) * here.lane_id < 0.0:  # and not its beginning, as on a ring
+            return there
+    return None
 
 
 def _outermost(waypoint: carla.Waypoint) -> carla.Waypoint:

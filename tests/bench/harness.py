@@ -12,7 +12,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -123,6 +123,15 @@ def _refusal(reason: str, names: Sequence[str]) -> int:
 def rate(step: Callable[[], object], seconds: float, rounds: int = 3) -> float:
     """Median calls of `step` per second over `rounds` rounds of about `seconds` each."""
     return median(_one_round(step, seconds) for _ in range(rounds))
+
+
+def rates(steps: Mapping[str, Callable[[], object]], seconds: float, rounds: int = 3) -> dict[str, float]:
+    """As `rate`, of several that take turns: what else the machine does falls upon all of them."""
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            found[name].append(_one_round(step, seconds))
+    return {name: median(rounds) for name, rounds in found.items()}
 
 
 def _one_round(step: Callable[[], object], seconds: float) -> float:

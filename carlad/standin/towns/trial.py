@@ -11,9 +11,16 @@ _TRIAL = """
 import sys
 import carla
 town_map = carla.Map("trial", sys.stdin.buffer.read().decode())
-town_map.get_topology()
+junctions = {}
+for begin, end in town_map.get_topology():
+    town_map.get_waypoint(begin.transform.location)
+    if begin.is_junction:
+        junctions[begin.junction_id] = begin.get_junction()
+for junction in junctions.values():
+    junction.get_waypoints(carla.LaneType.Driving)
 for waypoint in town_map.generate_waypoints(2.0):
     waypoint.next(2.0), waypoint.previous(2.0)
+    waypoint.get_left_lane(), waypoint.get_right_lane()
 town_map.get_all_landmarks()
 town_map.get_crosswalks()
 """
