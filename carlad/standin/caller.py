@@ -1,6 +1,7 @@
 """One client's connection for calls: requests in, answers out, in order.
 
-A call that has to wait (a tick, for its readers) parks the connection until the event loop resumes it. Some
+A call that has to wait (a tick, for its readers) parks the connection until the event loop resumes it. Its
+generator yields for how many seconds nothing but a socket can end the wait, 0 where only looking tells. Some
 calls may overtake it: the question for the settings a parked tick, and all that need not wait themselves a
 parked load, because traffic_managers.py waits for what a Traffic Manager's thread says meanwhile.
 """
@@ -13,12 +14,13 @@ import socket
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from carlad.standin.connection import Connection
 from carlad.standin.dispatch import failed, invoke, succeeded
-from carlad.standin.traffic_managers import LoadGuard, Step
+from carlad.standin.traffic_managers import LoadGuard, Step, Threads
 from carlad.wire.errors import WireError
 from carlad.wire.msgpackrpc import Request, RequestReader
 
@@ -42,12 +44,14 @@ class Caller(Connection):
         self.identity = identity
         self.peer_host = host
         self.step = Step()
+        self._threads = Threads()
         self._guard = LoadGuard()
         self._server = server
         self._reader = RequestReader()
         self._requests: deque[Request] = deque()
         self._held: list[Request] = []  # that a fault leaves unanswered for now
-        self._parked: tuple[Request, Generator[None, None, Any]] | None = None
+        self._parked: tuple[Request, Generator[float, None, Any]] | None = None
+        self.patience_s = 0.0  # of the parked call: until then only a socket can end its wait
         self._may_be_overtaken = False
 
     def received(self, data: bytes) -> None:
@@ -76,21 +80,32 @@ class Caller(Connection):
         self._serve()
         return self._parked is None
 
-    def step_settled(self) -> Iterator[None]:
+    def step_settled(self) -> Iterator[float]:
         """Wait until this client's Traffic Manager thread sleeps, where it has one."""
         asked_s = time.monotonic()
         self._may_be_overtaken = True
-        while self._drives_traffic() and not self.step.settled(time.monotonic(), asked_s):
-            yield
+        while self._drives_traffic() and not self.step.settled(now_s := time.monotonic(), asked_s):
+            yield self.step.patience_s(now_s, asked_s)
+        while self._drives_traffic() and self._threads.hold_up(time.monotonic() - asked_s):
+            yield 0.0
         self._may_be_overtaken = False
 
-    def traffic_caught(self) -> Iterator[None]:
+    def port_asked(self) -> None:
+        """This client is about to begin a Traffic Manager, or to look for another's."""
+        with suppress(OSError):  # it has gone again
+            self._threads.port_asked(*self.sock.getpeername())
+
+    def registered(self) -> None:
+        """It has begun one."""
+        self._threads.registered()
+
+    def traffic_caught(self) -> Iterator[float]:
         """Wait until this client's Traffic Manager thread waits for an answer, where it runs freely."""
         now_s, synchronous = time.monotonic(), self._server.simulation.settings.synchronous_mode
         if self._drives_traffic() and (not synchronous or self.step.runs_freely(now_s)):
             self._guard.begin(now_s)
         while not self._guard.is_settled(time.monotonic()):
-            yield
+            yield 0.0
 
     def ticked(self) -> None:
         """A tick of this client was carried out and is about to be answered."""
@@ -148,7 +163,7 @@ class Caller(Connection):
         assert self._parked is not None
         request, steps = self._parked
         try:
-            next(steps)
+            self.patience_s = next(steps)
         except StopIteration as finished:
             answer = succeeded(request, finished.value)
         except Exception as error:

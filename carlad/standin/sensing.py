@@ -92,10 +92,10 @@ class Sensing:
         if draw is not None:
             draw(actor)
 
-    def opened(self) -> Iterator[None]:
+    def opened(self) -> Iterator[float]:
         """Wait until cameras can see."""
         while self.is_blind:
-            yield
+            yield 0.0
 
     def publish(self, frame: int, time_s: float, delta_s: float) -> None:
         """Send what is due at this frame to those who listen; before they can see, cameras are silent."""

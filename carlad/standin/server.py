@@ -23,10 +23,11 @@ from carlad.wire import CARLA_VERSION
 
 log = logging.getLogger("carlad.standin")
 
-# While a call waits for readers the loop spins, which costs least time: they need some ten microseconds.
-# A reader that takes longer than so many rounds is waited for with short sleeps.
+# While a call waits for its client the loop spins, which costs least time: most need some ten microseconds.
+# Who takes longer than so many rounds may lack the core and is waited for asleep: until a socket speaks, or
+# in naps, which grow, where only looking tells.
 SPINS = 50
-NAP_S = 0.00005
+NAP_S, NAP_MAX_S = 0.00005, 0.001
 WATCH_S = 0.05  # how often faults and missing Traffic Manager steps are looked for
 LOADING_BYTES_PER_S = 16e6  # that a slow load fills, as CARLA's fill more: so they are told from a hang
 
@@ -135,7 +136,8 @@ class Server:
     def _patience_s(self) -> float | None:
         """How long the loop may wait for a socket."""
         if self._parked:
-            return 0.0
+            asleep_s = self._calm_s() if self._spins > SPINS else 0.0
+            return min(asleep_s, WATCH_S) if asleep_s >= NAP_MAX_S else 0.0
         if self.simulation.stands_still(time.monotonic()):
             return WATCH_S
         if not self.simulation.settings.synchronous_mode:
@@ -149,8 +151,12 @@ class Server:
             if caller.resume():
                 self._parked.pop(caller, None)
         self._spins += 1
-        if self._spins > SPINS:
-            time.sleep(NAP_S)
+        if self._spins > SPINS and self._parked and self._calm_s() < NAP_MAX_S:
+            time.sleep(min(NAP_S * self._spins / SPINS, NAP_MAX_S))
+
+    def _calm_s(self) -> float:
+        """For how long nothing but a socket can end the wait of a parked call."""
+        return min(caller.patience_s for caller in self._parked)
 
     def _keep_time(self) -> None:
         if self._faults.watched:

@@ -130,7 +130,7 @@ class Simulation:
         self.sensing.publish(self.frame, self.time_s, delta_s)
         return self.frame
 
-    def ticked(self) -> Generator[None, None, int]:
+    def ticked(self) -> Generator[float, None, int]:
         """Tick as synchronous mode must: with all readers there, and gone on when all have read."""
         yield from self.streams.arrived()
         yield from self.sensing.opened()

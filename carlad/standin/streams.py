@@ -156,21 +156,21 @@ class Streams:
         for stream_id in [key for key in self._subscribers if key != WORLD_STREAM]:
             self.end(stream_id)
 
-    def arrived(self) -> Iterator[None]:
+    def arrived(self) -> Iterator[float]:
         """Wait until the expected subscriptions are there, or are not to come."""
         while self._expected:
             now_s = time.monotonic()
             self._expected = {key: until for key, until in self._expected.items() if until > now_s}
             if self._expected:
-                yield
+                yield min(self._expected.values()) - now_s
 
-    def drained(self) -> Iterator[None]:
+    def drained(self) -> Iterator[float]:
         """Wait until every reader has read all that was published, or has shown that it will not."""
         everyone = [reader for readers in self._subscribers.values() for reader in readers]
         awaited = [reader for reader in everyone if reader.unread(self.gauge) and not reader.stalled]
         started_s = time.monotonic() if awaited else 0.0
         while awaited:
-            yield
+            yield 0.0
             waited_s = time.monotonic() - started_s
             awaited = [reader for reader in awaited if reader.is_awaited(self.gauge, waited_s)]
 

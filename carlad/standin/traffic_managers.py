@@ -5,7 +5,9 @@ tick with `apply_batch`, asks `get_episode_settings` once more and only then goe
 tick. The client of 0.9.16 wakes it without holding the lock: a tick that returns between the thread's check
 and its sleep is lost, and `world.tick()` hangs for ever. A server as fast as this one meets that window.
 
-* `Step.settled` is the guard: a tick waits until the thread has asked and had time to fall asleep.
+* `Step.settled` is the guard: a tick waits until the thread has asked and had time to fall asleep. Where the
+  client's process can be seen `Threads` tells whether it has: one that was suspended on its way, as on a
+  loaded machine, takes longer than any time that could be chosen.
 * `heal` is the cure for what slips through: the Traffic Manager's own port takes calls, and
   `set_synchronous_mode` notifies the sleeping thread. A thread that only was slow takes one step too many
   then, and is a step ahead from there on; so only who says nothing at all for long is healed, and a tick
@@ -31,6 +33,7 @@ from dataclasses import dataclass, field
 import msgpack
 import msgspec
 
+from carlad.standin import peers
 from carlad.wire.msgpackrpc import Request
 
 log = logging.getLogger("carlad.standin")
@@ -39,6 +42,8 @@ GUARD_S = 0.01  # a thread that has not asked by then will not
 GRACE_S = 0.0003  # from its question to its sleep; longer ones were measured to help no further
 OVERDUE_S = 1.0  # a step follows its tick within milliseconds, but on a loaded machine
 STEPS_MIN = 20  # a tick waits only for who has been seen to follow ticks with steps
+AWAKE_MAX_S = 0.25  # a tick waits no longer for a thread that is seen to be awake, ...
+IN_VAIN_MAX = 3  # ... and so many in a row
 FREE_S = 0.05  # who asked for the settings so shortly ago may run freely
 CATCH_S = 0.5  # a free thread asks within one step
 LOAD_S = 5.0  # a client has its new episode by then, or will not
@@ -83,6 +88,12 @@ class Step:
             return now_s > asked_s + GUARD_S
         return now_s > self._asked_s + GRACE_S
 
+    def patience_s(self, now_s: float, asked_s: float) -> float:
+        """For how long nothing but a call over this connection can settle the tick that was asked for."""
+        if self._owed:
+            return asked_s + OVERDUE_S - now_s
+        return asked_s + GUARD_S - now_s if self._pending else 0.0
+
     def runs_freely(self, now_s: float) -> bool:
         """Whether it may be in asynchronous mode, where it asks all the time."""
         return now_s < self._asked_s + FREE_S
@@ -96,6 +107,39 @@ class Step:
             return False
         self._overdue_s = now_s + OVERDUE_S
         return True
+
+
+class Threads:
+    """Those of one client's Traffic Managers, as far as they can be seen: they begin between its question
+    whether a port is taken and the registration of that port.
+    """
+
+    def __init__(self) -> None:
+        self._process: int | None = None
+        self._before: frozenset[int] = frozenset()
+        self._threads: frozenset[int] = frozenset()
+        self._in_vain = 0  # ticks in a row that waited for them
+
+    def port_asked(self, host: str, port: int) -> None:
+        """The client's end of its connection: its process is looked for once, which takes milliseconds."""
+        self._process = self._process or peers.process_of(host, port)
+        self._before = peers.threads_of(self._process) if self._process else frozenset()
+
+    def registered(self) -> None:
+        if self._process and self._before:
+            self._threads |= peers.threads_of(self._process) - self._before
+
+    def hold_up(self, waited_s: float) -> bool:
+        """Whether a tick that has waited for so long waits on: one of them is awake."""
+        if self._process is None or peers.are_asleep(self._process, self._threads):
+            self._in_vain = 0
+            return False
+        if waited_s < AWAKE_MAX_S:
+            return True
+        self._in_vain += 1
+        if self._in_vain == IN_VAIN_MAX:  # it computes all the time, and so is none of them
+            self._threads = frozenset()
+        return False
 
 
 class LoadGuard:

@@ -35,7 +35,7 @@ def get_actors_by_id(sim: Simulation, ids: list[int]) -> list[t.Actor]:
 
 def spawn_actor(
     sim: Simulation, description: t.ActorDescription, pose: t.Transform
-) -> Generator[None, None, t.Actor]:
+) -> Generator[float, None, t.Actor]:
     actor = spawn(sim, description, pose, None)
     yield from _first_sight(sim, actor)
     return sim.described(actor)
@@ -44,7 +44,7 @@ def spawn_actor(
 def spawn_actor_with_parent(
     sim: Simulation, description: t.ActorDescription, pose: t.Transform,
     parent_id: int, attachment: int, socket_name: str,
-) -> Generator[None, None, t.Actor]:  # fmt: skip
+) -> Generator[float, None, t.Actor]:  # fmt: skip
     """Sockets are all at the parent's origin."""
     if attachment not in _ATTACHMENTS:
         raise CallError(f"cannot attach an actor by attachment type {attachment}: there are 0, 1 and 2")
@@ -53,10 +53,10 @@ def spawn_actor_with_parent(
     return sim.described(actor)
 
 
-def _first_sight(sim: Simulation, actor: Actor) -> Iterator[None]:
+def _first_sight(sim: Simulation, actor: Actor) -> Iterator[float]:
     until_s = time.monotonic() + FIRST_SIGHT_S
     while sim.sensing.is_blind and time.monotonic() < until_s:
-        yield
+        yield 0.0
     if not sim.sensing.is_blind:
         sim.sensing.rehearse(actor)
 

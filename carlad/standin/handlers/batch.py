@@ -27,7 +27,7 @@ def apply_batch(sim: Simulation, commands: list[msgspec.Raw], tick: bool) -> Any
 
 def _apply_and_tick(
     sim: Simulation, commands: list[msgspec.Raw]
-) -> Generator[None, None, list[tuple[Answer]]]:
+) -> Generator[float, None, list[tuple[Answer]]]:
     answers = [_apply(sim, raw) for raw in commands]
     yield from sim.ticked()
     return answers

@@ -46,7 +46,7 @@ def get_episode_settings(sim: Simulation) -> t.EpisodeSettings:
     return sim.settings
 
 
-def set_episode_settings(sim: Simulation, settings: t.EpisodeSettings) -> Generator[None, None, int]:
+def set_episode_settings(sim: Simulation, settings: t.EpisodeSettings) -> Generator[float, None, int]:
     if (settings.fixed_delta_s or 0.0) > DELTA_MAX_S:
         raise CallError(
             f"cannot use a fixed time step of {settings.fixed_delta_s} s: {DELTA_MAX_S} s at most"
@@ -56,7 +56,7 @@ def set_episode_settings(sim: Simulation, settings: t.EpisodeSettings) -> Genera
     return sim.frame  # already sent, so the client waits for nothing
 
 
-def tick_cue(sim: Simulation, caller: Caller) -> Generator[None, None, int]:
+def tick_cue(sim: Simulation, caller: Caller) -> Generator[float, None, int]:
     if sim.settings.synchronous_mode:
         yield from caller.step_settled()
         frame = yield from sim.ticked()
@@ -84,7 +84,7 @@ def copy_opendrive_to_file(sim: Simulation, xodr: str, parameters: t.OpendriveGe
 
 def load_new_episode(
     sim: Simulation, caller: Caller, name: str, reset_settings: bool, layers: int
-) -> Generator[None, None, None]:
+) -> Generator[float, None, None]:
     plain = name.rpartition("/")[2]
     if not plain:
         town = sim.town

@@ -25,20 +25,20 @@ def get_required_files(sim: Simulation, folder: str) -> list[str]:
     return [name] if folder == navigation.FOLDER and name is not None else []
 
 
-def request_file(sim: Simulation, name: str) -> Generator[None, None, bytes]:
+def request_file(sim: Simulation, name: str) -> Generator[float, None, bytes]:
     if name not in get_required_files(sim, navigation.FOLDER):
         raise CallError(f"file '{name}' not found")
     return (yield from _mesh(name, sim.town))
 
 
-def get_navigation_mesh(sim: Simulation) -> Generator[None, None, bytes]:
+def get_navigation_mesh(sim: Simulation) -> Generator[float, None, bytes]:
     """Empty where nobody can walk. The 0.9.16 client does not ask for it: it requests the file."""
     for name in get_required_files(sim, navigation.FOLDER):
         return (yield from _mesh(name, sim.town))
     return b""
 
 
-def _mesh(name: str, town: Town) -> Generator[None, None, bytes]:
+def _mesh(name: str, town: Town) -> Generator[float, None, bytes]:
     """The file's content, made once and by another thread."""
     if name not in _jobs:
         if len(_jobs) == _JOBS_MAX:
@@ -46,7 +46,7 @@ def _mesh(name: str, town: Town) -> Generator[None, None, bytes]:
         _jobs[name] = _builder.submit(_build, name, town)
     job = _jobs[name]
     while not job.done():
-        yield
+        yield 0.0
     return job.result()
 
 

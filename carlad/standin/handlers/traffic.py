@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 def is_traffic_manager_running(sim: Simulation, caller: Caller, port: int) -> bool:
+    caller.port_asked()
     return sim.traffic_managers.is_running(port, caller.identity)
 
 
@@ -20,6 +21,7 @@ def get_traffic_manager_running(sim: Simulation, port: int) -> tuple[str, int]:
 
 
 def add_traffic_manager_running(sim: Simulation, caller: Caller, address: tuple[str, int]) -> bool:
+    caller.registered()
     host, port = address
     return sim.traffic_managers.add(port, host or caller.peer_host, caller.identity)
 
