@@ -14,6 +14,7 @@ import pytest
 
 from carlad.wire.calls import BARE, CALLS
 from carlad.wire.msgpackrpc import ResponseReader
+from carlad.wire.sensors import read_header
 from carlad.wire.streaming import Token, subscription
 from carlad.wire.types import EpisodeSettings
 from tests.standin import arguments
@@ -122,12 +123,16 @@ def test_200_streams_are_read_and_those_that_nobody_reads_hold_nobody_up(server:
         assert deaf
         listeners = [stack.enter_context(raw_subscriber(server.streaming_port, 1)) for _ in range(50)]
         client.sock.settimeout(30.0)
+        for (
+            listener
+        ) in listeners:  # whose subscriptions are there once a frame of the asynchronous world came
+            listener.payload()
         client.call("set_episode_settings", EpisodeSettings(synchronous_mode=True))
-        for _ in range(20):
-            client.call("tick_cue")
+        frames = [client.call("tick_cue") for _ in range(20)]
         for listener in listeners:
-            for _ in range(20):
-                listener.payload()
+            while (seen := read_header(listener.payload()).frame) < frames[0]:
+                pass
+            assert [seen, *(read_header(listener.payload()).frame for _ in frames[1:])] == frames
         client.call("set_episode_settings", EpisodeSettings())
     eventually(lambda: process.num_fds() <= before)
 
@@ -159,6 +164,26 @@ def test_a_map_that_is_none_is_refused_with_the_reason(server: StandIn, text: st
     client.set_timeout(30.0)
     with pytest.raises(RuntimeError, match=why):
         client.generate_opendrive_world(text, carla.OpendriveGenerationParameters())
+
+
+def test_a_lane_that_leads_nowhere_after_a_few_metres_is_driven_to_its_end(server: StandIn) -> None:
+    """CARLA's library crashes where it is asked for the end of a lane without a successor."""
+    lane = '<lane id="-1" type="driving"><link>{}</link><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane>'
+    section = '<laneSection s="{}"><center><lane id="0" type="none"/></center><right>{}</right></laneSection>'
+    sections = section.format(0, lane.format('<successor id="-1"/>'))
+    sections += section.format(50, lane.format('<predecessor id="-1"/>'))
+    plan = '<geometry s="0" x="0" y="0" hdg="0" length="60"><line/></geometry>'
+    road = (
+        f'<road id="1" length="60" junction="-1"><planView>{plan}</planView><lanes>{sections}</lanes></road>'
+    )
+    header = '<header revMajor="1" revMinor="4" name="" version="1" north="0" south="0" east="0" west="0"/>'
+    client = carla.Client("127.0.0.1", server.rpc_port)
+    client.set_timeout(30.0)
+    world = client.generate_opendrive_world(
+        f"<OpenDRIVE>{header}{road}</OpenDRIVE>", carla.OpendriveGenerationParameters()
+    )
+    assert len(world.get_map().get_topology()) == 1
+    assert world.wait_for_tick().frame > 0
 
 
 def test_a_stream_that_never_was_is_nobody_s(server: StandIn) -> None:
