@@ -221,7 +221,7 @@ class Fairness:
         if lost is None or lease is None or self._is_doubtful:
             return
         set_s = self.synchronous_s.get((lost.server.pid, lost.party))
-        since_s = lost.server.fault_at_s - (set_s or 0.0)
+        since_s = min(lost.server.well_until_s, self.world.sim_s()) - (set_s or 0.0)
         period_s = max(self.world.config.probe.period_s, self.world.traits.probe_s)
         was_seen = set_s is not None and since_s > period_s + _SEEN_MARGIN_S and not lost.server.was_slow
         server = lease.server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from math import inf
 from typing import Any, Protocol
 
 import msgspec
@@ -63,6 +64,7 @@ class SimServer:
         self.ended = trio.Event()
         self.is_hung = False
         self.fault_at_s = 0.0  # since when it is hung, or has ended
+        self.well_until_s = inf
         self.answer_s = ANSWER_S
         self.was_slow = False
         self.world = World(1, map)
@@ -91,6 +93,7 @@ class SimServer:
         if self.how is not None:
             return
         self.how, self.fault_at_s = how, trio.current_time()
+        self.well_until_s = min(self.well_until_s, self.fault_at_s)
         listeners = self.machine.network.listeners
         for port in [port for port, service in listeners.items() if service is self]:
             del listeners[port]
@@ -103,6 +106,7 @@ class SimServer:
 
     def hang(self, *, in_a_loop: bool) -> None:
         self.is_hung, self.fault_at_s = True, trio.current_time()
+        self.well_until_s = min(self.well_until_s, self.fault_at_s)
         if in_a_loop:
             self.machine.busy.add(self.pid)
         self._witness.broke(self)
