@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -24,6 +25,7 @@ def nothing_left_behind() -> Iterator[None]:
     """AssertionError unless no process, thread or file descriptor has come to stay."""
     before = _inventory()
     yield
+    gc.collect()  # a failure and the frames that it went through refer to each other
     try:
         wait_until(lambda: not _inventory() - before, within_s=5.0)
     except AssertionError:
