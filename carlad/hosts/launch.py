@@ -78,7 +78,7 @@ def launch(env: EnvSection, door: Door, environ: Mapping[str, str]) -> Launch:
         argv += ["--telemetry", f"ipc://{door.telemetry}"]
     if door.abroad is not None:
         argv += _for_other_machines(door.abroad)
-    return Launch(tuple(argv), passed_on(environ) | _python_path(env), cwd="/")
+    return Launch(tuple(argv), passed_on(environ) | _python_path(env, environ), cwd="/")
 
 
 def _for_other_machines(abroad: Abroad) -> list[str]:
@@ -100,5 +100,9 @@ def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _python_path(env: EnvSection) -> dict[str, str]:
-    return {"PYTHONPATH": os.pathsep.join(env.path)} if env.path else {}
+def _python_path(env: EnvSection, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment's folders, and behind them those in which the daemon's own interpreter finds carlad."""
+    folders = list(env.path)
+    if not env.python and (own := environ.get("PYTHONPATH")):
+        folders += [os.path.abspath(folder) for folder in own.split(os.pathsep) if folder]
+    return {"PYTHONPATH": os.pathsep.join(folders)} if folders else {}

@@ -108,10 +108,8 @@ def _run(seconds: int, *, disturbed: bool) -> Outcome:
         while not _trained(folder, daemon.endpoint, seconds, hazards):
             outcome.restarts += 1
             if outcome.restarts > RESTARTS_MAX:
-                log = (folder / "trainer.log").read_text()
-                raise ChaosError(
-                    f"the learner ended {outcome.restarts} times before its time:\n{log[-1500:]}"
-                )
+                times = outcome.restarts
+                raise ChaosError(f"the learner ended {times} times before its time:\n{_last_words(folder)}")
         newest, evaluation = _newest(folder), _newest(folder, "end")
         outcome.env_steps, outcome.seconds = newest["env_steps"], newest["seconds"]
         outcome.sims_lost, outcome.successes = newest["sim_lost"], evaluation["success_rate"]
@@ -163,7 +161,8 @@ def _trained(folder: Path, endpoint: str, seconds: int, hazards: Callable[[], li
         striking: list[_Hazard] = []
         while process.poll() is None:
             if time.monotonic() > deadline_s:
-                raise ChaosError(f"the training did not end within {seconds + END_WITHIN_S:.0f} s")
+                late_s = seconds + END_WITHIN_S
+                raise ChaosError(f"the training did not end within {late_s:.0f} s:\n{_last_words(folder)}")
             if 0 < _newest(folder)["seconds"] < seconds:
                 striking = striking or hazards()
                 for hazard in striking:
@@ -194,6 +193,10 @@ def _trainer(folder: Path, endpoint: str, seconds: int) -> Iterator[subprocess.P
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+def _last_words(folder: Path) -> str:
+    return (folder / "trainer.log").read_text()[-3000:]
 
 
 def _newest(folder: Path, evaluation: str = "") -> dict[str, Any]:
