@@ -31,6 +31,7 @@ from tests.daemon_process import all_ready, daemon_process, until_status
 SECONDS, ROUNDS = 60, 1
 SERVER_EVERY_S, HOST_EVERY_S = 10.0, 15.0
 FLEET = 'backend = "standin"\nsize = 3\nspares = 1'
+RESTART = "restarts_max = 1000\nbackoff_max_s = 0.5"  # who is killed has not failed: no slot is to be given up
 SESSIONS, EPISODES = 2, 50
 RESTARTS_MAX = 5
 END_WITHIN_S = 900.0  # beyond the training: a hundred episodes, and a start, on a loaded machine
@@ -97,7 +98,7 @@ def _report(calm: Outcome, chaos: Outcome, rounds: int) -> Report:
 def _run(seconds: int, *, disturbed: bool) -> Outcome:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="carlad-chaos-")))
-        daemon = stack.enter_context(daemon_process(fleet=FLEET))
+        daemon = stack.enter_context(daemon_process(fleet=FLEET, restart=RESTART))
         client = stack.enter_context(Client(daemon.endpoint))
         until_status(client, all_ready)
         outcome = Outcome()
