@@ -31,7 +31,7 @@ from tests.daemon_process import all_ready, daemon_process, until_status
 SECONDS, ROUNDS = 60, 1
 SERVER_EVERY_S, HOST_EVERY_S = 10.0, 15.0
 FLEET = 'backend = "standin"\nsize = 3\nspares = 1'
-RESTART = "restarts_max = 1000\nbackoff_max_s = 0.5"  # who is killed has not failed: no slot is to be given up
+RESTART = "restarts_max = 1000\nbackoff_max_s = 0.5"  # no slot is given up for having been killed
 SESSIONS, EPISODES = 2, 50
 RESTARTS_MAX = 5
 END_WITHIN_S = 900.0  # beyond the training: a hundred episodes, and a start, on a loaded machine

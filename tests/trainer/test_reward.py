@@ -30,13 +30,17 @@ def terms(preset: str, now: Moment, judged: Judged | None = None, **weights: flo
         (moment(ego(speed_mps=8.0)), "speeding", 0.0),
         (moment(ego(x=50.0, y=-2.5), near_m=50.0), "deviation", -0.05),
         (moment(steer_change=2.0), "comfort", -0.05),
+        (moment(ego(speed_mps=0.4)), "standing", -0.03),
+        (moment(ego(speed_mps=0.6)), "standing", 0.0),
+        (moment(ego(), ahead=CALM_AHEAD._replace(vehicle=Hazard(14.0, 0.0))), "standing", 0.0),
         (moment(reason=Reason.SUCCESS), "success", 5.0),
         (moment(reason=Reason.BLOCKED), "failure", -1.0),
         (moment(reason=Reason.TIME_LIMIT), "failure", 0.0),
     ],
 )
 def test_each_simple_term_rewards_one_thing(now: Moment, term: str, expected: float) -> None:
-    found = terms("simple", now)
+    weights = {} if term == "standing" else {"standing": 0.0}  # who stands, stands beside all else
+    found = terms("simple", now, **weights)
     assert found[term] == pytest.approx(expected)
     assert sum(abs(value) for value in found.values()) == pytest.approx(abs(expected))
 

@@ -193,7 +193,7 @@ def _check_tags(tensorboard: Path) -> None:
 
 def _check_refusals(config: train.Config, first: Folders, second: Folders, tmp_path: Path) -> None:
     saved, unused = checkpoint.load(checkpoint.find(second.run)), together(tmp_path / "third")
-    with pytest.raises(CheckpointError, match=r"ppo.gamma \(checkpoint 0.97, now 0.5\)"):
+    with pytest.raises(CheckpointError, match=r"ppo.gamma \(checkpoint 0.985, now 0.5\)"):
         train.train(override(config, ["ppo.gamma=0.5"]), unused, saved, never, Console())
     with pytest.raises(ConfigError, match="it holds a training"):
         train.train(config, first, None, never, Console())

@@ -14,6 +14,7 @@ from trainer.env.route import Place, Route
 from trainer.env.signals import Light, RouteSignals, StopLine, StopZone
 from trainer.env.surroundings import WALKER, Others
 
+WAITING_WITHIN_M = 15.0  # of a red light, a stop sign or somebody, who stands does right
 SEEN_M = 50.0  # what is farther along the route counts for nothing
 _HALF_WIDTH_M = 1.0  # of the ego vehicle
 _VEHICLE_MARGIN_M, _WALKER_MARGIN_M = 0.3, 1.0  # beside it, that is kept free

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from trainer.env.ahead import Lookout, must_wait
+from trainer.env.ahead import WAITING_WITHIN_M, Lookout, must_wait
 from trainer.env.comfort import Comfort, collision_is_near
 from trainer.env.config import RouteConfig
 from trainer.env.moment import Action, Ego, Moment
@@ -18,7 +18,6 @@ from trainer.env.signals import Light, StopLine, StopZone, on_route
 from trainer.env.surroundings import Others
 from trainer.env.termination import Reason, reason_to_end
 
-_WAITING_WITHIN_M = 15.0  # of a red light, a stop sign or somebody, who stands is not blocked
 _REAR_SHARE = 0.8  # of half the vehicle's length: what must not pass a stop line while the light is red
 _UNJUDGED = Judged()
 
@@ -174,7 +173,7 @@ class Episode:
         config = self._config
         if moment.ego.speed_mps >= config.blocked_speed_mps:
             self._stood_s = 0.0
-        elif not must_wait(moment.ahead, _WAITING_WITHIN_M):
+        elif not must_wait(moment.ahead, WAITING_WITHIN_M):
             self._stood_s += config.step_s
 
     def _judged(self, moment: Moment) -> Judged:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from trainer.env.ahead import Ahead
+from trainer.env.ahead import WAITING_WITHIN_M, Ahead, must_wait
 from trainer.env.config import RewardConfig, RouteConfig
 from trainer.env.moment import Moment
 from trainer.env.signals import Light
@@ -63,6 +63,12 @@ def deviation(config: RouteConfig, moment: Moment, _: Judged) -> float:
 def comfort(_: RouteConfig, moment: Moment, __: Judged) -> float:
     """0 for a steady hand, -1 from one stop to the other."""
     return -((moment.steer_change / 2.0) ** 2)
+
+
+def standing(config: RouteConfig, moment: Moment, _: Judged) -> float:
+    """-1 for standing where there is nothing to wait for."""
+    stands = moment.ego.speed_mps < config.blocked_speed_mps
+    return -float(stands and not must_wait(moment.ahead, WAITING_WITHIN_M))
 
 
 def success(_: RouteConfig, moment: Moment, __: Judged) -> float:
@@ -159,6 +165,10 @@ _SIMPLE: dict[str, tuple[Term, float]] = {
     "speeding": (speeding, 0.05),
     "deviation": (deviation, 0.05),
     "comfort": (comfort, 0.05),
+    "standing": (
+        standing,
+        0.03,
+    ),  # being blocked comes too late to be weighed against a curve that ends badly
     "success": (success, 5.0),
     "failure": (failure, 1.0),  # more makes creeping pay, which puts it off
 }
