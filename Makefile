@@ -58,7 +58,8 @@ fuzz: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then $(BIN)/mypy; \
+	else echo "mypy is left out: it is asked on Python 3.11, as numpy's own types differ by its versions"; fi
 	$(BIN)/lint-imports
 
 bench: install
