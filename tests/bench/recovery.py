@@ -75,7 +75,12 @@ class Way(ABC):
     def learner(self, *where: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.bench.peers.stepping", str(self.record), *where]
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env={**os.environ, "TMPDIR": str(self.record.parent)},  # it is killed, and cleans up nothing
+            start_new_session=True,
         )
 
     def close(self) -> None:
