@@ -41,7 +41,8 @@ class Rollout:
         }
         self._sent = 0  # rows that are on the device
         self._parts = {key: tensor.numpy() for key, tensor in self._tensors.items()}
-        self.actions = torch.empty(rows, *action.shape, dtype=action.dtype).numpy()
+        # Rows that nobody has acted on yet are judged with the others, and not every number is an action.
+        self.actions = torch.zeros(rows, *action.shape, dtype=action.dtype).numpy()
         self.log_probabilities = np.empty(rows, np.float32)
         self.rewards = np.empty(rows, np.float32)
         self.terminated = np.empty(rows, np.bool_)

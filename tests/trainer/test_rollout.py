@@ -21,7 +21,7 @@ from trainer.episodes import Episodes, evaluation_seeds
 from trainer.evaluate import Task, evaluate
 from trainer.policy import ActorCritic
 from trainer.ppo import Batch
-from trainer.rollout import Collector
+from trainer.rollout import Collector, Rollout
 from trainer.scores import Result
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -147,6 +147,13 @@ def test_a_lost_step_is_left_out_and_its_episode_not_reported(tmp_path: Path) ->
         assert np.isfinite(batch.returns.numpy()).all()
         assert [episode.length for episode in steps.player.finished] == [4, 4]
         assert vector.losses == 1
+
+
+def test_what_nobody_has_acted_on_yet_has_an_action_that_there_is() -> None:
+    used_before = torch.full((4096,), 2**40)  # memory that is taken anew holds what it held
+    del used_before
+    rollout = Rollout(BOXES, torch.zeros((), dtype=torch.int64), 4096, torch.device("cpu"))
+    assert not rollout.actions.any()
 
 
 def test_several_environments_fill_one_batch(tmp_path: Path) -> None:
