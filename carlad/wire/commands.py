@@ -15,6 +15,7 @@ from carlad.wire.types import (
     NOTHING,
     ActorDescription,
     Transform,
+    UInt32,
     Vector3D,
     VehicleAckermannControl,
     VehicleControl,
@@ -131,7 +132,7 @@ class ShowDebugTelemetry(_ActorSwitch):
 
 class SetVehicleLightState(Wire):
     actor: int
-    flags: int
+    flags: UInt32
 
 
 class ApplyLocation(Wire):

@@ -17,6 +17,9 @@ class Wire(msgspec.Struct, array_like=True):
     """Base of every struct that travels as a msgpack array."""
 
 
+# What travels on to other clients keeps to their widths: one number too large ends them in `std::bad_cast`.
+UInt8 = Annotated[int, msgspec.Meta(ge=0, le=2**8 - 1)]
+UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 # std::optional: `(False,)`, or `(True, value)`.
@@ -74,7 +77,7 @@ class EpisodeSettings(Wire):
     fixed_delta_seconds: tuple[bool | float, ...] = NOTHING
     substepping: bool = True
     max_substep_delta_time: float = 0.01
-    max_substeps: int = 10
+    max_substeps: Int32 = 10
     max_culling_distance: float = 0.0
     deterministic_ragdolls: bool = True
     tile_stream_distance: float = 3000.0
@@ -115,7 +118,7 @@ class ActorAttribute(Wire):
 
 class ActorAttributeValue(Wire):
     id: str
-    type: int
+    type: UInt8
     value: str
 
 
@@ -129,7 +132,7 @@ class ActorDefinition(Wire):
 
 
 class ActorDescription(Wire):
-    uid: int
+    uid: UInt32
     id: str
     attributes: list[ActorAttributeValue]
 
@@ -274,22 +277,22 @@ class WeatherParameters(Wire):
 class VehicleLightState(Wire):
     """Bit flags, see `carla.VehicleLightState`."""
 
-    flags: int
+    flags: UInt32
 
 
 class Color(Wire):
-    r: int
-    g: int
-    b: int
+    r: UInt8
+    g: UInt8
+    b: UInt8
 
 
 class LightState(Wire):
     """`group`: None 0, Vehicle 1, Street 2, Building 3, Other 4."""
 
-    id: int
+    id: UInt32
     location: Location
     intensity: float
-    group: int
+    group: UInt8
     color: Color
     active: bool
 

@@ -79,6 +79,18 @@ def test_a_call_refuses_wrong_types_and_counts(server: StandIn, ids: list[int], 
         assert refused, f"{name} took {given}"
 
 
+def test_what_one_client_sent_is_read_by_others(server: StandIn) -> None:
+    """The official client reads all street lights when it connects, and ends on a number that is too wide."""
+    lights = [[1, [0.0, 0.0, 0.0], 1.0, 2, [red, 0, 0], True] for red in (255, 256)]
+    sent: list[list[object]] = [["", [light], False] for light in lights]
+    assert list(answers(server, "update_lights_state", sent)) == [False, True]
+    client = carla.Client("127.0.0.1", server.rpc_port)
+    client.set_timeout(10.0)
+    world = client.get_world()
+    assert world.get_lightmanager().get_all_lights()
+    assert len(world.get_actors()) > 0
+
+
 def answers(server: StandIn, name: str, asked: list[list[object]]) -> Iterator[bool]:
     """For each list of arguments whether the call was refused."""
     with connected(server.rpc_port) as sock:
@@ -123,9 +135,7 @@ def test_200_streams_are_read_and_those_that_nobody_reads_hold_nobody_up(server:
         assert deaf
         listeners = [stack.enter_context(raw_subscriber(server.streaming_port, 1)) for _ in range(50)]
         client.sock.settimeout(30.0)
-        for (
-            listener
-        ) in listeners:  # whose subscriptions are there once a frame of the asynchronous world came
+        for listener in listeners:  # subscribed, once a frame of the asynchronous world came
             listener.payload()
         client.call("set_episode_settings", EpisodeSettings(synchronous_mode=True))
         frames = [client.call("tick_cue") for _ in range(20)]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carlad.standin import towns
-from carlad.standin.towns import Town
+from carlad.standin.towns import Town, trial
 from carlad.standin.towns.design import grid, opendrive
 from carlad.standin.towns.design.plan import plan
 from carlad.standin.towns.town import town_of
@@ -47,6 +47,17 @@ def test_loading_a_town_imports_nothing_heavy() -> None:
 def test_text_that_is_no_drivable_opendrive_is_refused(text: str) -> None:
     with pytest.raises(towns.OpenDriveError):
         towns.from_opendrive("nowhere", text)
+
+
+def test_a_text_that_wants_too_much_memory_is_refused_before_it_has_it() -> None:
+    road = (
+        '<road id="1" length="1e7" junction="-1"><planView><geometry s="0" x="0" y="0" hdg="0" length="1e7">'
+        '<line/></geometry></planView><lanes><laneSection s="0"><center><lane id="0" type="none"/></center>'
+        '<right><lane id="-1" type="driving"><width sOffset="0" a="3.5" b="0" c="0" d="0"/></lane></right>'
+        "</laneSection></lanes></road>"
+    )
+    text = f'<OpenDRIVE><header revMajor="1" revMinor="4"/>{road}</OpenDRIVE>'
+    assert trial.verdict(text, memory_max_b=1 << 30) == "CARLA's map library wants more than 1 GiB for it"
 
 
 # --- driving ---------------------------------------------------------------------------------------

@@ -53,16 +53,19 @@ def from_opendrive(name: str, xodr: str) -> Town:
 
     What its junctions lack of lights, signs and crosswalks is added; `Town.xodr` is the completed text.
     """
-    _parse(name, xodr)
+    document = _parse(name, xodr)
     failure = verdict(xodr)
     if failure is not None:
         raise OpenDriveError(f"cannot make a map of {name!r}: {failure}")
-    return town_of(name, xodr)
+    return _town(name, xodr, document)
 
 
 def town_of(name: str, xodr: str) -> Town:
     """Like `from_opendrive`, for a text that is known to be sound."""
-    document = _parse(name, xodr)
+    return _town(name, xodr, _parse(name, xodr))
+
+
+def _town(name: str, xodr: str, document: ET.Element) -> Town:
     town_map = _map(name, xodr)
     if furnish(town_map, document):
         xodr = ET.tostring(document, encoding="utf-8", xml_declaration=True).decode()

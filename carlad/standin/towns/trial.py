@@ -7,8 +7,12 @@ import sys
 from functools import lru_cache
 
 _PATIENCE_S = 20.0
+_MEMORY_MAX_B = 8 << 30  # a road that is far too long would take all that there is
 _TRIAL = """
+import resource
 import sys
+most, limit = int(sys.argv[1]), resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (most if limit == resource.RLIM_INFINITY else min(most, limit), limit))
 import carla
 town_map = carla.Map("trial", sys.stdin.buffer.read().decode())
 junctions = {}
@@ -27,9 +31,12 @@ town_map.get_crosswalks()
 
 
 @lru_cache(maxsize=2)  # a text is looked at when it is sent and again when it is loaded
-def verdict(xodr: str) -> str | None:
-    """None where the library can work with the text, else what became of it."""
-    command = [sys.executable, "-I", "-c", _TRIAL]
+def verdict(xodr: str, memory_max_b: int = _MEMORY_MAX_B) -> str | None:
+    """None where the library can work with the text, else what became of it.
+
+    `memory_max_b` limits the addresses of the process that tries, in bytes.
+    """
+    command = [sys.executable, "-I", "-c", _TRIAL, str(memory_max_b)]
     try:
         done = subprocess.run(
             command,
@@ -43,4 +50,6 @@ def verdict(xodr: str) -> str | None:
     if done.returncode < 0:
         return f"CARLA's map library crashes on it (signal {-done.returncode})"
     lines = done.stderr.decode(errors="replace").splitlines()
+    if lines and lines[-1].startswith("MemoryError"):
+        return f"CARLA's map library wants more than {memory_max_b / 2**30:g} GiB for it"
     return lines[-1] if done.returncode and lines else None
