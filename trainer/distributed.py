@@ -52,9 +52,9 @@ class Ranks(NamedTuple):
             distributed.all_reduce(value)
         return value
 
-    def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether it is so in any process."""
-        return bool(self.sum(torch.tensor(float(flag), device=device)) > 0) if self.size > 1 else flag
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in any process; what a GPU has to do still is not waited for."""
+        return bool(self.sum(torch.tensor(float(flag))) > 0) if self.size > 1 else flag
 
     def gather(self, value: Any) -> list[Any]:
         """What each process has, by rank; in all of them."""

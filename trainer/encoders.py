@@ -16,6 +16,8 @@ from trainer.config import EncoderKind, PolicyConfig
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
+_POINTS_AT_ONCE = 2**14  # of which a layer's features stay near the processor
+
 
 class Encoder(nn.Module):
     """Each part by a network of its own, vectors as they are; all of them then through one MLP.
@@ -99,7 +101,8 @@ class _ImpalaStage(nn.Module):
 class PointCloud(nn.Module):
     """Points (N, P, F) in any order: each through the same small MLP, the largest of each feature over all.
 
-    Source: Qi et al. 2017, "PointNet".
+    A cloud has thousands of points, and each feature is one point's: gradients are computed through those few
+    alone, which is exact. Source: Qi et al. 2017, "PointNet".
     """
 
     def __init__(self, shape: Sequence[int], features: int) -> None:
@@ -110,8 +113,28 @@ class PointCloud(nn.Module):
         self.last = _orthogonal(nn.Linear(128, features), math.sqrt(2))
 
     def forward(self, points: Tensor) -> Tensor:
-        found: Tensor = self.each(points.float()).amax(1)
-        return functional.relu(self.last(found))
+        points = points.float()
+        largest = self._largest(points) if torch.is_grad_enabled() else self._greatest(points)[0]
+        return functional.relu(self.last(functional.relu(largest)))
+
+    def _largest(self, points: Tensor) -> Tensor:
+        """(N, 128), for gradients."""
+        with torch.no_grad():
+            whose = self._greatest(points)[1]
+        chosen = points.gather(1, whose[:, :, None].expand(-1, -1, points.shape[2]))
+        layer = self.each[-2]
+        assert isinstance(layer, nn.Linear)
+        found: Tensor = (self.each[:-2](chosen) * layer.weight).sum(-1) + layer.bias
+        return found
+
+    def _greatest(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """The largest of each feature and the point that has it, both (N, 128)."""
+        if torch.compiler.is_compiling():  # which sees to memory itself, and to clouds of any number
+            values, whose = self.each[:-1](points).max(1)
+            return values, whose
+        some = max(1, _POINTS_AT_ONCE // points.shape[1])
+        parts = [self.each[:-1](part).max(1) for part in torch.split(points, some)]
+        return torch.cat([values for values, _ in parts]), torch.cat([whose for _, whose in parts])
 
 
 def mlp(inputs: int, hidden: Sequence[int], activation: str) -> nn.Sequential:

@@ -98,7 +98,7 @@ def _write(acting: _Acting, observations: Mapping[str, Tensor], path: Path) -> N
     before = exporters.level
     exporters.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the exporter's own parts, which say what they will change
             torch.onnx.export(
                 acting,

@@ -39,8 +39,9 @@ class Rounds(Protocol):
     def collect(self, stop: Callable[[], bool]) -> bool:
         """Whether there is enough to learn from; `stop` may have come first."""
 
-    def learn(self, progress: float) -> dict[str, float]:
-        """Improve the policy by what was collected; returns the losses by name."""
+    def learn(self, progress: float, stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
+        """Improve the policy by what was collected, less if `stop` says so meanwhile, to all processes alike;
+        returns the losses by name."""
 
 
 class Learner:
@@ -156,7 +157,7 @@ class OnPolicy:
         self._batch = self._collector.collect(stop)
         return self._batch is not None
 
-    def learn(self, progress: float) -> dict[str, float]:
+    def learn(self, progress: float, stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
         """The first batch is learned from in its own scale: what would be learned without one is lost as soon
         as there is one. An untrained actor hardly looks at what it sees, so its actions are as good there."""
         batch, policy = self._batch, self._ppo.policy
@@ -165,7 +166,7 @@ class OnPolicy:
         if is_first:
             policy.learn_scale(seen, self._ranks)
             batch = self._collector.batch()
-        losses = self._ppo.update(batch, progress)
+        losses = self._ppo.update(batch, progress, stop)
         if not is_first:
             policy.learn_scale(seen, self._ranks)
         return losses._asdict()
@@ -191,14 +192,17 @@ class OffPolicy:
         missing = self._config.learn_after_steps - self._replay.steps
         return self.player.play(max(missing, self._config.collect_steps), stop)
 
-    def learn(self, progress: float) -> dict[str, float]:
+    def learn(self, progress: float, stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
         """As many gradient steps as belong to `collect_steps`, also after the first and longer round."""
         config, policy = self._config, self._sac.policy
         newest = self._replay.newest(self.player.steps, policy.norms)
         policy.learn_scale(on(self._device, newest), self._ranks)
         count = max(1, round(config.collect_steps * config.updates_per_step))
-        batches = (self._replay.draw(config.minibatch_steps, self._device) for _ in range(count))
-        steps = [self._sac.step(batch) for batch in batches]
+        steps = []
+        for _ in range(count):
+            steps.append(self._sac.step(self._replay.draw(config.minibatch_steps, self._device)))
+            if stop():
+                break
         return SACLosses(*torch.stack(steps).mean(0).tolist())._asdict()
 
 

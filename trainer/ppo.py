@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -56,19 +56,31 @@ class PPO:
         self.optimizers = [self.optimizer]
         self._generator, self._ranks = generator, ranks
 
-    def update(self, batch: Batch, progress: float) -> Losses:
-        """Learn from `batch`; the learning rate falls linearly to 0 as `progress` goes from 0 to 1."""
+    def update(self, batch: Batch, progress: float, stop: Callable[[], bool] = lambda: False) -> Losses:
+        """Learn from `batch`; the learning rate falls linearly to 0 as `progress` goes from 0 to 1.
+
+        It ends after the minibatch in which `stop` says so, to all processes alike, and counts as an update.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * (1.0 - progress)
         self.policy.learn_return_scale(batch.returns, self._ranks)
         steps = []
         for _ in range(self.config.epochs):
-            losses = [self._step(batch, chosen) for chosen in self._minibatches(len(batch.rows))]
+            losses = self._epoch(batch, stop)
             steps += losses
-            if self._ranks.mean(torch.stack(losses)[:, 3].mean()) > self.config.kl_max:
+            if stop() or self._ranks.mean(torch.stack(losses)[:, 3].mean()) > self.config.kl_max:
                 break
         policy, value, entropy, kl, clip_share = torch.stack(steps).mean(0).tolist()
         return Losses(policy, value, entropy, kl, clip_share, explained_variance(batch))
+
+    def _epoch(self, batch: Batch, stop: Callable[[], bool]) -> list[Tensor]:
+        """Once over the batch; returns each minibatch's losses."""
+        losses = []
+        for chosen in self._minibatches(len(batch.rows)):
+            losses.append(self._step(batch, chosen))
+            if stop():
+                break
+        return losses
 
     def _minibatches(self, size: int) -> Sequence[Tensor]:
         """All of `size` steps in random order, in parts of one size; as many parts as there always are."""

@@ -140,14 +140,14 @@ class Training:
 
     def _round(self, rounds: Rounds) -> bool:
         """Some experience and what is learned from it; False if stopped before there was enough."""
-        counters, never_late = self._counters, _never if self._in_lockstep else self._stop
+        counters, stop = self._counters, _never if self._in_lockstep else self._stop
         started_s = time.monotonic()
         self._listing.update(self._vector.telemetry)
         with self._watch.phase("collect"):
-            if self._agree(not rounds.collect(never_late)):
+            if self._agree(not rounds.collect(stop)):
                 return False
         with self._watch.phase("learn"):
-            losses = rounds.learn(progress(self._config.train, counters))
+            losses = rounds.learn(progress(self._config.train, counters), lambda: self._agree(stop()))
         player, phases = rounds.player, self._vector.phases()
         servers = sum(phase is not Phase.OPENING for phase in phases)
         told = self._ranks.gather((player.steps, player.finished, player.lost, self._vector.losses, servers))
@@ -179,7 +179,7 @@ class Training:
 
     def _agree(self, wish: bool) -> bool:
         """Whether any of the processes wishes it."""
-        return self._ranks.any(wish, self._learner.device)
+        return self._ranks.any(wish)
 
     def _save(self) -> None:
         """A checkpoint, which is kept as the best one if no other drove better in its last episodes."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from carlad.errors import ConfigError
 from trainer.config import EncoderKind, PolicyConfig
-from trainer.encoders import Encoder
+from trainer.encoders import Encoder, PointCloud
 
 STATE = Box(-5, 5, (7,), np.float32)
 BEV = Box(0, 255, (10, 64, 48), np.uint8)
@@ -48,6 +48,20 @@ def test_the_order_of_points_does_not_matter() -> None:
     encoder = Encoder({"lidar": LIDAR}, PolicyConfig(features=16))
     points = seen(3, lidar=LIDAR)["lidar"]
     torch.testing.assert_close(encoder({"lidar": points}), encoder({"lidar": points.flip(1)}))
+
+
+def test_gradients_of_points_are_those_of_looking_at_all_of_them() -> None:
+    torch.manual_seed(0)
+    part = PointCloud(LIDAR.shape, 16)
+    points = torch.randn(70, *LIDAR.shape)
+    points[:, 20:] = 0.0  # as where the sensor saw fewer
+
+    def gradients(features: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad(features.square().sum(), list(part.parameters())))
+
+    plain = part.last(part.each(points).amax(1)).relu()
+    torch.testing.assert_close(part(points), plain)
+    torch.testing.assert_close(gradients(part(points)), gradients(plain), atol=1e-4, rtol=1e-4)
 
 
 def test_no_hidden_layers_leave_the_vector_as_it_is() -> None:

@@ -19,6 +19,7 @@ pytest.importorskip("onnxscript")
 
 STATE = gymnasium.spaces.Box(-5.0, 5.0, (6,), np.float32)
 BEV = gymnasium.spaces.Box(0, 255, (3, 48, 48), np.uint8)
+LIDAR = gymnasium.spaces.Box(-50.0, 50.0, (32, 4), np.float32)
 TRUTH = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
 STEERING = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
@@ -49,13 +50,13 @@ def test_an_exported_policy_acts_as_the_policy_does(tmp_path: Path, distribution
 
 
 def test_the_parts_that_the_actor_sees_are_the_inputs_and_an_index_may_be_the_output(tmp_path: Path) -> None:
-    space = gymnasium.spaces.Dict({"state": STATE, "bev": BEV, "truth": TRUTH})
-    actor = {"actor": ("state", "bev"), "critic": ("state", "truth")}
+    space = gymnasium.spaces.Dict({"state": STATE, "bev": BEV, "lidar": LIDAR, "truth": TRUTH})
+    actor = {"actor": ("state", "bev", "lidar"), "critic": ("state", "truth")}
     saved = checkpoint(space, gymnasium.spaces.Discrete(5, start=2), **actor)
     export(saved, tmp_path / "policy.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "policy.onnx"))
-    assert {put.name for put in session.get_inputs()} == {"state", "bev"}
-    inputs = {"state": STATE.sample()[None], "bev": BEV.sample()[None]}
+    assert {put.name for put in session.get_inputs()} == {"state", "bev", "lidar"}
+    inputs = {"state": STATE.sample()[None], "bev": BEV.sample()[None], "lidar": LIDAR.sample()[None]}
     (action,) = session.run(["action"], inputs)
     assert action.dtype == np.int64
     assert 2 <= action[0] < 7

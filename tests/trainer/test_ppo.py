@@ -67,6 +67,14 @@ def test_an_update_that_strays_too_far_ends_early() -> None:
     assert ppo.optimizer.state[next(ppo.policy.actor.parameters())]["step"] < 5
 
 
+def test_an_update_that_is_stopped_ends_with_its_minibatch() -> None:
+    ppo = learner(minibatch_steps=128, epochs=8)
+    answers = iter([False, True])
+    losses = ppo.update(experience(ppo), progress=0.0, stop=lambda: next(answers, True))
+    assert ppo.optimizer.state[next(ppo.policy.actor.parameters())]["step"] == 2
+    assert np.isfinite(losses).all()
+
+
 def test_the_explained_variance_tells_a_good_critic_from_a_new_one() -> None:
     ppo = learner(learning_rate=1e-2)
     batch = experience(ppo)

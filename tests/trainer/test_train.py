@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from carlad.errors import ConfigError
 from carlad.session.environment import Server
@@ -69,6 +71,11 @@ def endpoints(out: Path) -> dict[str, str]:
     return {session["session"]: session["telemetry"] for session in sessions}
 
 
+def gradient_steps(saved: checkpoint.Checkpoint) -> set[int]:
+    """Which each parameter of the first optimizer has had."""
+    return {int(state["step"]) for state in saved.states["optimizers"][0]["state"].values()}
+
+
 def never() -> bool:
     return False
 
@@ -110,6 +117,42 @@ def test_a_stopped_training_leaves_what_it_promises_and_goes_on_when_resumed(
     assert (end["evaluation"], end["episodes"]) == ("end", 2)
     assert end["env_steps"] >= total
     _check_refusals(config, first, second, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        ("ppo.epochs=8", "ppo.kl_max=1000"),
+        (
+            "algorithm=sac",
+            "policy.distribution=squashed",
+            "sac.learn_after_steps=64",
+            "sac.collect_steps=64",
+            "sac.updates_per_step=0.25",
+        ),
+    ],
+    ids=["ppo", "sac"],
+)
+def test_a_training_that_is_stopped_while_it_learns_saves_what_it_has_learned(
+    server: Server, tmp_path: Path, algorithm: tuple[str, ...]
+) -> None:
+    learns = threading.Event()
+    hook = register_optimizer_step_post_hook(lambda *_: learns.set())
+    settings = (*SMALL, *on(server), *algorithm, "train.eval_episodes=0", "train.total_steps=10000")
+    first = together(tmp_path / "first")
+    try:
+        train.train(load("demo", overrides=settings, environ={}), first, None, learns.is_set, Console())
+    finally:
+        hook.remove()
+    saved = checkpoint.load(checkpoint.find(first.run))
+    assert (saved.counters.updates, gradient_steps(saved)) == (1, {1})
+    assert [entry["updates"] for entry in updates(first.run)] == [1]
+
+    second = together(tmp_path / "second")
+    config = override(saved.config, [f"train.total_steps={saved.counters.env_steps + 1}"])
+    train.train(config, second, saved, never, Console())
+    resumed = checkpoint.load(checkpoint.find(second.run))
+    assert (resumed.counters.updates, gradient_steps(resumed)) == (2, {1 + 16})
 
 
 def test_a_training_survives_its_servers_and_its_hosts_do_not_survive_it(

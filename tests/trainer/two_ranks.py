@@ -22,7 +22,7 @@ def main() -> None:
         half = slice(0, N // 2) if ranks.is_first else slice(N // 2, N)
         _gradients(ranks, half)
         _scale(ranks, half)
-        _decisions(ranks, device)
+        _decisions(ranks)
         _weights(ranks)
     print("agreed", flush=True)
 
@@ -47,9 +47,9 @@ def _scale(ranks: Ranks, half: slice) -> None:
     torch.testing.assert_close(shared.state_dict(), whole.state_dict())
 
 
-def _decisions(ranks: Ranks, device: torch.device) -> None:
-    assert ranks.any(ranks.is_first, device)
-    assert not ranks.any(False, device)
+def _decisions(ranks: Ranks) -> None:
+    assert ranks.any(ranks.is_first)
+    assert not ranks.any(False)
     assert ranks.gather(ranks.rank) == [0, 1]
 
 
