@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.env.config import CameraConfig, LidarConfig, RouteConfig
+from trainer.env.listening import listen
 
 Array = NDArray[Any]
 
@@ -75,8 +76,7 @@ class Sensors:
         sensor = world.spawn_actor(blueprint, mount, attach_to=vehicle)
         undo.callback(sensor.destroy)
         waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        sensor.listen(waiting.put)
-        undo.callback(sensor.stop)
+        undo.callback(listen(sensor, waiting.put))
         self._sensors[key] = waiting
 
     def _measured(self, key: str, waiting: queue.SimpleQueue[Any], frame: int) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from carlad.log import get_logger
 from carlad.telemetry import Array
 from carlad.telemetry.bundle import VIEW_PREFIX
+from trainer.env.listening import listen
 
 log = get_logger("carlad.trainer")
 
@@ -92,7 +93,7 @@ class _Camera:
         self._newest_frame = frame
         self._has_come = threading.Event()
         self._sensor = world.spawn_actor(blueprint, mount, attach_to=vehicle)
-        self._sensor.listen(self._note)
+        self._stop = listen(self._sensor, self._note)
 
     def newest(self) -> Array | None:
         if (image := self._newest) is None:
@@ -106,7 +107,7 @@ class _Camera:
         deadline_s = time.monotonic() + _LAST_IMAGE_S
         while self._newest_frame < frame and self._has_come.wait(max(0.0, deadline_s - time.monotonic())):
             self._has_come.clear()
-        self._sensor.stop()
+        self._stop()
         self._sensor.destroy()
 
     def _note(self, image: Any) -> None:

@@ -17,6 +17,7 @@ from carlad.session.environment import Server
 from carlad.telemetry import Array
 from trainer.env.config import RouteConfig
 from trainer.env.episode import Truth
+from trainer.env.listening import listen
 from trainer.env.moment import Ego
 from trainer.env.route import Place
 from trainer.env.rules import LaneUse, LaneWatch
@@ -273,8 +274,7 @@ class World:
         blueprint = self._world.get_blueprint_library().find("sensor.other.collision")
         sensor = self._world.spawn_actor(blueprint, carla.Transform(), attach_to=self._vehicle)
         undo.callback(sensor.destroy)
-        sensor.listen(self._note_collision)
-        undo.callback(sensor.stop)
+        undo.callback(listen(sensor, self._note_collision))
 
     def _note_collision(self, event: Any) -> None:
         """Called on one of the client's threads."""
