@@ -147,7 +147,7 @@ class Host:
     def _step(self, arrays: dict[str, Array]) -> Answer:
         if self._env is None or self._spaces is None or not self._in_episode:
             raise ProtocolError("cannot step outside an episode: send Reset first")
-        action = spaces.from_arrays(self._spaces.action_space, arrays)
+        action = spaces.from_arrays(self._spaces.action_space, arrays, "action")
         observation, reward, terminated, truncated, info = self._env.step(action)
         reply = Stepped(float(reward), bool(terminated), bool(truncated), info)
         self._in_episode = not (reply.terminated or reply.truncated)

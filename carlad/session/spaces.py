@@ -39,26 +39,34 @@ def to_arrays(element: Any) -> dict[str, Array]:
     return {"": np.asarray(element)}
 
 
-def from_arrays(space: Space, arrays: dict[str, Array]) -> Any:
-    """The element that was sent. Raises ProtocolError where names, shape, dtype or finiteness do not fit."""
+def from_arrays(space: Space, arrays: dict[str, Array], what: str) -> Any:
+    """The element that was sent; `what` names it in errors.
+
+    Raises ProtocolError where names, shape, dtype or finiteness do not fit.
+    """
     parts = space.spaces if isinstance(space, DictOf) else {"": space}
     if parts.keys() != arrays.keys():
         raise ProtocolError(f"cannot use the arrays {sorted(arrays)}: expected {sorted(parts)}")
-    elements = {name: _element(name, part, arrays[name]) for name, part in parts.items()}
+    elements = {
+        name: _element(f"{what} {name!r}" if name else what, part, arrays[name])
+        for name, part in parts.items()
+    }
     return elements if isinstance(space, DictOf) else elements[""]
 
 
-def _element(name: str, part: Box | Discrete, array: Array) -> Any:
+def _element(what: str, part: Box | Discrete, array: Array) -> Any:
     if isinstance(part, Discrete):
         if array.shape != () or array.dtype.kind != "i" or not part.start <= array < part.start + part.n:
-            raise ProtocolError(f"cannot use {array!r}: expected one of {part.n} integers from {part.start}")
+            raise ProtocolError(
+                f"cannot use the {what} {array!r}: expected one of {part.n} integers from {part.start}"
+            )
         return int(array)
     if list(array.shape) != part.shape or dtype_name(array) != part.dtype:
         raise ProtocolError(
-            f"cannot use array {name!r}: {array.dtype} {list(array.shape)}, not {part.dtype} {part.shape}"
+            f"cannot use the {what}: {array.dtype} {list(array.shape)}, not {part.dtype} {part.shape}"
         )
     if array.dtype.kind == "f" and 0 in np.isfinite(array).tobytes():  # quicker than all() where it is small
-        raise ProtocolError(f"cannot use array {name!r}: it holds NaN or infinity")
+        raise ProtocolError(f"cannot use the {what}: it holds NaN or infinity")
     return array
 
 

@@ -150,7 +150,7 @@ class Steps:
         """The observation that came as those arrays. Raises ProtocolError if it is not in the space."""
         if self._observation is None:
             raise ProtocolError("cannot read an observation before the environment is constructed")
-        return spaces.from_arrays(self._observation, found)
+        return spaces.from_arrays(self._observation, found, "observation")
 
     def leave(self) -> None:
         """Ask the host to end; not waited for."""

@@ -33,7 +33,7 @@ def test_a_space_that_was_described_is_built_equal(space: gymnasium.Space[Any]) 
 def test_an_element_survives_the_way_as_arrays(space: gymnasium.Space[Any]) -> None:
     space.seed(3)
     element = space.sample()
-    received = from_arrays(describe(space), to_arrays(element))
+    received = from_arrays(describe(space), to_arrays(element), "action")
     assert space.contains(received)
     for name, array in to_arrays(element).items():
         np.testing.assert_array_equal(to_arrays(received)[name], array)
@@ -83,4 +83,4 @@ def test_a_description_of_no_space_is_refused(space: spaces.Space) -> None:
 )
 def test_an_element_that_does_not_fit_is_refused(space: gymnasium.Space[Any], element: Any) -> None:
     with pytest.raises(ProtocolError, match="cannot use"):
-        from_arrays(describe(space), to_arrays(element))
+        from_arrays(describe(space), to_arrays(element), "action")
