@@ -192,10 +192,17 @@ class _Head:
         return math.radians(self._angle_deg)
 
     def turn(self, delta_s: float) -> _Beams:
-        """The beams of the next `delta_s` seconds, evenly spread over the angle that they sweep."""
+        """The beams of the next `delta_s` seconds, evenly spread over the angle that they sweep.
+
+        That is a product of float32, as in CARLA: of whole turns in a tick none is off by a millionth.
+        """
         model = self._model
         count = max(0, math.floor(model.points_per_second * delta_s / model.channels + 0.5))
-        swept = model.rotation_frequency_hz * model.horizontal_fov_deg * delta_s
+        swept = float(
+            np.float32(model.rotation_frequency_hz)
+            * np.float32(model.horizontal_fov_deg)
+            * np.float32(delta_s)
+        )
         turn = self._angle_deg, swept, count
         if self._latest is None or self._latest[0] != turn:
             self._latest = turn, self._sweep(*turn)

@@ -64,7 +64,8 @@ class Radar:
 
         A positive speed moves away, a positive azimuth is to the right, a positive altitude above.
         """
-        beams = self._beams(int(self._model.points_per_second * delta_s))
+        count = int(np.float32(self._model.points_per_second) * np.float32(delta_s))  # as in CARLA
+        beams = self._beams(count)
         hits, directions = frame.cast_from(world_from_radar, beams, self._model.range_m)
         met = hits.distance <= self._model.range_m
         beams, away, depth = beams[met], directions[met], hits.distance[met]

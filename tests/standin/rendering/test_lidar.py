@@ -83,6 +83,17 @@ def test_nothing_beyond_the_range_is_seen(scene: Scene) -> None:
     assert np.linalg.norm(points[:, :3], axis=1).max() <= 10.5
 
 
+@pytest.mark.parametrize("delta_s", [0.05, 0.1])
+def test_a_head_that_turns_once_a_tick_stands_where_it_stood(scene: Scene, delta_s: float) -> None:
+    """Though a tick's float32 is a little longer than what was asked for."""
+    lidar, frame = Lidar(replace(PLAIN, rotation_frequency_hz=1 / delta_s)), scene.frame(_ring())
+    tick_s = float(np.float32(delta_s))
+    first, second = (lidar.scan(frame, pose(0, 0, HIGH), tick_s) for _ in range(2))
+    assert tick_s > delta_s
+    assert first.horizontal_angle_rad == second.horizontal_angle_rad == 0.0
+    assert first.points.tobytes() == second.points.tobytes()
+
+
 def test_ticks_share_a_turn(scene: Scene) -> None:
     """Half a turn in two ticks: the second goes on where the first ended."""
     lidar, frame = Lidar(PLAIN), scene.frame(_ring())
