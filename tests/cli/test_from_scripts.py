@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.daemon_process import until
+from tests.leftovers import ENDS_WITHIN_S
 
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "from-scripts.md"
 _PYTHON = Path(sys.executable).parent
@@ -44,7 +45,8 @@ def environ(tmp_path: Path) -> Iterator[Mapping[str, str]]:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "SDL_VIDEODRIVER": "dummy",
     }
-    left = [process for process in psutil.process_iter() if is_marked(process, mark)]
+    marked = [process for process in psutil.process_iter() if is_marked(process, mark)]
+    _, left = psutil.wait_procs(marked, timeout=ENDS_WITHIN_S)
     for process in left:
         process.kill()
     assert left == []
