@@ -20,8 +20,8 @@ import pytest
 MARK = "CARLAD_TEST_RUN"
 ENDS_WITHIN_S = 10.0  # what was killed or told to end
 _SHARED_MEMORY = Path("/dev/shm")
-# Of other people's libraries (torch, TensorBoard, numba, stable-baselines3, onnxruntime), and where the stand-in,
-# like CARLA, keeps recordings for whoever asks for them.
+# Of other people's libraries (torch, TensorBoard, numba, stable-baselines3, onnxruntime), and where the
+# stand-in, like CARLA, keeps recordings for whoever asks for them.
 _CACHES = re.compile(
     r"torch(inductor|elastic)_\w+|\.tensorboard-info|numba-\w+|SB3-[\d-]+|\.ses|carlad-recordings-\d+"
 )
