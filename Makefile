@@ -41,7 +41,7 @@ test-system-here: install
 
 # Five minutes, once the first of the two is done.
 test-system-chaos: install
-	@$(PYTEST) -m system tests/system
+	@$(PYTEST) -m system $(addprefix --ignore=,$(APART)) tests/system
 
 test-nightly: install
 	@$(PYTEST) -m nightly
