@@ -17,16 +17,16 @@ from tests.fleet.processes import REPOSITORY
 BOOTED_AND_DONE_S = 600.0  # half a minute, on a machine with nothing else to do
 _INIT = """\
 #!/bin/sh
-export PATH={path} HOME={folder}/tmp TMPDIR={folder}/tmp PYTHONDONTWRITEBYTECODE=1
+export PATH={path} HOME=/dev/shm TMPDIR=/dev/shm PYTHONDONTWRITEBYTECODE=1 TEST_FOLDER={folder}
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mount -t tmpfs tmp {folder}/tmp
+mkdir -p /dev/shm && mount -t tmpfs tmp /dev/shm  # so short a name that sockets have room below it
 mkdir /sys/fs/cgroup/tests && echo $$ > /sys/fs/cgroup/tests/cgroup.procs
 ip link set lo up
 cd {repository}
 exec > {folder}/said 2>&1
-{python} -m pytest -p no:cacheprovider --basetemp={folder}/tmp/t -rs {tests}
+{python} -m pytest -p no:cacheprovider --basetemp=/dev/shm/t -rs {tests}
 echo $? > {folder}/result
 poweroff -f
 """
@@ -34,12 +34,11 @@ poweroff -f
 
 def in_own_kernel(tests: str, folder: Path, environ: Mapping[str, str] | None = None) -> None:
     """Runs a file of tests in it and fails as they do; none may be skipped. `environ` is the kernel process's
-    own, which the tests do not see. Skips where such a kernel does not run."""
+    own, which the tests do not see; they have `folder` in TEST_FOLDER. Skips where no such kernel runs."""
     if shutil.which("linux.uml") is None:
         pytest.skip("no linux.uml (Debian's user-mode-linux)")
     if os.geteuid() != 0:
         pytest.skip("its init has to be root to mount what it needs")
-    (folder / "tmp").mkdir()
     init = folder / "init"
     places = {"path": os.environ["PATH"], "repository": REPOSITORY, "python": sys.executable}
     init.write_text(_INIT.format(folder=folder, tests=tests, **places))

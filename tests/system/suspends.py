@@ -19,7 +19,7 @@ from carlad.messages import Holder, Notice, Status
 from tests.daemon_process import DaemonProcess, all_ready, daemon_process, until_status
 from tests.fleet.processes import REPOSITORY
 
-SLEEP_FOR = "suspend_s"  # a file beside the kernel's folder for temporary files: seconds
+SLEEP_FOR = "suspend_s"  # a file in TEST_FOLDER: seconds
 TTL_S = 10.0
 ACTION = np.array([0.5, -0.5], np.float32)
 HOLDER = """
@@ -44,7 +44,7 @@ def daemon() -> Iterator[DaemonProcess]:
 
 def suspend(seconds: int) -> None:
     """Returns when the machine is awake again. Fails where its clocks did not go as in a suspend."""
-    (Path(os.environ["TMPDIR"]).parent / SLEEP_FOR).write_text(str(seconds))
+    (Path(os.environ["TEST_FOLDER"]) / SLEEP_FOR).write_text(str(seconds))
     before = _ahead_s()
     Path("/sys/power/state").write_text("mem")
     slept_s = _ahead_s() - before
