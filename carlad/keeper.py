@@ -73,8 +73,9 @@ class Keeper:
     def stop(self) -> None:
         """Ends the thread; idempotent. In a forked child, where there is no thread, nothing happens."""
         if self._pid == os.getpid() and self._woken != -1:
-            os.close(self._woken)
+            os.write(self._woken, b"!")  # closing would not do: a forked child may have it open, too
             self._thread.join()
+            os.close(self._woken)
             os.close(self._wake)
             self._woken = -1
 

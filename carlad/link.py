@@ -95,11 +95,10 @@ class Link:
             self._check_silence(heard_at)
 
     def _send(self, connection: zmq.Socket[bytes], request: Request, heard_at: float) -> None:
-        while not connection.poll(100, zmq.POLLOUT):  # it is not connected, or not any more
+        while not _sent(connection, request, within_ms=100):  # it is not connected, or not any more
             check_listening(self.endpoint, self.silence_max_s)
             self._check_handshakes()
             self._check_silence(heard_at)
-        connection.send(_encode(request))
 
     def _receive(self, connection: zmq.Socket[bytes], request_id: str, wait_s: float) -> ReplyBody | None:
         """None after `wait_s`. Answers to earlier requests are skipped."""
@@ -140,10 +139,10 @@ class Link:
 
     def _withdraw(self, request_id: str) -> None:
         """Not waited for."""
-        if self._socket is not None and self._socket.poll(0, zmq.POLLOUT):
+        if self._socket is not None:
             withdraw = Withdraw(request_id=request_id)
             request = Request(version=PROTOCOL_VERSION, request_id=uuid.uuid4().hex, body=withdraw)
-            self._socket.send(_encode(request))
+            _sent(self._socket, request, within_ms=0)
 
     def _disconnect(self) -> None:
         if self._socket is not None and self._context is not None and self._pid == os.getpid():
@@ -153,6 +152,18 @@ class Link:
             self._socket.close(linger=200)
             self._context.term()
         self._socket = self._context = self._handshakes = None
+
+
+def _sent(connection: zmq.Socket[bytes], request: Request, within_ms: int) -> bool:
+    """Whether it is on its way. Between the poll and the sending the daemon may die, and a send that blocks
+    would then wait for its successor."""
+    if not connection.poll(within_ms, zmq.POLLOUT):
+        return False
+    try:
+        connection.send(_encode(request), zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    return True
 
 
 def _failed_handshakes(dealer: zmq.Socket[bytes]) -> zmq.Socket[bytes]:

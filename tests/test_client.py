@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 import carlad
 from carlad.client import Client, Lease, this_process
@@ -409,6 +410,50 @@ def test_a_forked_child_leaves_its_parent_s_lease_alone(shared: FakeDaemon) -> N
     assert not server.lost.is_set()
     server.release()
     server.release()
+
+
+def test_a_lease_is_given_back_though_a_forked_child_lives_on(shared: FakeDaemon) -> None:
+    """It has all that was open when it was made: the keeper's pipe, too."""
+    server = carlad.lease(endpoint=shared.endpoint)
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        releasing = threading.Thread(target=server.release, daemon=True)
+        releasing.start()
+        releasing.join(10.0)
+        assert not releasing.is_alive()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_daemon_that_dies_just_before_it_is_asked_is_waited_for_no_longer_than_others(
+    daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look whether a request can leave and its leaving."""
+    look = zmq.Socket.poll
+
+    def look_and_let_it_die(socket: zmq.Socket[bytes], *arguments: int) -> int:
+        seen = look(socket, *arguments)
+        if seen & zmq.POLLOUT:
+            daemon.kill()
+            _until(lambda: not look(socket, 0, zmq.POLLOUT), 5.0)
+        return seen
+
+    with Client(daemon.endpoint, silence_max_s=1.0) as client:
+        client.status()
+        monkeypatch.setattr(zmq.Socket, "poll", look_and_let_it_die)
+        asking = threading.Thread(target=lambda: _failure_of(client.status), daemon=True)
+        asking.start()
+        asking.join(10.0)
+        assert not asking.is_alive()
+
+
+def _failure_of(ask: Callable[[], object]) -> None:
+    with pytest.raises(NoDaemonError):
+        ask()
 
 
 def test_many_holders_never_hold_one_server(shared: FakeDaemon) -> None:
