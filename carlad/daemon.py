@@ -55,7 +55,8 @@ if sys.version_info < (3, 11):
 log = get_logger(__name__)
 
 # For failures of carlad's own units: anything but a fault in the code would be answered, not raised.
-_LAST_WORDS_S = 0.1  # for the last replies and notices to leave
+_LAST_ANSWERS_S = 1.0  # for what is asked still
+_LAST_WORDS_S = 0.1  # for replies and notices to leave, where nothing lingers for them
 _SERVERS_END_S = 60.0  # at most, with what kills and sweeps take on a loaded machine
 _UNIT_POLICY = RestartPolicy(backoff_s=0.1, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
 
@@ -150,7 +151,8 @@ async def _serve(source: Source, environ: Mapping[str, str]) -> None:
                 await sessions.stop()
                 await broker.stop()
                 servers.cancel_scope.cancel()
-            await trio.sleep(_LAST_WORDS_S)  # whoever had it end is answered, however quickly it does
+            with trio.move_on_after(_LAST_ANSWERS_S):
+                await router.answered()  # whoever had it end is, too, however quickly it does
             nursery.cancel_scope.cancel()  # last, so that clients could see how the servers ended
         log.info("daemon.stopped")
 

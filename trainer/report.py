@@ -42,6 +42,7 @@ class Report:
         self._file = (where.run / PROGRESS_FILE).open("a", buffering=1)
         self._figures = Figures(self._sessions)
         self._logged_s = -_LOG_EVERY_S
+        self._stage: int | None = None  # of the curriculum, told last
         self._live = (
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         )
@@ -58,6 +59,7 @@ class Report:
             name: value for name, value in figures.items() if not name.startswith(("charts/", "losses/"))
         }
         self._write({**self._where(counters), **charts, "losses": dict(round_.losses), **others})
+        self._tell_stage(counters, round_.stage)
         self._show(counters, round_, charts)
 
     def picture(self, counters: Counters, image: NDArray[np.uint8]) -> None:
@@ -102,6 +104,15 @@ class Report:
 
     def _write(self, entry: dict[str, Any]) -> None:
         self._file.write(msgspec.json.encode(entry).decode() + "\n")
+
+    def _tell_stage(self, counters: Counters, stage: int) -> None:
+        stages = self._config.curriculum.stages
+        if stages and stage != self._stage:
+            before = None if self._stage is None else stages[self._stage].name
+            log.info(
+                "curriculum.stage", stage=stages[stage].name, before=before, env_steps=counters.env_steps
+            )
+            self._stage = stage
 
     def _show(self, counters: Counters, round_: Round, charts: dict[str, float]) -> None:
         if self._live is not None:

@@ -29,6 +29,7 @@ _EXAMPLES = """\
   carlactl local                                   a headless training, until it is done or Ctrl-C
   carlactl local --carla-root /opt/carla           on CARLA
   carlactl local --config demo -o train.seed=7
+  carlactl local --resume auto                     goes on where the newest one was ended
   carlactl local viz                               and a window that shows it
   carlactl local carla start && carlactl local     on a server that goes on
 """
@@ -38,12 +39,19 @@ carlactl: to watch it, in another terminal here: python -m viz, or carlactl loca
 # In a process of its own: carlactl does without what a trainer takes.
 _ASK_SESSIONS = """\
 import sys
-from carlad.errors import ConfigError
-from trainer.config import load_training_config
+from pathlib import Path
+from carlad.errors import CarladError
+from trainer.config import load_training_config, override
+name, resumed, *overrides = sys.argv[1:]
 try:
-    print(load_training_config(sys.argv[1], overrides=sys.argv[2:]).servers.sessions)
-except ConfigError as error:
+    if name:
+        config = load_training_config(name, overrides=overrides)
+    else:
+        from trainer import checkpoint
+        config = override(checkpoint.load(checkpoint.find(Path(resumed))).config, overrides)
+except CarladError as error:
     sys.exit(str(error))
+print(config.servers.sessions)
 """
 # As short as a training can be that does everything once.
 _SHORT = ("train.total_steps=256", "train.eval_episodes=0", "ppo.batch_steps=128", "ppo.minibatch_steps=64")
@@ -61,14 +69,16 @@ def add(commands: Commands) -> None:
         asks_daemon=False,
     )
     _add_options(whole, fresh=True)
+    _add_resume(whole, None)
     family = whole.add_subparsers(title="commands", metavar="COMMAND")
-    _add(
+    shown = _add(
         family,
         "viz",
         _viz,
         "Train, and show it in a window. Closing that ends nothing.",
         "  carlactl local viz\n",
     )
+    _add_resume(shown, argparse.SUPPRESS)
     _add(
         family,
         "test",
@@ -106,9 +116,18 @@ def add(commands: Commands) -> None:
     help_.set_defaults(run=lambda _arguments: whole.print_help())
 
 
-def _add(family: Commands, name: str, run: Run, description: str, examples: str) -> None:
-    _add_options(
-        add_command(family, name, run, description, examples, _EXIT_CODES, asks_daemon=False), fresh=False
+def _add(family: Commands, name: str, run: Run, description: str, examples: str) -> argparse.ArgumentParser:
+    parser = add_command(family, name, run, description, examples, _EXIT_CODES, asks_daemon=False)
+    _add_options(parser, fresh=False)
+    return parser
+
+
+def _add_resume(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--resume",
+        default=default,
+        metavar="FILE|DIR|auto",
+        help="go on from a checkpoint, or a run's newest; auto: as `python -m trainer train` has it",
     )
 
 
@@ -166,10 +185,13 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _viz(arguments: argparse.Namespace) -> int:
-    out = arguments.out or f"data/local/{time.strftime('%Y%m%d-%H%M%S')}"
+    out = arguments.out
+    if out is None and arguments.resume is None:
+        out = f"data/local/{time.strftime('%Y%m%d-%H%M%S')}"
+    show = [sys.executable, "-m", "viz", "--wait", "120", *(["--run", out] if out else [])]
 
     def both(environ: dict[str, str]) -> int:
-        viewer = subprocess.Popen([sys.executable, "-m", "viz", "--run", out, "--wait", "120"], env=environ)
+        viewer = subprocess.Popen(show, env=environ)
         try:
             return _run_trainer(arguments, environ, out)
         finally:
@@ -182,7 +204,7 @@ def _viz(arguments: argparse.Namespace) -> int:
 def _test(arguments: argparse.Namespace) -> int:
     looked = subprocess.run([sys.executable, "-m", "carlad.cli", "doctor"], check=False)
     with tempfile.TemporaryDirectory(prefix="carlad-test-") as out:
-        arguments.servers = 1
+        arguments.servers, arguments.resume = 1, None
         arguments.override = [*_SHORT, *(arguments.override or [])]
         trained = _with_servers(arguments, lambda environ: _run_trainer(arguments, environ, f"{out}/run"))
     if trained != Exit.DONE:
@@ -220,8 +242,10 @@ def _run_trainer(arguments: argparse.Namespace, environ: dict[str, str], out: st
     """It alone hears of an interrupt only through us, once: a second one would cost what it has learnt."""
     from carlad.cli import execute
 
-    command = [sys.executable, "-m", "trainer", "train", "--config", _config_of(arguments)]
+    command = [sys.executable, "-m", "trainer", "train"]
+    command += ["--config", name] if (name := _config_of(arguments)) else []
     command += ["--out", out] if out else []
+    command += ["--resume", arguments.resume] if arguments.resume else []
     for override in (*(arguments.override or ()), f"servers.sessions={arguments.servers}"):
         command += ["-o", override]
     print(f"carlactl: {shlex.join(['python', *command[1:]])}", file=sys.stderr)
@@ -239,7 +263,8 @@ def _sessions(arguments: argparse.Namespace) -> int:
     """How many environments the configuration has. Raises ConfigError where that cannot be used."""
     from carlad.errors import ConfigError
 
-    ask = [sys.executable, "-c", _ASK_SESSIONS, _config_of(arguments), *(arguments.override or ())]
+    name, resumed = _config_of(arguments), arguments.resume or ""
+    ask = [sys.executable, "-c", _ASK_SESSIONS, name, resumed, *(arguments.override or ())]
     asked = subprocess.run(ask, capture_output=True, text=True, check=False)
     if asked.returncode != 0:
         raise ConfigError(asked.stderr.strip())
@@ -247,7 +272,9 @@ def _sessions(arguments: argparse.Namespace) -> int:
 
 
 def _config_of(arguments: argparse.Namespace) -> str:
-    """The training's: a name or a file."""
+    """The training's: a name or a file. Empty: what is resumed has its own."""
+    if arguments.config is None and arguments.resume not in (None, "auto"):
+        return ""
     return arguments.config or (_CONFIG if Path(_CONFIG).is_file() else _PACKAGED)
 
 

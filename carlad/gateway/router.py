@@ -35,6 +35,7 @@ class Router:
         self._desk = desk
         self._admitted = admitted
         self._requests = 0
+        self._waiting = trio.lowlevel.ParkingLot()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -59,16 +60,23 @@ class Router:
                 self._requests += 1
                 nursery.start_soon(self._serve, sender, request, peer)
 
+    async def answered(self) -> None:
+        """Returns once nobody waits for an answer, which may be never."""
+        while self._requests:
+            await self._waiting.park()
+
     async def _serve(self, sender: bytes, request: Request, peer: Peer) -> None:
         async def interim(body: ReplyBody) -> None:
             await self._reply(sender, request, body)
 
         try:
             body = await self._desk.answer(request, peer, interim)
+            if body is not None:
+                await self._reply(sender, request, body)
         finally:
             self._requests -= 1
-        if body is not None:
-            await self._reply(sender, request, body)
+            if not self._requests:
+                self._waiting.unpark_all()
 
     async def _reply(self, sender: bytes, request: Request, body: ReplyBody) -> None:
         await self._socket.send([sender, requests.reply(request.request_id, body)])

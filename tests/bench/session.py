@@ -7,17 +7,20 @@ of that image is measured beside it. The figures are medians of single steps.
 Below them is what any two Python processes pay that send each other as many bytes as a step-vector has: over
 a Unix socket and over ZeroMQ, with nothing else to do; and over the Unix socket where each works for 50 us
 before it answers, as processes do, so that the other has fallen asleep and its processor with it.
+
+"awake": the same while no processor falls asleep, as beside a training that has work for all of them.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,15 +48,31 @@ Step = Callable[[], Any]
 
 def main() -> None:
     report = Report("session")
-    with standin() as one, standin() as other:
-        _compare(report, "step-vector", RouteEnv(), one, ENVIRONMENT, other)
-    camera = f"{Camera.__module__}:Camera"
-    added_us = _compare(report, "step-image", Camera(10**9), NO_SERVER, camera, NO_SERVER, length=10**9)
-    memcpy_us = _memcpy_us()
-    report.add("memcpy of an image", memcpy_us, "us")
-    report.add("step-image added beyond 1.5 memcpys", added_us - 1.5 * memcpy_us, "us")
+    _add_steps(report, "")
     _add_floor(report)
+    with _kept_awake():
+        _add_steps(report, ", awake")
     report.write()
+
+
+def _add_steps(report: Report, how: str) -> None:
+    with standin() as one, standin() as other:
+        _compare(report, f"step-vector{how}", RouteEnv(), one, ENVIRONMENT, other)
+    camera, image = f"{Camera.__module__}:Camera", f"step-image{how}"
+    added_us = _compare(report, image, Camera(10**9), NO_SERVER, camera, NO_SERVER, length=10**9)
+    memcpy_us = _memcpy_us()
+    report.add(f"memcpy of an image{how}", memcpy_us, "us")
+    report.add(f"{image} added beyond 1.5 memcpys", added_us - 1.5 * memcpy_us, "us")
+
+
+@contextmanager
+def _kept_awake() -> Iterator[None]:
+    """Each processor has something to do that gives way to anything else."""
+    give_way = "import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nwhile True: pass"
+    with ExitStack() as stack:
+        for _ in range(len(os.sched_getaffinity(0))):
+            stack.callback(stack.enter_context(subprocess.Popen([sys.executable, "-c", give_way])).kill)
+        yield
 
 
 def _add_floor(report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -129,6 +130,16 @@ def test_a_configuration_of_ones_own_is_made_shown_and_used(
     said = run(f"carlactl local --port {_PORT} -o train.eval_episodes=0")
     assert "--config training.toml" in said
     assert "servers.sessions=1" in said, "the configuration's own number of servers was passed over"
+
+
+def test_a_training_goes_on_where_it_was_ended(run: Callable[[str], str], tmp_path: Path) -> None:
+    short = f"carlactl local --port {_PORT} --config demo --servers 1 -o train.eval_episodes=0"
+    run(f"{short} --out first -o train.total_steps=512 -o ppo.batch_steps=256")
+    again = run(f"carlactl local --port {_PORT} --resume first -o train.total_steps=1024")
+    assert "servers for this training: 1," in again
+    lines = (tmp_path / "work" / "first" / "progress.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["env_steps"] >= 1024
+    assert "no checkpoint.pt" in run("carlactl local --resume . || true")
 
 
 def test_a_configuration_that_cannot_be_used_is_told_before_anything_is_started(
