@@ -6,17 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from carlad.standin.actors import Actor
-from carlad.standin.rendering.cameras import (
-    CameraModel,
-    Image,
-    raster_for,
-    render_depth,
-    render_rgb,
-    render_semantic,
-)
+from carlad.standin.rendering.cameras import Image, raster_for, render_depth, render_rgb, render_semantic
 from carlad.standin.rendering.events import EventCamera, EventModel
 from carlad.standin.rendering.flow import FlowCamera
 from carlad.standin.rendering.labels import render_cosmos, render_instance, render_normals
+from carlad.standin.rendering.pinhole import CameraModel
 from carlad.standin.rendering.strokes import draw
 from carlad.standin.vision import Eyes
 from carlad.wire import types as t

@@ -9,9 +9,10 @@ import numpy as np
 
 from carlad.standin import towns
 from carlad.standin.rendering import cameras
-from carlad.standin.rendering.cameras import CameraModel, render_depth, render_rgb
+from carlad.standin.rendering.cameras import render_depth, render_rgb
 from carlad.standin.rendering.lidar import Lidar, LidarModel
 from carlad.standin.rendering.objects import Objects
+from carlad.standin.rendering.pinhole import CameraModel
 from carlad.standin.rendering.raster import raster
 from carlad.standin.rendering.scene import Scene
 from carlad.wire.types import CityObjectLabel, Location, Transform, WeatherParameters

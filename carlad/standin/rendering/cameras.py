@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +10,7 @@ from msgspec.structs import astuple
 
 from carlad.standin.rendering.daylight import Daylight, daylight, pack, seen_from
 from carlad.standin.rendering.geometry import FloatArray, location_of, rotation_of
+from carlad.standin.rendering.pinhole import CameraModel
 from carlad.standin.rendering.raster import Raster, has_graphics_card, raster
 from carlad.standin.rendering.scene import Frame, Hits
 from carlad.wire.types import Transform, WeatherParameters
@@ -30,33 +28,6 @@ _SMALL_PX = 192 * 192  # below that rays are faster than OpenGL without a graphi
 # A box's corners are numbered by the signs of x, y and z as three bits: an edge joins two that differ in one.
 _EDGES = [(a, b) for a in range(8) for b in range(a) if (a ^ b).bit_count() == 1]
 _EDGE_TAILS, _EDGE_HEADS = np.array(_EDGES).T
-
-
-@dataclass(frozen=True)
-class CameraModel:
-    """A pinhole camera that looks along +x: pixels and the horizontal field of view in degrees.
-
-    Raises ValueError where that makes no picture.
-    """
-
-    width: int = 800
-    height: int = 600
-    fov_deg: float = 90.0
-
-    def __post_init__(self) -> None:
-        if min(self.width, self.height) < 1 or not 0.0 < self.fov_deg < 180.0:
-            raise ValueError(
-                f"cannot make a camera of {self.width} x {self.height} pixels and {self.fov_deg} degrees"
-            )
-
-    @staticmethod
-    def from_attributes(values: Mapping[str, str]) -> CameraModel:
-        """By a blueprint's image_size_x, image_size_y and fov; CARLA's defaults where one is missing."""
-        return CameraModel(
-            width=int(values.get("image_size_x", "800")),
-            height=int(values.get("image_size_y", "600")),
-            fov_deg=float(values.get("fov", "90.0")),
-        )
 
 
 def render_rgb(
@@ -107,7 +78,7 @@ def labelled(
 @lru_cache(maxsize=_CAMERAS_CACHED)
 def plane(camera: CameraModel) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Where the pixels' middles lie on the plane x = 1: y of each column, z of each row."""
-    focal = focal_px(camera)
+    focal = camera.focal_px
     y = (np.arange(camera.width) + 0.5 - camera.width / 2) / focal
     z = -(np.arange(camera.height) + 0.5 - camera.height / 2) / focal
     return y.astype(np.float32), z.astype(np.float32)
@@ -122,11 +93,6 @@ def _upward(
     column, row = y[pixels % camera.width], z[pixels // camera.width]
     sines: npt.NDArray[np.floating] = (forward + column * right + row * up) / np.sqrt(1 + column**2 + row**2)
     return sines
-
-
-def focal_px(camera: CameraModel) -> float:
-    """Pixels."""
-    return camera.width / (2.0 * math.tan(math.radians(camera.fov_deg) / 2.0))
 
 
 def look(frame: Frame, camera: CameraModel, world_from_camera: Transform) -> Hits:
@@ -176,8 +142,8 @@ def _rectangles(corners: FloatArray, camera: CameraModel) -> list[list[int]]:
     points = np.concatenate((corners, cuts), axis=1)
     valid = np.concatenate((corners[..., 0] > _NEAR_M, (share >= 0) & (share <= 1)), axis=1)
     ahead = np.where(valid, points[..., 0], np.inf)
-    columns = _span(points[..., 1] / ahead, valid, camera.width, focal_px(camera))
-    rows = _span(-points[..., 2] / ahead, valid, camera.height, focal_px(camera))
+    columns = _span(points[..., 1] / ahead, valid, camera.width, camera.focal_px)
+    rows = _span(-points[..., 2] / ahead, valid, camera.height, camera.focal_px)
     visible = (columns[0] < columns[1]) & (rows[0] < rows[1])
     spans: list[list[int]] = np.stack((*columns, *rows), axis=1)[visible].tolist()
     return spans

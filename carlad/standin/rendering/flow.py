@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from carlad.standin.rendering.cameras import CameraModel, focal_px, look, plane
+from carlad.standin.rendering.cameras import look, plane
 from carlad.standin.rendering.geometry import FloatArray, location_of, rotation_of
 from carlad.standin.rendering.objects import Objects
+from carlad.standin.rendering.pinhole import CameraModel
 from carlad.standin.rendering.scene import Frame
 from carlad.wire.types import Transform
 
@@ -71,6 +72,6 @@ def _move_back(places: FloatArray, owner: npt.NDArray[np.uint32], now: Objects, 
 def _on_screen(points: FloatArray, camera: CameraModel) -> FloatArray:
     """(N, 3) in the camera's frame to (N, 2), from -1 to 1 across the image, x right and y up"""
     ahead = np.maximum(points[:, :1], _NEAR_M)
-    scale = 2.0 * focal_px(camera) / np.array((camera.width, camera.height))
+    scale = 2.0 * camera.focal_px / np.array((camera.width, camera.height))
     screen: FloatArray = points[:, 1:] / ahead * scale
     return screen

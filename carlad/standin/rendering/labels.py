@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from carlad.standin.rendering.cameras import CameraModel, Image, labelled
+from carlad.standin.rendering.cameras import Image, labelled
 from carlad.standin.rendering.daylight import pack
+from carlad.standin.rendering.pinhole import CameraModel
 from carlad.standin.rendering.scene import Frame
 from carlad.wire.types import CityObjectLabel as Tag
 from carlad.wire.types import Transform

@@ -24,7 +24,7 @@ from carlad.standin.rendering.graphics import Pass, Shape, Table, Target, Town, 
 from carlad.wire.types import Transform
 
 if TYPE_CHECKING:
-    from carlad.standin.rendering.cameras import CameraModel
+    from carlad.standin.rendering.pinhole import CameraModel
     from carlad.standin.rendering.scene import Frame
     from carlad.standin.rendering.statics import Static
 
@@ -144,11 +144,9 @@ class Raster:
         target: Target,
         shading: Pass,
     ) -> None:
-        from carlad.standin.rendering.cameras import focal_px
-
         context = self._context
         eye, turn = location_of(world_from_camera), rotation_of(world_from_camera)
-        focal = focal_px(camera)
+        focal = camera.focal_px
         half_width, half_height = camera.width / (2 * focal), camera.height / (2 * focal)
         shading.set(
             eye=tuple(eye),

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.drawings import Stroke
-from carlad.standin.rendering.cameras import CameraModel, Image, focal_px, look
+from carlad.standin.rendering.cameras import Image, look
 from carlad.standin.rendering.geometry import FloatArray, location_of, rotation_of
+from carlad.standin.rendering.pinhole import CameraModel
 from carlad.standin.rendering.scene import Frame
 from carlad.wire.types import Transform
 
@@ -45,7 +46,7 @@ def _clipped(
     starts: FloatArray, ends: FloatArray, camera: CameraModel
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
     """The parts of lines (N, 3), camera frame, inside the camera's pyramid, and which lines have one."""
-    half = np.array((camera.width, camera.height)) / (2.0 * focal_px(camera))
+    half = np.array((camera.width, camera.height)) / (2.0 * camera.focal_px)
     first, last = np.zeros(len(starts)), np.ones(len(starts))
     planes = [(1.0, 0.0, 0.0, -_NEAR_M)]
     planes += [(half[0], side, 0.0, 0.0) for side in (-1.0, 1.0)]
@@ -67,7 +68,7 @@ def _dots(
     start: FloatArray, end: FloatArray, thickness_m: float, camera: CameraModel
 ) -> tuple[npt.NDArray[np.intp], FloatArray]:
     """Pixels (N, 2), column and row, that a line in the camera's frame covers, and its depth there."""
-    focal = focal_px(camera)
+    focal = camera.focal_px
     middle = np.array((camera.width, camera.height)) / 2.0
     a, b = (middle + focal * np.array((p[1], -p[2])) / p[0] for p in (start, end))
     count = int(np.abs(b - a).max()) + 2

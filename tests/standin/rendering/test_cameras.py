@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carlad.standin.rendering.cameras import CameraModel, render_depth, render_rgb, render_semantic
+from carlad.standin.rendering.cameras import render_depth, render_rgb, render_semantic
 from carlad.standin.rendering.geometry import rotation_of
 from carlad.standin.rendering.objects import Objects
+from carlad.standin.rendering.pinhole import CameraModel
 from carlad.standin.rendering.scene import Scene
 from carlad.wire.types import CityObjectLabel as Tag
 from carlad.wire.types import TrafficLightState, Transform, WeatherParameters

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from carlad.standin.rendering.cameras import CameraModel
 from carlad.standin.rendering.flow import FlowCamera
 from carlad.standin.rendering.objects import Objects
+from carlad.standin.rendering.pinhole import CameraModel
 from carlad.standin.rendering.scene import Scene
 from tests.standin.rendering.things import HIGH, cube, pose
 

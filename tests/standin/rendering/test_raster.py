@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pytest
 
 from carlad.standin.rendering import cameras
-from carlad.standin.rendering.cameras import CameraModel, look, render_depth, render_rgb, render_semantic
+from carlad.standin.rendering.cameras import look, render_depth, render_rgb, render_semantic
 from carlad.standin.rendering.labels import render_instance, render_normals
 from carlad.standin.rendering.objects import Objects
+from carlad.standin.rendering.pinhole import CameraModel
 from carlad.standin.rendering.raster import raster
 from carlad.standin.rendering.scene import Frame, Scene
 from carlad.wire.types import CityObjectLabel as Tag
