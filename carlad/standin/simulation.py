@@ -21,6 +21,7 @@ from carlad.standin.street_lights import StreetLights
 from carlad.standin.surroundings import ALL_LAYERS, Surroundings
 from carlad.standin.towns import Town
 from carlad.standin.traffic_managers import TrafficManagers
+from carlad.standin.weather import WEATHER
 from carlad.standin.world import Tombstones, World
 from carlad.wire import CARLA_VERSION, sensors
 from carlad.wire import types as t
@@ -35,20 +36,6 @@ HOLD_S = 1.0
 DELTA_S = 0.05  # of a tick where the settings leave it open
 SUBSTEPS_MAX = 16  # CARLA allows no more
 GRAVITY_MPS2 = 9.81
-
-# CARLA's weather at the start of an episode.
-WEATHER = t.WeatherParameters(
-    cloudiness=5.0,
-    wind_intensity=10.0,
-    sun_azimuth_angle=-1.0,
-    sun_altitude_angle=45.0,
-    fog_density=2.0,
-    fog_distance=0.75,
-    fog_falloff=0.1,
-    scattering_intensity=1.0,
-    mie_scattering_scale=0.03,
-    rayleigh_scattering_scale=0.0331,
-)
 
 
 class Simulation:

@@ -14,6 +14,7 @@ from carlad.standin.rendering.piercing import first_surfaces
 from carlad.standin.rendering.scene import Frame, Scene
 from carlad.standin.towns import Town
 from carlad.standin.vehicles import Vehicle
+from carlad.standin.weather import visible
 from carlad.wire import types as t
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Eyes:
 
     @property
     def weather(self) -> t.WeatherParameters:
-        return self._simulation.weather
+        return visible(self._simulation.weather)
 
     @property
     def time_s(self) -> float:

@@ -69,6 +69,25 @@ def test_the_road_points_upwards(world: carla.World) -> None:
         assert np.abs(bottom[:3].astype(int) - (255, 127, 127)).max() <= 1
 
 
+def test_the_default_weather_is_the_map_s_own(world: carla.World) -> None:
+    """CARLA's default is -1 throughout, which is no sun at the horizon."""
+    own = world.get_weather()
+    with listening(world, "sensor.camera.rgb", world.get_spectator(), **SIZE) as images:
+
+        def seen(weather: carla.WeatherParameters) -> bytes:
+            world.set_weather(weather)
+            world.tick()
+            assert world.get_weather() == weather
+            return bytes(images.get(timeout=5.0).raw_data)
+
+        by_day, at_night = seen(own), seen(carla.WeatherParameters.ClearNight)
+        assert by_day != at_night
+        assert seen(carla.WeatherParameters.Default) == by_day
+        sunset = carla.WeatherParameters(sun_altitude_angle=-1.0, sun_azimuth_angle=-1.0)
+        assert seen(sunset) not in (by_day, at_night)
+        world.set_weather(own)
+
+
 def test_the_road_flows_towards_a_moving_camera(world: carla.World) -> None:
     vehicle = car(world)
     vehicle.enable_constant_velocity(carla.Vector3D(x=5.0))

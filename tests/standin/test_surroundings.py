@@ -141,9 +141,11 @@ def test_another_client_hears_of_lights(server: StandIn, world: carla.World) -> 
 def test_lights_burn_at_night(world: carla.World) -> None:
     manager, day = world.get_lightmanager(), world.get_weather()
     manager.set_day_night_cycle(True)
-    for weather, lit in ((carla.WeatherParameters.ClearNight, True), (day, False)):
+    night, default = carla.WeatherParameters.ClearNight, carla.WeatherParameters.Default
+    for weather, lit in ((night, True), (day, False), (night, True), (default, False)):
         world.set_weather(weather)
         _ticking_until(world, lambda lit=lit: bool(manager.get_turned_on_lights()) == lit)
+    world.set_weather(day)
 
 
 def _ticking_until(world: carla.World, condition: Callable[[], bool]) -> None:

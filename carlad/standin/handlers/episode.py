@@ -12,6 +12,7 @@ from carlad.standin.errors import require_finite
 from carlad.standin.making import definitions
 from carlad.standin.motion.kernels import make_ready
 from carlad.standin.simulation import Simulation
+from carlad.standin.weather import visible
 from carlad.wire import types as t
 from carlad.wire.errors import CallError
 from carlad.wire.streaming import WORLD_STREAM
@@ -116,7 +117,7 @@ def get_weather_parameters(sim: Simulation) -> t.WeatherParameters:
 def set_weather_parameters(sim: Simulation, weather: t.WeatherParameters) -> None:
     require_finite("a weather", *msgspec.structs.astuple(weather))
     sim.weather = weather
-    sim.street_lights.sun_at(weather.sun_altitude_angle)
+    sim.street_lights.sun_at(visible(weather).sun_altitude_angle)
 
 
 def get_imui_gravity(sim: Simulation) -> float:
