@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -47,6 +48,29 @@ def test_loading_a_town_imports_nothing_heavy() -> None:
 def test_text_that_is_no_drivable_opendrive_is_refused(text: str) -> None:
     with pytest.raises(towns.OpenDriveError):
         towns.from_opendrive("nowhere", text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "instead", "reason"),
+    [
+        (
+            r'(<road [^>]*id="(\d+)" junction=)"\d+"',
+            r'\1"987654"',
+            "belongs to junction 987654, which is missing",
+        ),
+        (r'connectingRoad="\d+"', 'connectingRoad="987654"', "connects by road 987654, which is missing"),
+    ],
+)
+def test_a_text_that_names_what_is_missing_is_refused_by_that(
+    pattern: str, instead: str, reason: str
+) -> None:
+    """The map library fails on the one with `_Map_base::at`, on the other by SIGSEGV."""
+    text, changed = re.subn(pattern, instead, towns.load("Town02").xodr, count=1)
+    assert changed
+    with pytest.raises(
+        towns.OpenDriveError, match=f"^cannot make a map of 'x': (road|junction) .* {reason}$"
+    ):
+        towns.from_opendrive("x", text)
 
 
 def test_a_text_that_wants_too_much_memory_is_refused_before_it_has_it() -> None:

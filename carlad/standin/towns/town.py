@@ -12,6 +12,7 @@ import carla
 from carlad.standin.towns.files import TWIN
 from carlad.standin.towns.furnish import furnish
 from carlad.standin.towns.lights import LightGroup, TrafficLight, light_plan
+from carlad.standin.towns.references import missing
 from carlad.standin.towns.signs import TrafficSign, traffic_signs
 from carlad.standin.towns.spawn import spawn_points
 from carlad.standin.towns.speeds import speed_limits_kmh
@@ -56,7 +57,7 @@ def from_opendrive(name: str, xodr: str) -> Town:
     document = _parse(name, xodr)
     failure = verdict(xodr)
     if failure is not None:
-        raise OpenDriveError(f"cannot make a map of {name!r}: {failure}")
+        raise OpenDriveError(f"cannot make a map of {name!r}: {missing(document) or failure}")
     return _town(name, xodr, document)
 
 
