@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from carlad.standin.actors import Actor
 from carlad.standin.geometry import point
-from carlad.standin.motion.contacts import BOX, CLEARANCE_M, RESTITUTION, contact
+from carlad.standin.motion.contacts import CLEARANCE_M, OTHER, contact
 from carlad.standin.vehicles import Vehicle
 from carlad.wire import types as t
 
@@ -80,65 +80,25 @@ def touching(a: Box, b: Box) -> Contact | None:
     return Contact(normal_x, normal_y, depth) if depth else None
 
 
-def boxes(actors: Sequence[Actor]) -> npt.NDArray[np.float64]:
-    """Where actors stand, as motion/contacts.py wants to have it: float64 (N, BOX)."""
+def bodies(actors: Sequence[Actor]) -> npt.NDArray[np.float64]:
+    """Actors without a row of their own, as motion/contacts.py wants to have them: float64 (N, OTHER)."""
     rows = [_row(actor) for actor in actors]
-    return np.array(rows, np.float64).reshape(-1, BOX)
+    return np.array(rows, np.float64).reshape(-1, OTHER)
 
 
 def _row(actor: Actor) -> tuple[float, ...]:
-    box = box_of(actor)
-    return (*box, box.radius if actor.collides else -1.0)
+    box, velocity = box_of(actor), actor.velocity
+    inverse_mass = 1.0 / _WALKER_KG if actor.type_id.startswith("walker.") else 0.0
+    radius = box.radius if actor.collides else -1.0
+    return (*box, radius, inverse_mass, velocity.x, velocity.y, 0.0, 0.0)
 
 
-def collide(first: Actor, second: Actor) -> list[Collision]:
-    """Push two actors apart where they touch; what each of them feels."""
-    return meet(first, second, touching(box_of(first), box_of(second)))
-
-
-def meet(first: Actor, second: Actor, contact: Contact | None) -> list[Collision]:
-    """Push two actors apart that touch like that; what each of them feels."""
-    if contact is None:
-        return []
-    inverse_masses = _inverse_mass(first), _inverse_mass(second)
-    if not sum(inverse_masses):
-        return []
-    impulse = _impulse(first, second, contact, sum(inverse_masses))
-    _give_way(first, contact, -impulse * inverse_masses[0], -inverse_masses[0] / sum(inverse_masses))
-    _give_way(second, contact, impulse * inverse_masses[1], inverse_masses[1] / sum(inverse_masses))
-    felt = t.Vector3D(impulse * contact.normal_x, impulse * contact.normal_y, 0.0)
-    return [
-        Collision(first, second, t.Vector3D(-felt.x, -felt.y, 0.0)),
-        Collision(second, first, felt),
-    ]
-
-
-def _inverse_mass(actor: Actor) -> float:
-    """1 / kg; 0 for what nothing can move."""
-    if isinstance(actor, Vehicle):
-        return 1.0 / actor.mass_kg if actor.simulated else 0.0
-    return 1.0 / _WALKER_KG if actor.type_id.startswith("walker.") else 0.0
-
-
-def _impulse(first: Actor, second: Actor, contact: Contact, inverse_mass: float) -> float:
-    """N s along the normal; none while they are already moving apart."""
-    one, two = first.velocity, second.velocity
-    closing = (one.x - two.x) * contact.normal_x + (one.y - two.y) * contact.normal_y
-    return max(0.0, (1.0 + RESTITUTION) * closing / inverse_mass)
-
-
-def _give_way(actor: Actor, contact: Contact, change_mps: float, share: float) -> None:
-    """Move the actor out of the other one by its share, and change its velocity along the normal."""
-    if not share:
-        return
-    shift, velocity, pose = share * contact.depth, actor.velocity, actor.pose
-    place = pose.location
-    pose.location = t.Vector3D(
-        place.x + shift * contact.normal_x, place.y + shift * contact.normal_y, place.z
-    )
-    velocity.x += change_mps * contact.normal_x
-    velocity.y += change_mps * contact.normal_y
-    actor.move(pose, velocity)
+def give_way(actor: Actor, row: npt.NDArray[np.float64]) -> None:
+    """Move an actor as its row in `bodies` was pushed."""
+    *_, vx, vy, pushed_x, pushed_y = row.tolist()
+    place, velocity = actor.pose.location, actor.velocity
+    moved = t.Vector3D(place.x + pushed_x, place.y + pushed_y, place.z)
+    actor.move(t.Transform(moved, actor.pose.rotation), t.Vector3D(vx, vy, velocity.z))
 
 
 def radius_of(bounds: t.BoundingBox) -> float:

@@ -7,6 +7,7 @@ and sends the memory as it is. Layouts: `carlad.wire.sensors`.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,10 @@ from carlad.wire.sensors import (
 # Location, rotation, velocity, angular velocity and acceleration side by side, to be written at once.
 KINEMATICS = ("kinematics", "<15f4", 5)
 KINEMATICS_COLUMNS = 15
+
+# What `publish` in motion/contacts.py reads of lights and writes of vehicles.
+LIGHT_COLUMNS = ("id", "light_state")
+VEHICLE_COLUMNS = ("kinematics", "gear", "has_traffic_light", "traffic_light_id", "traffic_light_state")
 
 Field = tuple[str, str, int]
 
@@ -67,6 +72,10 @@ class Segment:
         self._view[actor.row * RECORD_BYTES : self.count * RECORD_BYTES] = bytes(RECORD_BYTES)
         self.records["id"][actor.row] = actor.id
         self.records["state"][actor.row] = ActorState.ACTIVE
+
+    def columns(self, *names: str) -> tuple[npt.NDArray[Any], ...]:
+        """Views of some fields of all rows; of the old memory after growth."""
+        return tuple(self.records[name] for name in names)
 
     def remove(self, actor: Actor) -> None:
         """Take the record out; the last one fills its place."""

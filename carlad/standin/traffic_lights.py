@@ -7,13 +7,14 @@ phase. Times are each light's own; those of the first light of a phase rule the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from math import cos, radians, sin
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from carlad.standin.records import light_segment
+from carlad.standin.records import LIGHT_COLUMNS, light_segment
 from carlad.standin.towns import LightGroup, Town
 from carlad.standin.towns.lights import TrafficLight as PlannedLight
 from carlad.standin.traffic_signs import TrafficSign
@@ -24,6 +25,8 @@ GREEN_S, YELLOW_S, RED_S = 10.0, 3.0, 2.0  # CARLA's defaults
 # A vehicle is at a light while its front is this far before the stop line (negative: beyond it).
 BOX_AHEAD_M = 8.0
 BOX_BEYOND_M = -1.5
+
+_ROUNDING_S = 1e-6  # more than sums of ticks can be off
 
 _NEXT_STATE = {
     TrafficLightState.GREEN: TrafficLightState.YELLOW,
@@ -65,6 +68,7 @@ class TrafficLights:
         self._elapsed_s = np.zeros(len(self._plan))
         self._running = np.ones(len(self._plan))  # 0 while frozen
         self._ends_s = np.zeros(len(self._plan))
+        self._calm_s = 0.0  # for so long surely no group changes
         self.stop_boxes = _stop_boxes(town)
 
     @property
@@ -74,15 +78,21 @@ class TrafficLights:
     @property
     def states(self) -> npt.NDArray[np.uint8]:
         """State of each light, in the order of `Town.lights`."""
-        return cast("npt.NDArray[np.uint8]", self.records.records["light_state"][: len(self._group_of)])
+        return self.columns[1][: len(self._group_of)]
 
-    @property
-    def ids(self) -> npt.NDArray[np.uint32]:
-        """Actor id of each light, in the order of `Town.lights`."""
-        return cast("npt.NDArray[np.uint32]", self.records.records["id"][: len(self._group_of)])
+    @cached_property
+    def columns(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
+        """Actor id and state of each light and some rows more: views of the records."""
+        ids, states = self.records.columns(*LIGHT_COLUMNS)
+        return ids, states
+
+    @cached_property
+    def _shown_s(self) -> npt.NDArray[np.float32]:
+        """The elapsed time of each light: a view of the records."""
+        return cast("npt.NDArray[np.float32]", self.records.records["elapsed_time"][: len(self._group_of)])
 
     def add(self, light: TrafficLight) -> None:
-        """Take in the next light of the town."""
+        """Take in the next light of the town: all of them before the first step."""
         self.records.add(light)
         self.records.place(light)
         record = self.records.records[light.row]
@@ -98,11 +108,10 @@ class TrafficLights:
         if not self._plan:
             return
         self._elapsed_s += delta_s * self._running
-        ended = self._elapsed_s >= self._ends_s
-        if ended.any():
-            for group in np.flatnonzero(ended).tolist():
-                self._advance(group)
-        self.records.records["elapsed_time"][: len(self._group_of)] = self._elapsed_s[self._group_of]
+        self._calm_s -= delta_s
+        if self._calm_s < _ROUNDING_S:
+            self._change()
+        self._shown_s[:] = self._elapsed_s[self._group_of]
 
     def set_state(self, light: TrafficLight, state: int) -> None:
         """Show a state until the group's next change."""
@@ -115,6 +124,7 @@ class TrafficLights:
 
     def freeze(self, groups: Sequence[int], frozen: bool) -> None:
         """Stop, or go on with, the cycles of some groups."""
+        self._calm_s = 0.0
         for group in groups:
             self._running[group] = 0.0 if frozen else 1.0
             self.records.records["is_frozen"][self._members(self._plan[group])] = frozen
@@ -128,6 +138,12 @@ class TrafficLights:
         for group in groups:
             self._phase[group] = 0
             self._show(group, TrafficLightState.GREEN)
+
+    def _change(self) -> None:
+        """Go on with the groups whose time is up, and find out when the next one is."""
+        for group in np.flatnonzero(self._elapsed_s >= self._ends_s).tolist():
+            self._advance(group)
+        self._calm_s = float(np.fmin.reduce(self._ends_s - self._elapsed_s))
 
     def _advance(self, group: int) -> None:
         state = _NEXT_STATE[self._state[group]]
@@ -145,6 +161,7 @@ class TrafficLights:
 
     def _begin(self, group: int) -> None:
         first = self._plan[group].phases[self._phase[group]][0]
+        self._calm_s = 0.0
         self._ends_s[group] = self.records.records[_TIME_OF[self._state[group]]][first]
 
     @staticmethod

@@ -14,7 +14,8 @@ from carlad.standin.motion import columns as c
 from carlad.standin.motion import physics
 from carlad.standin.motion.ackermann import AckermannController
 from carlad.standin.motion.kernels import kernels, make_ready
-from carlad.standin.records import Segment, vehicle_segment
+from carlad.standin.records import VEHICLE_COLUMNS, Segment, vehicle_segment
+from carlad.standin.traffic_lights import TrafficLights
 from carlad.wire import types as t
 from carlad.wire.sensors import STATE_OFFSET
 
@@ -183,7 +184,13 @@ class Vehicle(Actor):
         """Drive as told from the next tick on; values beyond their range are clipped."""
         self.ackermann.active = False
         self.told = True
+        self._table.mind(self)
         self._table.set_control(self, control)
+
+    def aim(self, target: t.VehicleAckermannControl) -> None:
+        """Have the Ackermann controller drive from the next tick on."""
+        self.ackermann.aim(target)
+        self._table.mind(self)
 
     def release(self, autopilot: bool) -> None:
         """Let go of wheel and pedals. With `autopilot` on even a control that does not stick stays."""
@@ -224,6 +231,8 @@ class Vehicles:
         self.state: Table = np.zeros((self.records.capacity, c.STATE))
         self.car: Table = np.zeros((self.records.capacity, c.CAR))
         self.bodies: Table = np.zeros((self.records.capacity, 7))
+        self._columns = self.records.columns(*VEHICLE_COLUMNS)
+        self._unsteady: set[Vehicle] = set()  # whose controls change without a call
 
     def __len__(self) -> int:
         return self.records.count
@@ -240,6 +249,7 @@ class Vehicles:
             self.state, self.car, self.bodies = (
                 np.pad(table, ((0, grown), (0, 0))) for table in (self.state, self.car, self.bodies)
             )
+            self._columns = self.records.columns(*VEHICLE_COLUMNS)
         box = vehicle.bounding_box
         self.state[vehicle.row] = 0.0
         self.bodies[vehicle.row] = (
@@ -251,13 +261,22 @@ class Vehicles:
         vehicle.fall(True)
         vehicle.simulate(True)
         self.limit_speed(vehicle, SPEED_LIMIT_KMH)
-        self.publish()
+        self.records.place(vehicle)
+        self.mind(vehicle)
 
     def remove(self, vehicle: Vehicle) -> None:
+        self._unsteady.discard(vehicle)
         row, last = vehicle.row, self.records.count - 1
         self.records.remove(vehicle)
         for table in (self.state, self.car, self.bodies):
             table[row] = table[last]
+
+    def mind(self, vehicle: Vehicle) -> None:
+        """Look after the controls of a vehicle in each tick, where they do not just stay."""
+        if vehicle.ackermann.active or not vehicle.sticky:
+            self._unsteady.add(vehicle)
+        else:
+            self._unsteady.discard(vehicle)
 
     def limit_speed(self, vehicle: Vehicle, limit_kmh: float) -> None:
         """Tell the client which limit applies where the vehicle is."""
@@ -281,18 +300,18 @@ class Vehicles:
 
     def step(self, delta_s: float, substeps: int) -> None:
         """Move all vehicles on by `delta_s` in equal parts; `publish` brings the records up to date."""
-        for vehicle in self.all:
+        for vehicle in self._unsteady:
             if vehicle.ackermann.active:
                 self._drive(vehicle, delta_s)
-            elif not vehicle.sticky and not vehicle.autopilot:
+            elif not vehicle.autopilot:
                 self._relax(vehicle)
         kernels().advance(self.state, self.car, len(self), delta_s, substeps)
 
-    def publish(self) -> None:
+    def publish(self, lights: TrafficLights) -> None:
         """Copy into the records what a tick changes."""
-        n, records = self.records.count, self.records.records
-        records["kinematics"][:n] = self.state[:n, : c.KINEMATICS]
-        records["gear"][:n] = self.state[:n, c.GEAR]
+        kernels().publish(
+            self.state, self.bodies, len(self), lights.stop_boxes, lights.columns, self._columns
+        )
 
     def _relax(self, vehicle: Vehicle) -> None:
         """Have a control that does not stick work for one tick only."""

@@ -17,6 +17,7 @@ from carlad.standin.errors import NO_PARENT, NOT_FOUND, NOTHING_TO_DESTROY, SPAW
 from carlad.standin.geometry import compose
 from carlad.standin.making import Maker
 from carlad.standin.motion import columns as c
+from carlad.standin.motion.contacts import PUSHED_X
 from carlad.standin.motion.kernels import kernels
 from carlad.standin.obstacles import Obstacles
 from carlad.standin.records import Segment
@@ -75,7 +76,7 @@ class World:
         self.actors: dict[int, Actor] = {}
         self.vehicles = Vehicles()
         self.lights = TrafficLights(town)
-        self._bumps: list[Collision] = []  # of actors into each other, in the last step
+        self._bumped = _NOTHING_FELT  # of actors into each other, in the last step
         self._felt = _NOTHING_FELT  # of obstacles, in the last step
         self._maker = maker
         self._surroundings = surroundings
@@ -84,7 +85,6 @@ class World:
         self._props: list[Actor] = []
         self._triggers = FrictionTriggers()
         self._attached: list[Actor] = []
-        self._at_lights = 0  # vehicles that the records show before a light
         self._cell = lru_cache(_CELLS_MAX)(self._cell_at)
         self.spectator = maker.spectator(SPECTATOR_POSE)
         self._admit(self.spectator, SPECTATOR_POSE)
@@ -282,13 +282,23 @@ class World:
             if not isinstance(actor, Vehicle):
                 self._segment(actor).place(actor)
         if len(self.vehicles):
-            self.vehicles.publish()
-            self._look_around()
+            self.vehicles.publish(self.lights)
+            self._look_down_anew()
 
     @property
     def collisions(self) -> list[Collision]:
         """What was felt in the last step; to be asked before anybody comes or goes."""
-        return [*self._bumps, *self._crashes()]
+        return [*self._bumps(), *self._crashes()]
+
+    def _bumps(self) -> Iterator[Collision]:
+        """Into each other."""
+        if not len(self._bumped):
+            return
+        solids = self.solids
+        for row, other_row, impulse_x, impulse_y in self._bumped.tolist():
+            one, other = solids[int(row)], solids[int(other_row)]
+            yield Collision(one, other, t.Vector3D(-impulse_x, -impulse_y, 0.0))
+            yield Collision(other, one, t.Vector3D(impulse_x, impulse_y, 0.0))
 
     def _crashes(self) -> Iterator[Collision]:
         """Into obstacles."""
@@ -299,53 +309,42 @@ class World:
 
     def _collide(self) -> None:
         """Push apart what touches."""
-        self._bumps = self._collide_with_actors()
+        self._collide_with_actors()
         self._felt = _NOTHING_FELT
         if len(self.vehicles):
             self._felt = self._obstacles_there().meet(self.vehicles)
 
-    def _collide_with_actors(self) -> list[Collision]:
-        count, others = len(self.vehicles), [*self._walkers.actors, *self._props]
-        if count + len(others) < 2:
-            return []
-        boxes = collisions.boxes(others)
-        pairs = kernels().touching_pairs(
-            self.vehicles.state,
-            self.vehicles.bodies,
-            count,
-            boxes,
-            np.empty((count + len(others), boxes.shape[1])),
+    def _collide_with_actors(self) -> None:
+        vehicles, others = self.vehicles, [*self._walkers.actors, *self._props]
+        self._bumped = _NOTHING_FELT
+        if len(vehicles) + len(others) < 2:
+            return
+        bodies = collisions.bodies(others)
+        self._bumped = kernels().push_apart(
+            vehicles.state, vehicles.car, vehicles.bodies, len(vehicles), bodies
         )
-        if not len(pairs):
-            return []
-        solids: list[Actor] = [*self.vehicles.all, *others]
-        return [felt for i, j in sorted(pairs.tolist()) for felt in collisions.collide(solids[i], solids[j])]
+        if others and len(self._bumped):
+            for number in np.flatnonzero(bodies[:, PUSHED_X:].any(axis=1)).tolist():
+                collisions.give_way(others[number], bodies[number])
 
     def _obstacles_there(self) -> Obstacles:
         self.obstacles.hide(self._surroundings.hidden_obstacles)
         return self.obstacles
 
-    def _look_around(self) -> None:
-        """Which traffic light and which ground each vehicle has before it."""
-        vehicles, records, n = self.vehicles, self.vehicles.records.records, len(self.vehicles)
-        light = np.empty(n, np.int64)
-        before, self._at_lights = (
-            self._at_lights,
-            kernels().lights_before(vehicles.state, vehicles.bodies, n, self.lights.stop_boxes, light),
-        )
-        if before or self._at_lights:
-            at_light = light >= 0
-            ids, states = self.lights.ids[light], self.lights.states[light]
-            records["has_traffic_light"][:n] = at_light
-            records["traffic_light_id"][:n] = np.where(at_light, ids, 0)
-            records["traffic_light_state"][:n] = np.where(at_light, states, t.TrafficLightState.GREEN)
-        for row in kernels().cells_left(vehicles.state, n, _CELL_SIZE).tolist():
-            self._look_down(vehicles.all[row])
+    def _look_down_anew(self) -> None:
+        """Find the ground below those who have come to another part of it."""
+        vehicles = self.vehicles
+        for row, *cell in kernels().cells_entered(vehicles.state, len(vehicles), _CELL_SIZE).tolist():
+            self._stand(vehicles.all[row], cell)
 
     def _look_down(self, vehicle: Vehicle) -> None:
+        """Find the ground below a vehicle that was put somewhere."""
         cell = np.floor(vehicle.state[:3] / _CELL_SIZE)
         vehicle.state[_CELL] = cell
-        ground, limit_kmh = self._cell(*map(int, cell.tolist()))
+        self._stand(vehicle, [int(index) for index in cell.tolist()])
+
+    def _stand(self, vehicle: Vehicle, cell: list[int]) -> None:
+        ground, limit_kmh = self._cell(*cell)
         vehicle.stand_on(ground)
         self.vehicles.limit_speed(vehicle, limit_kmh)
 

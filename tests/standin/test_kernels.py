@@ -11,6 +11,8 @@ import pytest
 
 from carlad.standin.motion import columns as c
 from carlad.standin.motion import kernels, physics
+from carlad.standin.records import VEHICLE_COLUMNS, vehicle_segment
+from carlad.wire import types as t
 
 COUNT = 12
 
@@ -55,28 +57,42 @@ def test_both_find_the_same_contacts_and_lights(fast: kernels.Kernels) -> None:
     )
     car, where = np.full((COUNT, c.CAR), 1500.0), (np.array([0, 1]), np.array([0]))
     state[:, c.SIMULATED], state[:, c.VX] = 1.0, 7.0
-    found, lights, felt = [], [], []
+    found, published, felt, entered = [], [], [], []
     for functions in (kernels.PLAIN, fast):
-        pairs = functions.touching_pairs(state, bodies, COUNT, np.zeros((0, 9)), np.empty((COUNT, 9)))
-        found.append(sorted(pairs.tolist()))
-        light = np.zeros(COUNT, np.int64)
-        functions.lights_before(state, bodies, COUNT, stop, light)
-        lights.append(light.tolist())
+        bumped, walker = (
+            state.copy(),
+            np.array([[5.0, 5.0, 0.9, 1.0, 0.0, 0.3, 0.3, 0.9, 0.5, 0.01, *[0.0] * 4]]),
+        )
+        bumps = functions.push_apart(bumped, car, bodies, COUNT, walker)
+        found.append((bumps.tobytes(), bumped.tobytes(), walker.tobytes()))
+        records = vehicle_segment()
+        shown = np.arange(10, 14, dtype=np.uint32), np.full(4, t.TrafficLightState.RED, np.uint8)
+        functions.publish(state, bodies, COUNT, stop, shown, records.columns(*VEHICLE_COLUMNS))
+        published.append(records.records[:COUNT])
         pushed = state.copy()
         meet = functions.meet_obstacles(pushed, car, bodies, COUNT, wall, frame, *where)
-        left = functions.cells_left(state, COUNT, np.array([4.0, 4.0, 3.0]))
-        felt.append((meet.tobytes(), pushed.tobytes(), left.tolist()))
-    assert found[0] == found[1] != []
+        felt.append((meet.tobytes(), pushed.tobytes()))
+        moved = state.copy()
+        entered.append(functions.cells_entered(moved, COUNT, np.array([4.0, 4.0, 3.0])).tolist())
+        assert moved[:, c.CELL : c.CELLS_END].tolist() == np.floor(state[:, :3] / [4.0, 4.0, 3.0]).tolist()
+    assert found[0] == found[1]
+    assert found[0][1] != state.tobytes()
     assert felt[0] == felt[1]
     assert felt[0][0] != b""
     assert felt[0][1] != state.tobytes()
-    assert felt[0][2] == np.flatnonzero((state[:, :2] >= 4.0).any(axis=1)).tolist()
-    assert lights[0] == lights[1]
-    assert 3 in lights[0]
+    assert entered[0] == entered[1]
+    assert [row for row, *_ in entered[0]] == np.flatnonzero((state[:, :2] >= 4.0).any(axis=1)).tolist()
+    assert published[0].tobytes() == published[1].tobytes()
+    waiting = published[0]["has_traffic_light"]
+    assert 0 < waiting.sum() < COUNT
+    assert set(published[0]["traffic_light_id"][waiting]) == {13}
+    assert set(published[0]["traffic_light_state"][waiting]) == {t.TrafficLightState.RED}
+    assert set(published[0]["traffic_light_state"][~waiting]) == {t.TrafficLightState.GREEN}
+    assert published[0]["kinematics"] == pytest.approx(state[:, : c.KINEMATICS])
 
 
 def test_code_that_is_older_than_the_columns_is_forgotten_wherever_numba_keeps_it(tmp_path: Path) -> None:
-    older, newer = tmp_path / "model.advance-1.nbi", tmp_path / "contacts.cells_left-1.nbi"
+    older, newer = tmp_path / "model.advance-1.nbi", tmp_path / "contacts.cells_entered-1.nbi"
     columns_s = Path(c.__file__).stat().st_mtime
     for index, age_s in ((older, 1.0), (newer, -1.0)):
         index.touch()

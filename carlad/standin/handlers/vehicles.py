@@ -51,7 +51,7 @@ def apply_ackermann_control_to_vehicle(
     sim: Simulation, actor_id: int, control: t.VehicleAckermannControl
 ) -> None:
     require_finite("a control", *msgspec.structs.astuple(control))
-    vehicle_of(sim, actor_id).ackermann.aim(control)
+    vehicle_of(sim, actor_id).aim(control)
 
 
 def get_ackermann_controller_settings(sim: Simulation, actor_id: int) -> t.AckermannControllerSettings:

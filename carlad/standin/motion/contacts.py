@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from math import cos, floor, radians, sin, sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.motion import columns as c
 from carlad.standin.motion.kernel import compiled
+from carlad.wire.types import TrafficLightState
 
 # Rows of boxes: middle (world, m), unit vector along the box, half sizes, radius of the circle around it.
 BOX = 9
 # Rows of bodies: middle of the box in the vehicle's frame, half sizes, 1 where it collides.
 BODY = 7
+# Rows of other bodies: such a box, 1 / mass (1/kg; 0 for what nothing can move), velocity in x and y (m/s),
+# and how far it was pushed in x and y (m).
+OTHER = 14
+INVERSE_MASS, OTHER_VX, OTHER_VY, PUSHED_X, PUSHED_Y = 9, 10, 11, 12, 13
 # Rows of stop boxes: unit vector along the lane, middle along and across it, half sizes, index of the light.
 STOP_BOX = 7
+GREEN = int(TrafficLightState.GREEN)  # what is shown to who stands before no light
 BOX_HEADING = 0.7  # a vehicle heads along the lane: cosine of the angle between them
 RESTITUTION = 0.1  # nearly inelastic, as car bodies are
 CLEARANCE_M = 0.2  # what is lower passes under vehicles and their wheels roll over it
@@ -25,18 +32,49 @@ Row = npt.NDArray[np.float64] | tuple[float, ...]
 
 
 @compiled
-def touching_pairs(
-    state: Table, bodies: Table, count: int, others: Table, box: Table
-) -> npt.NDArray[np.int64]:
-    """Pairs of boxes that overlap: int64 (K, 2), vehicles first, then `others`, which are boxes (M, BOX).
+def push_apart(state: Table, car: Table, bodies: Table, count: int, others: Table) -> Table:
+    """Push apart what touches, one pair after the other, by one impulse along each contact's normal: float64
+    (K, 4), both bodies of a pair and the impulse in x and y (N s) that the second one felt.
 
-    `box` is float64 (count + M, BOX) to work in. What does not collide has a radius below 0 there.
+    Bodies are counted, vehicles first, then `others`, (M, OTHER), whose rows are changed.
     """
+    a, b = np.empty(BOX), np.empty(BOX)
+    pairs = touching_pairs(state, bodies, count, others)
+    felt = np.empty((len(pairs), 4))
+    size = 0
+    for position in range(len(pairs)):
+        first, second = pairs[position, 0], pairs[position, 1]
+        inverse_a = _inverse_mass(state, car, count, others, first)
+        inverse_b = _inverse_mass(state, car, count, others, second)
+        inverse = inverse_a + inverse_b
+        _box_of(state, bodies, count, others, first, a)
+        _box_of(state, bodies, count, others, second, b)
+        normal_x, normal_y, depth = contact(a, b)
+        if depth == 0.0 or inverse == 0.0:
+            continue
+        a_x, a_y = _velocity(state, count, others, first)
+        b_x, b_y = _velocity(state, count, others, second)
+        closing = (a_x - b_x) * normal_x + (a_y - b_y) * normal_y
+        impulse = max(0.0, (1.0 + RESTITUTION) * closing / inverse)
+        back, on = inverse_a / inverse * depth, inverse_b / inverse * depth
+        _push(state, count, others, first, -back, -impulse * inverse_a, normal_x, normal_y)
+        _push(state, count, others, second, on, impulse * inverse_b, normal_x, normal_y)
+        felt[size, 0], felt[size, 1] = first, second
+        felt[size, 2], felt[size, 3] = impulse * normal_x, impulse * normal_y
+        size += 1
+    return felt[:size]
+
+
+@compiled
+def touching_pairs(state: Table, bodies: Table, count: int, others: Table) -> npt.NDArray[np.int64]:
+    """Pairs of boxes that overlap, in their order: int64 (K, 2). What does not collide touches nothing."""
+    everybody = count + len(others)
+    box = np.empty((everybody, BOX))
     for row in range(count):
         _place(state[row], bodies[row], box[row])
-    box[count:] = others
+    box[count:] = others[:, :BOX]
     order = np.argsort(box[:, 0] - box[:, 8])
-    found = np.empty((16, 2), np.int64)
+    found = np.empty(16, np.int64)
     size = 0
     for position in range(len(order)):
         first = order[position]
@@ -49,9 +87,67 @@ def touching_pairs(
             if _overlap(box[first], box[second]):
                 if size == len(found):
                     found = np.concatenate((found, found))
-                found[size, 0], found[size, 1] = min(first, second), max(first, second)
+                found[size] = min(first, second) * everybody + max(first, second)
                 size += 1
-    return found[:size]
+    pairs = np.empty((size, 2), np.int64)
+    found = np.sort(found[:size])
+    for position in range(size):
+        pairs[position, 0], pairs[position, 1] = found[position] // everybody, found[position] % everybody
+    return pairs
+
+
+@compiled
+def _inverse_mass(state: Table, car: Table, count: int, others: Table, body: int) -> float:
+    """1/kg; 0 for what nothing can move."""
+    if body >= count:
+        return float(others[body - count, INVERSE_MASS])
+    return float(1.0 / car[body, c.MASS] if state[body, c.SIMULATED] != 0.0 else 0.0)
+
+
+@compiled
+def _velocity(state: Table, count: int, others: Table, body: int) -> tuple[float, float]:
+    """In x and y, m/s."""
+    if body >= count:
+        return others[body - count, OTHER_VX], others[body - count, OTHER_VY]
+    return state[body, c.VX], state[body, c.VY]
+
+
+@compiled
+def _box_of(state: Table, bodies: Table, count: int, others: Table, body: int, box: Table) -> None:
+    """A body's box where it is now."""
+    if body >= count:
+        box[:] = others[body - count, :BOX]
+    else:
+        _place(state[body], bodies[body], box)
+
+
+@compiled
+def _push(
+    state: Table, count: int, others: Table, body: int,
+    shift: float, change: float, normal_x: float, normal_y: float,
+) -> None:  # fmt: skip
+    """Move a body along a normal by `shift` (m), and change its velocity by `change` (m/s)."""
+    if body < count:
+        _shove(state[body], shift, change, normal_x, normal_y)
+        return
+    other = others[body - count]
+    other[0] += shift * normal_x
+    other[1] += shift * normal_y
+    other[PUSHED_X] += shift * normal_x
+    other[PUSHED_Y] += shift * normal_y
+    other[OTHER_VX] += change * normal_x
+    other[OTHER_VY] += change * normal_y
+
+
+@compiled
+def _shove(s: Table, shift: float, change: float, normal_x: float, normal_y: float) -> None:
+    """As `_push`, a vehicle."""
+    s[c.X] += shift * normal_x
+    s[c.Y] += shift * normal_y
+    s[c.VX] += change * normal_x
+    s[c.VY] += change * normal_y
+    s[c.FORWARD] = s[c.VX] * s[c.HEADING_X] + s[c.VY] * s[c.HEADING_Y]
+    s[c.SIDEWAYS] = s[c.VY] * s[c.HEADING_X] - s[c.VX] * s[c.HEADING_Y]
 
 
 @compiled
@@ -107,12 +203,7 @@ def _bounce(s: Table, mass: float, normal_x: float, normal_y: float, depth: floa
     """Take a vehicle out of what does not move, and its speed towards it: the impulse for that, N s."""
     closing = s[c.VX] * normal_x + s[c.VY] * normal_y
     change = max(0.0, (1.0 + RESTITUTION) * closing)
-    s[c.X] -= depth * normal_x
-    s[c.Y] -= depth * normal_y
-    s[c.VX] -= change * normal_x
-    s[c.VY] -= change * normal_y
-    s[c.FORWARD] = s[c.VX] * s[c.HEADING_X] + s[c.VY] * s[c.HEADING_Y]
-    s[c.SIDEWAYS] = s[c.VY] * s[c.HEADING_X] - s[c.VX] * s[c.HEADING_Y]
+    _shove(s, -depth, -change, normal_x, normal_y)
     return float(change * mass)
 
 
@@ -180,38 +271,59 @@ def _reach(box: Row, axis_x: float, axis_y: float) -> float:
 
 
 @compiled
-def lights_before(
-    state: Table, bodies: Table, count: int, stop_boxes: Table, light: npt.NDArray[np.int64]
-) -> int:
-    """Write for each vehicle which light it stands before, or -1; returns how many stand before one."""
-    waiting = 0
+def publish(
+    state: Table,
+    bodies: Table,
+    count: int,
+    stop_boxes: Table,
+    lights: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]],
+    records: tuple[Any, ...],
+) -> None:
+    """Write what a tick changes into the vehicles' records: kinematics, gear, and the light before which each
+    stands. `lights` are the ids and states of all, `records` columns as `vehicles.py` names them.
+    """
+    kinematics, gear, is_at_light, light_id, light_state = records
     for row in range(count):
-        heading_x, heading_y = state[row, c.HEADING_X], state[row, c.HEADING_Y]
-        front_x = state[row, c.X] + heading_x * bodies[row, 3]
-        front_y = state[row, c.Y] + heading_y * bodies[row, 3]
-        light[row] = -1
-        for number in range(len(stop_boxes)):
-            b = stop_boxes[number]
-            if (
-                abs(front_x * b[0] + front_y * b[1] - b[2]) < b[4]
-                and abs(front_y * b[0] - front_x * b[1] - b[3]) < b[5]
-                and heading_x * b[0] + heading_y * b[1] > BOX_HEADING
-            ):
-                light[row] = int(b[6])
-                waiting += 1
-                break
-    return waiting
+        for column in range(c.KINEMATICS):
+            kinematics[row, column] = state[row, column]
+        gear[row] = int(state[row, c.GEAR])
+        light = _light_before(state[row], bodies[row, 3], stop_boxes)
+        is_at_light[row] = light >= 0
+        light_id[row] = lights[0][light] if light >= 0 else 0
+        light_state[row] = lights[1][light] if light >= 0 else GREEN
 
 
 @compiled
-def cells_left(state: Table, count: int, size: Table) -> npt.NDArray[np.int64]:
-    """Rows of the vehicles that are in another cell of the ground than before; `size` is float64 (3,), m."""
-    found = np.empty(count, np.int64)
+def _light_before(s: Table, half_length: float, stop_boxes: Table) -> int:
+    """Index of the light before which a vehicle stands, or -1."""
+    heading_x, heading_y = s[c.HEADING_X], s[c.HEADING_Y]
+    front_x, front_y = s[c.X] + heading_x * half_length, s[c.Y] + heading_y * half_length
+    for number in range(len(stop_boxes)):
+        b = stop_boxes[number]
+        if (
+            abs(front_x * b[0] + front_y * b[1] - b[2]) < b[4]
+            and abs(front_y * b[0] - front_x * b[1] - b[3]) < b[5]
+            and heading_x * b[0] + heading_y * b[1] > BOX_HEADING
+        ):
+            return int(b[6])
+    return -1
+
+
+@compiled
+def cells_entered(state: Table, count: int, size: Table) -> npt.NDArray[np.int64]:
+    """Note for the vehicles that have left their cell of the ground in which one they are now: int64 (K, 4),
+    row and cell. `size` is float64 (3,), m.
+    """
+    found = np.empty((count, 4), np.int64)
     moved = 0
     for row in range(count):
+        left = False
         for axis in range(3):
-            if floor(state[row, c.X + axis] / size[axis]) != state[row, c.CELL + axis]:
-                found[moved] = row
-                moved += 1
-                break
+            cell = floor(state[row, c.X + axis] / size[axis])
+            left = left or cell != state[row, c.CELL + axis]
+            found[moved, 1 + axis] = cell
+        if left:
+            found[moved, 0] = row
+            state[row, c.CELL : c.CELLS_END] = found[moved, 1:]
+            moved += 1
     return found[:moved]

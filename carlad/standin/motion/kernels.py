@@ -15,6 +15,7 @@ import numpy as np
 from carlad.standin.motion import columns as c
 from carlad.standin.motion import contacts, model
 from carlad.standin.motion.kernel import compiled_twin
+from carlad.standin.records import LIGHT_COLUMNS, VEHICLE_COLUMNS, light_segment, vehicle_segment
 
 _HERE = Path(__file__).parent
 _loading = threading.Lock()
@@ -25,19 +26,19 @@ class Kernels:
     """See model.py and contacts.py."""
 
     advance: Callable[..., None]
-    touching_pairs: Callable[..., Any]
+    push_apart: Callable[..., Any]
     meet_obstacles: Callable[..., Any]
-    lights_before: Callable[..., int]
-    cells_left: Callable[..., Any]
+    publish: Callable[..., None]
+    cells_entered: Callable[..., Any]
 
     @classmethod
     def of(cls, model: ModuleType, contacts: ModuleType) -> Kernels:
         return cls(
             model.advance,
-            contacts.touching_pairs,
+            contacts.push_apart,
             contacts.meet_obstacles,
-            contacts.lights_before,
-            contacts.cells_left,
+            contacts.publish,
+            contacts.cells_entered,
         )
 
 
@@ -65,11 +66,13 @@ def load() -> None:
         state, car = np.zeros((1, c.STATE)), np.ones((1, c.CAR))
         bodies, others = np.zeros((1, contacts.BODY)), np.zeros((0, contacts.BOX))
         fast.advance(state, car, 1, 0.01, 1)
-        fast.touching_pairs(state, bodies, 1, others, np.zeros((1, contacts.BOX)))
+        fast.push_apart(state, car, bodies, 1, np.zeros((0, contacts.OTHER)))
         none, frame = np.zeros(0, np.int64), np.array([0.0, 0.0, 1.0, 1.0, 1.0])
         fast.meet_obstacles(state, car, bodies, 1, others, frame, np.zeros(2, np.int64), none)
-        fast.lights_before(state, bodies, 1, np.zeros((0, contacts.STOP_BOX)), np.zeros(1, np.int64))
-        fast.cells_left(state, 1, np.ones(3))
+        lights = light_segment().columns(*LIGHT_COLUMNS)
+        records = vehicle_segment().columns(*VEHICLE_COLUMNS)
+        fast.publish(state, bodies, 1, np.zeros((0, contacts.STOP_BOX)), lights, records)
+        fast.cells_entered(state, 1, np.ones(3))
         _compiled = fast
 
 

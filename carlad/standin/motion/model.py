@@ -43,8 +43,9 @@ def advance(state: Table, car: Table, count: int, delta_s: float, substeps: int)
             s[c.VX : c.KINEMATICS] = 0.0
             continue
         _steer(s, p)
+        steered = cos(s[c.STEERED]), sin(s[c.STEERED])
         for _ in range(substeps):
-            _substep(s, p, step_s)
+            _substep(s, p, step_s, steered)
         _lean(s)
         s[c.WZ] = degrees(s[c.TURNING])
         s[c.AX], s[c.AY], s[c.AZ] = (
@@ -73,12 +74,12 @@ def _lean(s: Table) -> None:
 
 
 @compiled
-def _substep(s: Table, p: Table, step_s: float) -> None:
+def _substep(s: Table, p: Table, step_s: float, steered: tuple[float, float]) -> None:
     _hold(s)
     along, across, touches = _ground(s)
     _shift(s, p, step_s)
     used = _roll(s, p, step_s, along, touches)
-    _slide(s, p, step_s, across, touches, used)
+    _slide(s, p, step_s, across, touches, used, steered)
     _hold(s)
     _move(s, p, step_s)
 
@@ -203,11 +204,21 @@ def _grip(sliding: float, rolling: float, load: float, hold: float, stiffness: f
 
 @compiled
 def _slide(
-    s: Table, p: Table, step_s: float, across: float, touches: float, used: tuple[float, float]
+    s: Table,
+    p: Table,
+    step_s: float,
+    across: float,
+    touches: float,
+    used: tuple[float, float],
+    steered: tuple[float, float],
 ) -> None:
-    """Sideways speed and yaw rate: implicit Euler for both, with the tyres' stiffness as it is now."""
+    """Sideways speed and yaw rate: implicit Euler for both, with the tyres' stiffness as it is now.
+
+    `used` are the shares of the front's and the rear's grip that are taken, `steered` is the front wheels'
+    direction, a unit vector in the vehicle's frame.
+    """
+    cosine, sine = steered
     mass, front, rear, speed = p[c.MASS], p[c.FRONT_M], p[c.REAR_M], s[c.FORWARD]
-    cosine, sine = cos(s[c.STEERED]), sin(s[c.STEERED])
     load = mass * GRAVITY_MPS2 * touches / (front + rear)
     nose, tail = s[c.SIDEWAYS] + front * s[c.TURNING], s[c.SIDEWAYS] - rear * s[c.TURNING]
     holds = FRONT_GRIP * p[c.GRIP] * sqrt(1.0 - used[0] * used[0])
