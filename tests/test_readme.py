@@ -25,15 +25,14 @@ def test_files_that_the_readme_links_to_exist() -> None:
 
 @pytest.mark.system
 def test_commands_of_the_readme_work(tmp_path: Path) -> None:
-    _trying, using, *_ = README.blocks("console")
+    _trying, starting, using, *_ = README.blocks("console")
     training = next(block for block in README.blocks("console") if "trainer train" in block)
     environ = environment(tmp_path)
-    activate, start, *commands = using.splitlines()
     train, look, board = training.splitlines()
-    assert (activate, start) == ("source .venv/bin/activate", "carlad &")
+    assert starting.splitlines() == ["source .venv/bin/activate", "carlad &"]
     with running("carlad", tmp_path, environ):
         until(lambda: call("carlactl status", tmp_path, environ).returncode == 0)
-        for command in (*commands, *README.programs()):
+        for command in (*using.splitlines(), *README.programs()):
             call(command, tmp_path, environ).check_returncode()
         with running(train.removesuffix(" &"), tmp_path, environ):
             call(look, tmp_path, environ).check_returncode()
