@@ -72,6 +72,15 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
         towns.available([tmp_path / "nowhere"])
 
 
+def test_a_map_that_is_loaded_again_is_made_anew_only_if_its_file_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "Mine.xodr"
+    path.write_text(towns.load("Town02").xodr)
+    first = towns.load("Mine", [tmp_path])
+    assert towns.load("Mine", [tmp_path]) is first
+    path.write_text(towns.load("Town01").xodr)
+    assert len(towns.load("Mine", [tmp_path]).spawn_points) != len(first.spawn_points)
+
+
 def test_a_file_that_is_no_opendrive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "Town01.xodr").write_bytes(b"\xff\xfe\x00nonsense")
     with pytest.raises(towns.OpenDriveError, match="cannot read the OpenDRIVE text of 'Carla/Maps/Town01'"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import carla
 
@@ -20,6 +20,7 @@ from carlad.standin.towns.trial import verdict
 from carlad.wire.types import Transform
 
 _SAMPLE_M = 5.0
+_KEPT = 2  # towns of each origin: those who learn load the same ones for each episode
 
 
 class OpenDriveError(ValueError):
@@ -49,6 +50,7 @@ class Town:
         return f"{self.name.removesuffix(TWIN)}\n{self.xodr}"
 
 
+@lru_cache(_KEPT)
 def from_opendrive(name: str, xodr: str) -> Town:
     """The town that an OpenDRIVE text describes, which is tried out first. Raises OpenDriveError.
 
@@ -61,6 +63,7 @@ def from_opendrive(name: str, xodr: str) -> Town:
     return _town(name, xodr, document)
 
 
+@lru_cache(_KEPT)
 def town_of(name: str, xodr: str) -> Town:
     """Like `from_opendrive`, for a text that is known to be sound."""
     return _town(name, xodr, _parse(name, xodr))
