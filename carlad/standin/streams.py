@@ -89,6 +89,7 @@ class Streams:
         self.gauge = DrainGauge()
         self.observers = 0  # subscriptions of the world that there ever were
         self.muted = False  # nothing is sent: a fault
+        self.for_ros: set[int] = set()  # streams that clients want to have published over ROS
         self._selector = selector
         self._subscribers: dict[int, list[Subscriber]] = {}
         self._unnamed: set[Subscriber] = set()

@@ -262,3 +262,52 @@ def test_a_prop_without_a_mesh_can_be_spawned_and_is_not_in_the_way(world: carla
     pose = world.get_map().get_spawn_points()[5]
     world.spawn_actor(blueprint(world, "static.prop.mesh"), pose)
     world.spawn_actor(blueprint(world, "vehicle.audi.tt"), pose)
+
+
+NOISY_FRAMES = 1000
+GNSS_NOISE = {
+    "noise_lat_bias": 1e-4, "noise_lat_stddev": 1e-5, "noise_lon_bias": -2e-4, "noise_lon_stddev": 2e-5,
+    "noise_alt_bias": 3.0, "noise_alt_stddev": 0.5,
+}  # fmt: skip
+IMU_NOISE = {
+    "noise_accel_stddev_x": 0.1, "noise_accel_stddev_y": 0.2, "noise_accel_stddev_z": 0.3,
+    "noise_gyro_bias_x": 0.1, "noise_gyro_bias_y": -0.1, "noise_gyro_bias_z": 0.2,
+    "noise_gyro_stddev_x": 0.01, "noise_gyro_stddev_y": 0.02, "noise_gyro_stddev_z": 0.03,
+}  # fmt: skip
+
+
+def test_gnss_and_imu_noise_have_the_bias_and_the_deviation_of_their_attributes(world: carla.World) -> None:
+    """Against sensors without noise on the same car, which stands."""
+    vehicle = car(world)
+    ticks(world, 20)
+    gnss, imu = "sensor.other.gnss", "sensor.other.imu"
+    with (
+        listening(world, gnss, vehicle, **GNSS_NOISE) as noisy_places,
+        listening(world, gnss, vehicle) as places,
+        listening(world, imu, vehicle, **IMU_NOISE) as noisy_motions,
+        listening(world, imu, vehicle) as motions,
+    ):
+        errors = []
+        for _ in range(NOISY_FRAMES):
+            world.tick()
+            noisy = (*_place(noisy_places.get(timeout=5.0)), *_motion(noisy_motions.get(timeout=5.0)))
+            exact = (*_place(places.get(timeout=5.0)), *_motion(motions.get(timeout=5.0)))
+            errors.append(np.subtract(noisy, exact))
+    names = ("lat", "lon", "alt", *(f"{what}_{axis}" for what in ("accel", "gyro") for axis in "xyz"))
+    given = {**GNSS_NOISE, **IMU_NOISE}
+    for name, column in zip(names, np.array(errors).T, strict=True):
+        what, _, axis = name.partition("_")
+        deviation = given["_".join(filter(None, ("noise", what, "stddev", axis)))]
+        bias = given.get("_".join(filter(None, ("noise", what, "bias", axis))), 0.0)
+        # Five standard errors, of the mean and of the deviation, of so many normal samples.
+        assert abs(column.mean() - bias) < 5.0 * deviation / NOISY_FRAMES**0.5, name
+        assert abs(column.std() / deviation - 1.0) < 5.0 / (2.0 * NOISY_FRAMES) ** 0.5, name
+
+
+def _place(message: carla.GnssMeasurement) -> tuple[float, ...]:
+    return message.latitude, message.longitude, message.altitude
+
+
+def _motion(message: carla.IMUMeasurement) -> tuple[float, ...]:
+    felt, turning = message.accelerometer, message.gyroscope
+    return felt.x, felt.y, felt.z, turning.x, turning.y, turning.z

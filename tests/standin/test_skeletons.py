@@ -97,16 +97,25 @@ def test_what_has_two_wheels_has_no_lamps(world: carla.World) -> None:
     assert bike.get_component_names() == ["VehicleMesh"]
 
 
-def test_textures_gbuffers_and_ros_are_accepted(world: carla.World) -> None:
+def test_textures_and_gbuffers_are_accepted(world: carla.World) -> None:
     texture = carla.TextureColor(2, 2)
     texture.set(0, 0, carla.Color(255, 0, 0, 255))
     name = world.get_names_of_all_objects()[0]
     world.apply_color_texture_to_object(name, carla.MaterialParameter.Diffuse, texture)
     sensor = world.spawn_actor(blueprint(world, "sensor.camera.rgb"), carla.Transform(carla.Location(z=9.0)))
     sensor.listen_to_gbuffer(carla.GBufferTextureID.SceneDepth, lambda image: None)
-    sensor.enable_for_ros()
-    assert not sensor.is_enabled_for_ros()
     world.set_annotations_traverse_translucency(True)
     world.tick()
     sensor.stop_gbuffer(carla.GBufferTextureID.SceneDepth)
     sensor.destroy()
+
+
+def test_a_sensor_is_enabled_for_ros_until_it_is_disabled(world: carla.World) -> None:
+    height = carla.Transform(carla.Location(z=9.0))
+    sensor, other = (world.spawn_actor(blueprint(world, "sensor.other.gnss"), height) for _ in range(2))
+    states = [sensor.is_enabled_for_ros()]
+    for change in (sensor.enable_for_ros, sensor.disable_for_ros):
+        change()
+        states.append(sensor.is_enabled_for_ros())
+    assert states == [False, True, False]
+    assert not other.is_enabled_for_ros()

@@ -79,6 +79,18 @@ def test_physics_control_comes_back_as_it_was_applied(world: carla.World) -> Non
     assert numbers(vehicle.get_physics_control()) == pytest.approx(numbers(control), rel=1e-6, abs=1e-3)
 
 
+def test_every_vehicles_physics_control_makes_the_round_trip(world: carla.World) -> None:
+    models = sorted(found.id for found in world.get_blueprint_library().filter("vehicle.*"))
+    assert len(models) == 41
+    for model in models:
+        vehicle = car(world, model)
+        control = vehicle.get_physics_control()
+        vehicle.apply_physics_control(control)
+        world.tick()
+        assert numbers(vehicle.get_physics_control()) == pytest.approx(numbers(control), abs=1e-3), model
+        vehicle.destroy()
+
+
 def test_wheels_are_where_the_vehicle_stands(world: carla.World) -> None:
     vehicle = car(world)
     pose, wheels = vehicle.get_transform(), vehicle.get_physics_control().wheels

@@ -86,6 +86,8 @@ HANDLERS: dict[str, Handler] = _named(
     skeletons.get_pose_from_animation,
     extras.get_gbuffer_token,
     extras.are_gbuffers_enabled,
+    extras.enable_sensor_for_ros,
+    extras.disable_sensor_for_ros,
     extras.is_sensor_enabled_for_ros,
     extras.set_annotations_traverse_translucency,
     extras.set_actor_dead,

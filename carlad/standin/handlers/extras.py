@@ -1,4 +1,4 @@
-"""What a simple simulator has little to say about: G-buffers and ROS are taken, and nothing follows."""
+"""What a simple simulator has little to say about: G-buffers and ROS are taken, and nothing is sent."""
 
 from __future__ import annotations
 
@@ -20,8 +20,18 @@ def are_gbuffers_enabled(sim: Simulation, actor_id: int) -> bool:
     return False
 
 
+def enable_sensor_for_ros(sim: Simulation, stream_id: int) -> None:
+    """Noted and no more. As in CARLA a stream that there is not is passed over."""
+    if sim.streams.has(stream_id):
+        sim.streams.for_ros.add(stream_id)
+
+
+def disable_sensor_for_ros(sim: Simulation, stream_id: int) -> None:
+    sim.streams.for_ros.discard(stream_id)
+
+
 def is_sensor_enabled_for_ros(sim: Simulation, stream_id: int) -> bool:
-    return False
+    return stream_id in sim.streams.for_ros
 
 
 def set_annotations_traverse_translucency(sim: Simulation, enabled: bool) -> None:
