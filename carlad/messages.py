@@ -57,12 +57,13 @@ class StatusQuery(Message, frozen=True, tag=True):
     """Answered with `Status`."""
 
 
-class Acquire(Message, frozen=True, tag=True):
+class Acquire(Message, frozen=True, tag=True, omit_defaults=True):
     """Answered with `Granted` or `Refused`, and before that with `Queued` where it has to wait.
 
     `map` None: any. `wait_s`: how long to queue for a server; a map's loading comes on top. `priority`: 0
     for most; each step is a head start in the queue. `replace`: if the server is lost, the holder wants
-    another one with the same map and settings, which `ReplacementQuery` then answers with.
+    another one with the same map and settings, which `ReplacementQuery` then answers with. `furnish` False:
+    without the settings, as whoever comes to a server first finds it.
     """
 
     holder: Holder
@@ -71,6 +72,7 @@ class Acquire(Message, frozen=True, tag=True):
     wait_s: float = 0.0
     priority: Annotated[int, msgspec.Meta(ge=0, le=PRIORITY_MAX)] = 0
     replace: bool = False
+    furnish: bool = True
 
 
 class Renew(Message, frozen=True, tag=True):

@@ -274,7 +274,7 @@ class Broker:
 
     async def _lease(self, claim: Claim) -> bool:
         try:
-            return await self._servers.lease(claim.slot, claim.lease_id, claim.expected, claim.replaces)
+            return await self._servers.lease(claim.slot, claim.lease_id, claim.expected, claim.furnished_as)
         except NoAnswerError:
             return False  # should the slot hold the lease after all, the table orders its end
 

@@ -24,14 +24,14 @@ class Answer(Effect, frozen=True):
 
 class Claim(Effect, frozen=True):
     """Lease the slot, if it is as `expected`, incarnation and map; report to `LeaseTable.claimed` or
-    `.not_claimed`. `replaces`: the lost lease after whose server this one is to be made.
+    `.not_claimed`. `furnished_as`: the lost lease whose server's settings this one is to have.
     """
 
     slot: int
     lease_id: str
     token: int
     expected: tuple[int, str | None]
-    replaces: str | None = None
+    furnished_as: str | None = None
 
 
 class Load(Effect, frozen=True):

@@ -183,7 +183,8 @@ class Grants:
         self._book.promise(reservation.lease)
         lease = reservation.lease
         expected = (self.assignment.slots[lease.slot].incarnation, lease.map)
-        return [Claim(lease.slot, lease.lease_id, lease.token, expected, lease.replaces)]
+        furnished_as = lease.replaces if lease.acquire.furnish else None
+        return [Claim(lease.slot, lease.lease_id, lease.token, expected, furnished_as)]
 
     def _new_lease(self, reservation: Reservation, now_s: float) -> Lease:
         waiting, lost, max_s = reservation.waiting, reservation.waiting.replaces, self.terms.lease_max_s

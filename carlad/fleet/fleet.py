@@ -97,14 +97,14 @@ class Fleet:
         slot: int,
         lease_id: str,
         expected: tuple[int, str | None] | None = None,
-        replaces: str | None = None,
+        furnished_as: str | None = None,
     ) -> bool:
         """READY → LEASED; False where it is not READY any more, or not in the `expected` incarnation and
-        with the expected map. With the settings that the server of the lease which it `replaces` had last,
-        as far as they were seen."""
+        with the expected map. With the settings that the server of the lease `furnished_as` had last, as far
+        as they were seen."""
         if not await self._ask(slot, Lease(lease_id, expected)):
             return False
-        lost = self._tenancy(replaces) if replaces is not None else None
+        lost = self._tenancy(furnished_as) if furnished_as is not None else None
         if lost is not None and lost.settings is not None:
             await self._slots[slot].furnish(lost.settings)
         return True

@@ -86,6 +86,7 @@ class Session:
         self._end: Refused | None = None
         self._expires_at = float("inf")  # until it is opened: who waits for that is watched
         self._served_at = 0.0
+        self._served_s = 0.0  # in the last round
 
     # --- what clients ask
 
@@ -326,8 +327,9 @@ class Session:
         if self._end is not None or self._round.cancel_called:
             return
         self._lost_when = self._lifecycle.state
-        if self._lifecycle.state is State.SERVING:
-            self._restarts.ran(trio.current_time() - self._served_at)
+        is_serving = self._lost_when is State.SERVING
+        self._served_s = trio.current_time() - self._served_at if is_serving else 0.0
+        self._restarts.ran(self._served_s)
         self._lost_server = self._opened.server if self._opened is not None else None
         self._cause = cause
         self._losses += 1
@@ -346,7 +348,7 @@ class Session:
         if backoff_s is None:
             self.close(refusals.failed(self._order.session_id, f"it failed too often, lastly: {self._cause}"))
             return
-        await trio.sleep(backoff_s)
+        await trio.sleep(max(0.0, backoff_s - self._served_s))  # whoever served for longer wears nothing out
 
     def _over(self, why: str) -> Refused:
         return refusals.no_such_session("keep", self._order.session_id, why)

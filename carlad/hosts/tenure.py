@@ -120,6 +120,7 @@ class Tenure:
             wait_s=WAIT_MAX_S if goes_on else asked.wait_s,
             priority=PRIORITY_MAX if goes_on else 0,
             replace=True,
+            furnish=False,  # another env host attaches as the first one did
         )
 
     async def _tell(self, body: Release | Withdraw) -> None:

@@ -50,7 +50,7 @@ class FakeServers:
         return trio.current_time() - self.used_at_s if self.used_at_s is not None else None
 
     async def lease(
-        self, slot: int, lease_id: str, expected: tuple[int, str | None], replaces: str | None
+        self, slot: int, lease_id: str, expected: tuple[int, str | None], furnished_as: str | None
     ) -> bool:
         await trio.sleep(self._answer_s)
         shown = self._slots[slot]

@@ -44,7 +44,16 @@ def acquire(
     user: str = "ann",
     priority: int = 0,
     replace: bool = False,
+    furnish: bool = True,
     started: int = 0,
 ) -> Acquire:
     holder = msgspec.structs.replace(HOLDER, user=user, started=started)
-    return Acquire(holder=holder, map=map, ttl_s=ttl_s, wait_s=wait_s, priority=priority, replace=replace)
+    return Acquire(
+        holder=holder,
+        map=map,
+        ttl_s=ttl_s,
+        wait_s=wait_s,
+        priority=priority,
+        replace=replace,
+        furnish=furnish,
+    )

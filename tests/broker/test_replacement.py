@@ -31,7 +31,15 @@ def test_the_claim_names_the_lost_lease_so_that_the_server_is_made_like_its() ->
     lost = fleet.granted("a", replace=True)
     fleet.claims_work = False
     lose(fleet, lost.slot)
-    assert [e.replaces for e in fleet.ordered if isinstance(e, Claim)] == [lost.lease_id]
+    assert [e.furnished_as for e in fleet.ordered if isinstance(e, Claim)] == [lost.lease_id]
+
+
+def test_who_makes_the_settings_himself_gets_a_server_as_others_find_it() -> None:
+    fleet = Fleet(status(0), status(1))
+    lost = fleet.granted("a", replace=True, furnish=False)
+    fleet.claims_work = False
+    lose(fleet, lost.slot)
+    assert [e.furnished_as for e in fleet.ordered if isinstance(e, Claim)] == [None]
 
 
 def test_who_did_not_ask_for_it_gets_none() -> None:

@@ -383,7 +383,7 @@ def test_the_settings_of_a_server_that_was_lost_with_its_daemon_are_its_replacem
     async def scenario(world):
         assert world.reasons("slot.lost")[0].startswith("was killed by SIGKILL while no daemon was there")
         spare = await world.ready(1)
-        assert await world.fleet.lease(1, "L2", replaces="L1")
+        assert await world.fleet.lease(1, "L2", furnished_as="L1")
         async with connect("127.0.0.1", spare.rpc_port) as rpc:
             assert await rpc.call("get_episode_settings") == CHOSEN
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -26,9 +27,13 @@ pytestmark = pytest.mark.system
 
 ACTION = np.array([0.0, 0.3], np.float32)
 TTL_S = 3.0
+PROBE_S = 1.0  # the default of probe.period_s
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {"config": {"client_timeout_s": 3.0}}
-ENVS = f'envs = {{ route = {{ env = "trainer.env.route_env:RouteEnv", path = ["{ROOT}"] }} }}'
+_AT = f'path = ["{ROOT}"]'
+_ROUTE = f'{{ env = "trainer.env.route_env:RouteEnv", {_AT} }}'
+_SETTLING = f'{{ env = "tests.session.environments:Settling", {_AT} }}'
+ENVS = f"envs = {{ route = {_ROUTE}, settling = {_SETTLING} }}"
 # Drives until it is killed, or told that its session is over.
 CLIENT = f"""
 import sys
@@ -217,6 +222,21 @@ def test_a_lost_server_is_replaced_from_the_spares_while_another_client_waits(
             until_status(client, lambda shown: shown.slots[struck.slot.slot].state == "READY")
             assert client.status().waiting == 1  # that one is the spare now
         client.release(waiting.result(30.0).lease_id)
+
+
+def test_an_env_host_finds_a_replacement_as_it_finds_any_server(
+    daemon: DaemonProcess, client: Client
+) -> None:
+    """Without the settings of the lost one, which are the environment's to make: in a world that is already
+    synchronous carla's client waits a second for a tick that nobody takes, as busy as it can be."""
+    with carlad.session("settling", {"length": 10_000}, endpoint=daemon.endpoint) as env:
+        env.reset(seed=1)
+        time.sleep(2.5 * PROBE_S)  # the daemon sees the settings that a replacement is given
+        os.kill(victims(client).server, signal.SIGKILL)
+        while not lost_in(drive(env, 1)):  # its steps do not ask the server
+            pass
+        env.reset(seed=1)
+        assert env.step(ACTION)[4]["was_synchronous"] is False
 
 
 def test_a_server_that_stands_still_costs_one_truncated_step(daemon: DaemonProcess, client: Client) -> None:

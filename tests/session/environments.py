@@ -44,6 +44,23 @@ class Quiet(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         return self._sum, float(action[0]), False, ended, info
 
 
+class Settling(Quiet):
+    """Puts its server into synchronous mode; each step's info says whether it was found so."""
+
+    def attach(self, server: Server) -> None:
+        import carla  # the other environments do without
+
+        world = carla.Client(server.host, server.rpc_port).get_world()
+        settings = world.get_settings()
+        self._was_synchronous = settings.synchronous_mode
+        settings.synchronous_mode, settings.fixed_delta_seconds = True, 0.05
+        world.apply_settings(settings)
+
+    def step(self, action: NDArray[np.float32]) -> Any:
+        *step, info = super().step(action)
+        return *step, {**info, "was_synchronous": self._was_synchronous}
+
+
 class Failing(Quiet):
     """Raises a defect of its own in the first step."""
 

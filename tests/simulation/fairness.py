@@ -131,8 +131,9 @@ class Fairness:
             self._expect_replacement(life, notice.lease_id)
         elif notice.event in ("lease.replaced", "lease.given_up") and notice.lease_id is not None:
             self.replaced.add(notice.lease_id)
-            if notice.event == "lease.replaced":
-                self._check_settings(notice.lease_id, (notice.reason or "").removeprefix("by "))
+            successor_id = (notice.reason or "").removeprefix("by ")
+            if notice.event == "lease.replaced" and self._is_furnished(life, successor_id):
+                self._check_settings(notice.lease_id, successor_id)
 
     @property
     def _is_doubtful(self) -> bool:
@@ -144,7 +145,7 @@ class Fairness:
         lease, choice = self.oracle.leases.get(lease_id), self.choices.pop(lease_id, None)
         if lease is None or choice is None or life.broker is None or self._is_doubtful or not life.is_settled:
             return
-        if lease_id in self._successors(life):
+        if self._replaces(life, lease_id):
             return
         live = [one.holder.partition("@")[0] for one in life.broker.leases()]
         quota = self.world.config.lease.quota
@@ -161,9 +162,14 @@ class Fairness:
                     other.rank_s >= rank_s, f"{lease.party} got {lease_id} before {other.request_id}"
                 )
 
-    def _successors(self, life: Life) -> set[str]:
-        """Of lost leases: they come before all others."""
-        return life.successors
+    def _replaces(self, life: Life, lease_id: str) -> bool:
+        """Another that was lost: it came before all others."""
+        lease = life.broker._table.live().get(lease_id) if life.broker is not None else None
+        return lease is not None and lease.replaces is not None
+
+    def _is_furnished(self, life: Life, lease_id: str) -> bool:
+        lease = life.broker._table.live().get(lease_id) if life.broker is not None else None
+        return lease is not None and lease.acquire.furnish
 
     def _expect_no_idle(self, life: Life) -> None:
         clock = self.world.clock

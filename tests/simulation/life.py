@@ -87,13 +87,11 @@ class SimFleet(Fleet):
         slot: int,
         lease_id: str,
         expected: tuple[int, str | None] | None = None,
-        replaces: str | None = None,
+        furnished_as: str | None = None,
     ) -> bool:
         if not self._life.is_dead:
-            if replaces is not None:
-                self._life.successors.add(lease_id)
             self._life.world.oracle.fairness.leasing(slot, lease_id)
-        return await super().lease(slot, lease_id, expected, replaces)
+        return await super().lease(slot, lease_id, expected, furnished_as)
 
     async def load(self, slot: int, map: str) -> bool:
         if not self._life.is_dead:
@@ -132,7 +130,6 @@ class Life:
         self.writes_left, self.dies_before = 0, False  # 0: as many as it likes
         self.began_at_s = trio.current_time()
         self.door: Door | None = None
-        self.successors: set[str] = set()  # leases that replace others
         self.broker: Broker | None = None
         self._control: Control | None = None
 
