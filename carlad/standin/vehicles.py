@@ -307,10 +307,10 @@ class Vehicles:
                 self._relax(vehicle)
         kernels().advance(self.state, self.car, len(self), delta_s, substeps)
 
-    def publish(self, lights: TrafficLights) -> None:
-        """Copy into the records what a tick changes."""
+    def publish(self, lights: TrafficLights, delta_s: float) -> None:
+        """Copy into the records what a tick of `delta_s` seconds changes."""
         kernels().publish(
-            self.state, self.bodies, len(self), lights.stop_boxes, lights.columns, self._columns
+            self.state, self.bodies, len(self), lights.stop_boxes, lights.columns, self._columns, delta_s
         )
 
     def _relax(self, vehicle: Vehicle) -> None:

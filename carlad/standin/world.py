@@ -282,7 +282,7 @@ class World:
             if not isinstance(actor, Vehicle):
                 self._segment(actor).place(actor)
         if len(self.vehicles):
-            self.vehicles.publish(self.lights)
+            self.vehicles.publish(self.lights, delta_s)
             self._look_down_anew()
 
     @property

@@ -67,7 +67,7 @@ def test_both_find_the_same_contacts_and_lights(fast: kernels.Kernels) -> None:
         found.append((bumps.tobytes(), bumped.tobytes(), walker.tobytes()))
         records = vehicle_segment()
         shown = np.arange(10, 14, dtype=np.uint32), np.full(4, t.TrafficLightState.RED, np.uint8)
-        functions.publish(state, bodies, COUNT, stop, shown, records.columns(*VEHICLE_COLUMNS))
+        functions.publish(state.copy(), bodies, COUNT, stop, shown, records.columns(*VEHICLE_COLUMNS), 0.05)
         published.append(records.records[:COUNT])
         pushed = state.copy()
         meet = functions.meet_obstacles(pushed, car, bodies, COUNT, wall, frame, *where)
@@ -88,7 +88,8 @@ def test_both_find_the_same_contacts_and_lights(fast: kernels.Kernels) -> None:
     assert set(published[0]["traffic_light_id"][waiting]) == {13}
     assert set(published[0]["traffic_light_state"][waiting]) == {t.TrafficLightState.RED}
     assert set(published[0]["traffic_light_state"][~waiting]) == {t.TrafficLightState.GREEN}
-    assert published[0]["kinematics"] == pytest.approx(state[:, : c.KINEMATICS])
+    assert published[0]["kinematics"][:, : c.AX] == pytest.approx(state[:, : c.AX])
+    assert published[0]["kinematics"][:, c.AX] == pytest.approx(7.0 / 0.05)
 
 
 def test_code_that_is_older_than_the_columns_is_forgotten_wherever_numba_keeps_it(tmp_path: Path) -> None:

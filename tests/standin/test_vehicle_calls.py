@@ -376,3 +376,22 @@ def with_friction(vehicle: carla.Vehicle, friction: float) -> None:
 
 def friction_of(vehicle: carla.Vehicle) -> float:
     return float(vehicle.get_physics_control().wheels[0].tire_friction)
+
+
+# --- acceleration ------------------------------------------------------------------------------------
+
+
+def test_acceleration_is_the_change_of_the_velocity_whatever_changed_it(world: carla.World) -> None:
+    vehicle = car(world)
+    ticks(world, 20)
+    forward = vehicle.get_transform().get_forward_vector()
+    for change in (
+        lambda: vehicle.add_impulse(5.0 * MASS_KG * forward),
+        lambda: vehicle.set_target_velocity(carla.Vector3D()),
+        lambda: vehicle.apply_control(FULL),
+    ):
+        before = vehicle.get_velocity()
+        change()
+        world.tick()
+        expected = (vehicle.get_velocity() - before) / DELTA_S
+        assert (vehicle.get_acceleration() - expected).length() < 1e-3 * max(1.0, expected.length())

@@ -32,7 +32,9 @@ GROUND, SLOPE_X, SLOPE_Y = 42, 43, 44
 SIMULATED, GRAVITY = 45, 46  # whether physics move it; m/s^2
 # Of the grid of world.py: the cell in which the ground was looked up last.
 CELL, CELLS_END = 47, 50
-STATE = 50
+# The velocity that was published last: three numbers.
+SHOWN_VX = 50
+STATE = 53
 
 # --- car: what a physics control says, see physics.py ------------------------------------------------
 MASS, INERTIA = 0, 1

@@ -278,12 +278,21 @@ def publish(
     stop_boxes: Table,
     lights: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]],
     records: tuple[Any, ...],
+    delta_s: float,
 ) -> None:
-    """Write what a tick changes into the vehicles' records: kinematics, gear, and the light before which each
-    stands. `lights` are the ids and states of all, `records` columns as `vehicles.py` names them.
+    """Write what a tick of `delta_s` seconds changes into the vehicles' records: kinematics, gear, and the
+    light before which each stands. `lights` are the ids and states of all, `records` columns as records.py
+    names them.
+
+    The acceleration is what has become of the velocity since it was published last, by whatever means, as in
+    CARLA's WorldObserver.cpp (0.9.16).
     """
     kinematics, gear, is_at_light, light_id, light_state = records
     for row in range(count):
+        for axis in range(3):
+            velocity = state[row, c.VX + axis]
+            state[row, c.AX + axis] = (velocity - state[row, c.SHOWN_VX + axis]) / delta_s
+            state[row, c.SHOWN_VX + axis] = velocity
         for column in range(c.KINEMATICS):
             kinematics[row, column] = state[row, column]
         gear[row] = int(state[row, c.GEAR])

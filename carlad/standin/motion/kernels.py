@@ -71,7 +71,7 @@ def load() -> None:
         fast.meet_obstacles(state, car, bodies, 1, others, frame, np.zeros(2, np.int64), none)
         lights = light_segment().columns(*LIGHT_COLUMNS)
         records = vehicle_segment().columns(*VEHICLE_COLUMNS)
-        fast.publish(state, bodies, 1, np.zeros((0, contacts.STOP_BOX)), lights, records)
+        fast.publish(state, bodies, 1, np.zeros((0, contacts.STOP_BOX)), lights, records, 0.01)
         fast.cells_entered(state, 1, np.ones(3))
         _compiled = fast
 

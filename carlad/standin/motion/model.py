@@ -38,9 +38,8 @@ def advance(state: Table, car: Table, count: int, delta_s: float, substeps: int)
     step_s = delta_s / substeps
     for row in range(count):
         s, p = state[row], car[row]
-        vx, vy, vz = s[c.VX], s[c.VY], s[c.VZ]
         if s[c.SIMULATED] == 0.0:
-            s[c.VX : c.KINEMATICS] = 0.0
+            s[c.VX : c.AX] = 0.0
             continue
         _steer(s, p)
         steered = cos(s[c.STEERED]), sin(s[c.STEERED])
@@ -48,11 +47,6 @@ def advance(state: Table, car: Table, count: int, delta_s: float, substeps: int)
             _substep(s, p, step_s, steered)
         _lean(s)
         s[c.WZ] = degrees(s[c.TURNING])
-        s[c.AX], s[c.AY], s[c.AZ] = (
-            (s[c.VX] - vx) / delta_s,
-            (s[c.VY] - vy) / delta_s,
-            (s[c.VZ] - vz) / delta_s,
-        )
         s[c.YAW] -= 360.0 * floor(s[c.YAW] / 360.0 + 0.5)
         s[c.FORCE_X : c.TORQUE + 1] = 0.0
 
