@@ -24,7 +24,6 @@ from carlad.session.broadcast import Broadcast
 from carlad.session.host import Host
 from carlad.session.owner import end_with
 from carlad.session.serve import Door, listening
-from carlad.session.tunnel import Gate
 from carlad.telemetry import Publisher, TelemetryError
 
 
@@ -156,6 +155,8 @@ def _gate(arguments: argparse.Namespace, path: str) -> Iterator[None]:
     if pair is None:
         yield
         return
+    from carlad.session.tunnel import Gate  # with asyncio, which no other host needs
+
     admitted = Admitted(arguments.keys_dir / "clients", user=arguments.client)
     with contextlib.closing(Gate(arguments.clients, path, pair, admitted)):
         yield
