@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from carlad.broker.effects import Answer, Effect
 from carlad.broker.recent import Recent
-from carlad.messages import RefusalCode, Refused, ReplyBody
+from carlad.messages import ReplyBody
 
 ANSWERS_KEPT = 4096  # clients send again within seconds
-# These say how the daemon is and nothing about the request, which left nothing behind: whoever sends it
-# again asks anew.
-_PASSING: frozenset[RefusalCode] = frozenset({"unavailable", "overloaded"})
 
 
 class Answers:
@@ -22,7 +19,7 @@ class Answers:
         return [] if answer is None else [Answer(request_id, answer)]
 
     def give(self, request_id: str, body: ReplyBody) -> list[Effect]:
-        """Also to who sends that request later, where it is an answer to the request."""
-        if not (isinstance(body, Refused) and body.code in _PASSING):
-            self._kept.put(request_id, body)
+        """Also to who sends that request later. Of "unavailable" and "overloaded", too: a copy that comes
+        late must not get a server for somebody who has asked anew, as another request, meanwhile."""
+        self._kept.put(request_id, body)
         return [Answer(request_id, body)]

@@ -86,7 +86,6 @@ class History:
         self.requests: dict[str, Acquire] = {}
         self.ranks: dict[str, tuple[float, int]] = {}  # of requests without an answer
         self.answers: dict[str, ReplyBody] = {}
-        self.put_off: set[str] = set()  # requests whose answer was that there is none now
         self.live: dict[str, Live] = {}
         self.token = 41
         self.tokens: dict[int, int] = {}  # of the last lease of each slot
@@ -140,10 +139,6 @@ class History:
                 assert len(self.free()) >= self.terms.spares, "spares are kept"
 
     def take_answer(self, request_id: str, body: ReplyBody) -> None:
-        if isinstance(body, Refused) and body.code == "unavailable":
-            self.put_off.add(request_id)
-            self.ranks.pop(request_id, None)
-            return
         if request_id in self.requests:
             assert self.answers.setdefault(request_id, body) == body, "a request has one answer"
         if self.ranks.pop(request_id, None) is not None and isinstance(body, Granted):
@@ -232,9 +227,6 @@ class History:
         request_id = list(self.requests)[which % len(self.requests)]
         if request_id in self.ranks or request_id in self.answers:
             self.perform(self.table.acquire(request_id, self.requests[request_id], self.now_s))
-        elif request_id in self.put_off:
-            self.put_off.remove(request_id)
-            self.send(request_id)
 
     @mortal
     def renew(self, which: int, ttl_s: float) -> None:

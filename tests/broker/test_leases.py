@@ -239,15 +239,16 @@ def test_nothing_is_granted_while_the_journal_cannot_be_written() -> None:
     assert fleet.granted("b").token == claim.token + 1
 
 
-def test_a_request_that_could_not_be_put_on_disk_is_served_when_it_is_sent_again() -> None:
+def test_a_copy_of_a_request_that_could_not_be_put_on_disk_gets_no_server_when_it_comes_late() -> None:
+    """Whoever had that answer has asked anew meanwhile, as another request."""
     fleet = Fleet(status(0))
     (claim,) = fleet.table.acquire("a", acquire(), 0.0)
     assert isinstance(claim, Claim)
     fleet.do(fleet.table.not_claimed(claim.slot, claim.token, 0.0, "disk full"))
     assert code(fleet.answers["a"]) == "unavailable"
-    granted = fleet.granted("a")
-    assert granted.token == claim.token + 1
-    assert fleet.granted("a") == granted
+    del fleet.answers["a"]
+    assert fleet.granted("asked anew").token == claim.token + 1
+    assert code(fleet.acquire("a")) == "unavailable"
 
 
 def test_a_withdrawn_request_leaves_the_queue() -> None:
@@ -325,4 +326,5 @@ def test_a_full_queue_refuses() -> None:
     assert code(fleet.acquire("one too many", wait_s=50.0)) == "overloaded"
     fleet.ask(Withdraw(request_id="0"))
     del fleet.answers["one too many"]
-    assert fleet.acquire("one too many", wait_s=50.0) is None  # sent again it waits
+    assert code(fleet.acquire("one too many", wait_s=50.0)) == "overloaded"  # a request has one answer
+    assert fleet.acquire("asked anew", wait_s=50.0) is None
