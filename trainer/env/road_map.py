@@ -6,13 +6,13 @@ ends, and to those beside it that one may change to. It works on a `carla.Map` a
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import carla
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,13 +42,6 @@ class Lane(NamedTuple):
     junction: bool
 
 
-class Way(NamedTuple):
-    """From a lane on to another. `cost_m`: what a planned way weighs, the first lane's length included."""
-
-    option: RoadOption
-    cost_m: float
-
-
 class Spot(NamedTuple):
     """A place on a lane: the index of its nearest point."""
 
@@ -62,17 +55,16 @@ class RoadMap:
     def __init__(self, carla_map: Any) -> None:
         self.name: str = carla_map.name
         self._map = carla_map
-        self._lanes: dict[Key, Lane] = {}
-        self._onwards: dict[Key, dict[Key, Way]] = {}
-        starts: dict[Key, Any] = {}
+        self.graph: nx.DiGraph[Key] = nx.DiGraph()
         for start, successor in carla_map.get_topology():
-            for waypoint in (start, successor):
-                if starts.setdefault(_key(waypoint), waypoint) is waypoint:
-                    self._add(waypoint)
+            self._add(start)
+            self._add(successor)
             if _key(start) != _key(successor):
-                self._link(_key(start), _key(successor), RoadOption.FOLLOW, 0.0)
-        for start in starts.values():
-            self._add_changes(start)
+                self.graph.add_edge(_key(start), _key(successor), option=RoadOption.FOLLOW, cost_m=0.0)
+        for key in list(self.graph):
+            self._add_changes(key)
+        for origin, _, edge in self.graph.edges(data=True):
+            edge["cost_m"] += float(self.lane(origin).travelled_m[-1])
 
     def random_route(
         self, start: Sequence[float], length_m: float, rng: np.random.Generator, lane_changes: float
@@ -109,14 +101,16 @@ class RoadMap:
         spots = [self.spot(point) for point in points]
         trace = _Trace(self)
         for number, (here, there) in enumerate(itertools.pairwise(spots), 1):
-            if (path := self._path(here, there)) is None:
+            try:
+                path = self._path(here, there)
+            except (nx.NetworkXNoPath, nx.NodeNotFound) as error:
                 raise NoWayError(
                     f"no way leads from point {number} {_at(points[number - 1])} "
                     f"to point {number + 1} {_at(points[number])}"
-                )
+                ) from error
             spot = here
             for key, after in itertools.pairwise(path):
-                option = self._onwards[key][after].option
+                option = self.graph.edges[key, after]["option"]
                 if option is RoadOption.FOLLOW:
                     trace.follow(spot)
                     spot = Spot(after, 0)
@@ -132,7 +126,7 @@ class RoadMap:
         """The place on the nearest lane to (x, y) or (x, y, z). Raises NoWayError where there is none."""
         waypoint = self._map.get_waypoint(carla.Location(*point))
         key = None if waypoint is None else _key(waypoint)
-        if key is None or key not in self._lanes:
+        if key is None or key not in self.graph:
             raise NoWayError(f"point {_at(point)} is on no lane that leads anywhere")
         away = np.hypot(*(self.lane(key).xy - np.asarray(point[:2])).T)
         index = int(away.argmin())
@@ -140,74 +134,54 @@ class RoadMap:
             raise NoWayError(f"point {_at(point)} is {away[index]:.0f} m from the nearest lane")
         return Spot(key, index)
 
-    def _path(self, here: Spot, there: Spot) -> list[Key] | None:
-        """The lanes of the cheapest way; once around where it is behind us on our own lane."""
-        if here.key == there.key and here.at <= there.at:
+    def _path(self, here: Spot, there: Spot) -> list[Key]:
+        if here.key != there.key:
+            return list(nx.shortest_path(self.graph, here.key, there.key, weight="cost_m"))
+        if here.at <= there.at:
             return [here.key]
-        return shortest_path(self._onwards, here.key, there.key)
+        # behind us on our own lane: once around
+        rounds = [
+            nx.shortest_path(self.graph, onwards, there.key, weight="cost_m")
+            for onwards in self.graph.successors(here.key)
+            if nx.has_path(self.graph, onwards, there.key)
+        ]
+        if not rounds:
+            raise nx.NetworkXNoPath
+        return [here.key, *min(rounds, key=lambda path: nx.path_weight(self.graph, path, "cost_m"))]
 
     def _add(self, waypoint: Any) -> None:
         key = _key(waypoint)
+        if key in self.graph:
+            return
         places = [w.transform.location for w in _to_lane_end(waypoint)]
         xy = np.array([(place.x, place.y) for place in places])
-        self._lanes[key] = Lane(xy, _travelled(xy), bool(waypoint.is_junction))
-        self._onwards[key] = {}
+        lane = Lane(xy, _travelled(xy), bool(waypoint.is_junction))
+        self.graph.add_node(key, lane=lane, start=waypoint)
 
-    def _link(self, key: Key, other: Key, option: RoadOption, extra_m: float) -> None:
-        self._onwards[key][other] = Way(option, extra_m + float(self._lanes[key].travelled_m[-1]))
-
-    def _add_changes(self, start: Any) -> None:
-        key, allowed = _key(start), str(start.lane_change)
+    def _add_changes(self, key: Key) -> None:
+        start = self.graph.nodes[key]["start"]
+        allowed = str(start.lane_change)
         for side, option in (("Left", RoadOption.CHANGE_LEFT), ("Right", RoadOption.CHANGE_RIGHT)):
             if allowed not in (side, "Both"):
                 continue
             beside = start.get_left_lane() if side == "Left" else start.get_right_lane()
             if beside is None or str(beside.lane_type) != "Driving" or beside.lane_id * start.lane_id <= 0:
                 continue
-            if (other := _key(beside)) in self._lanes and other not in self._onwards[key]:
-                self._link(key, other, option, _CHANGE_COSTS_M)
+            if (other := _key(beside)) in self.graph and not self.graph.has_edge(key, other):
+                self.graph.add_edge(key, other, option=option, cost_m=_CHANGE_COSTS_M)
 
     def lane(self, key: Key) -> Lane:
-        return self._lanes[key]
+        lane: Lane = self.graph.nodes[key]["lane"]
+        return lane
 
     def _ways(self, key: Key, *, changes: bool) -> list[tuple[Key, RoadOption]]:
-        ways = self._onwards[key].items()
-        return [
-            (other, way.option) for other, way in ways if (way.option is not RoadOption.FOLLOW) is changes
-        ]
+        edges = ((other, edge["option"]) for _, other, edge in self.graph.out_edges(key, data=True))
+        return [(other, option) for other, option in edges if (option is not RoadOption.FOLLOW) is changes]
 
     def _fits(self, spot: Spot, other: Key) -> bool:
         """Whether a change of lane from there is over before either lane ends."""
         left = min(len(self.lane(spot.key).xy) - spot.at, len(self.lane(other).xy))
         return left * _STEP_M > 2 * _CHANGE_M
-
-
-def shortest_path(onwards: Mapping[Key, Mapping[Key, Way]], start: Key, goal: Key) -> list[Key] | None:
-    """The cheapest path that leaves `start` and comes to `goal`, by Dijkstra; None where there is none.
-
-    From a lane to itself it is the cheapest way around.
-    """
-    came_from: dict[Key, Key] = {}
-    waiting = [(way.cost_m, key, start) for key, way in onwards[start].items()]
-    heapq.heapify(waiting)
-    while waiting:
-        cost_m, key, before = heapq.heappop(waiting)
-        if key in came_from:
-            continue
-        came_from[key] = before
-        if key == goal:
-            return _traced(came_from, start, goal)
-        for after, way in onwards[key].items():
-            if after not in came_from:
-                heapq.heappush(waiting, (cost_m + way.cost_m, after, key))
-    return None
-
-
-def _traced(came_from: Mapping[Key, Key], start: Key, goal: Key) -> list[Key]:
-    path = [goal]
-    while len(path) == 1 or path[-1] != start:
-        path.append(came_from[path[-1]])
-    return path[::-1]
 
 
 class _Trace:
