@@ -67,7 +67,7 @@ class Broker:
         self._in_thread = in_thread
         self.changes = Changes()  # of its leases; its one waiter is who shuts the daemon down
         self._turns = Turns()
-        self._rescheduled = Changes()
+        self._nap = trio.CancelScope()
         self._terms_changed = Changes()
         self._wakes_at_s = 0.0
         self._seen: tuple[object, object] = ((), {})
@@ -189,27 +189,35 @@ class Broker:
     async def _keep_time(self) -> None:
         while True:
             self._wakes_at_s = self._deadline_s()
-            if await self._passed(self._wakes_at_s):
+            with trio.CancelScope() as self._nap:
+                await self._until(self._wakes_at_s)
+            if not self._nap.cancelled_caught:  # by an earlier deadline
                 self._do(self._table.time_passed(self._clock.now_s()))
 
-    async def _passed(self, deadline_s: float) -> bool:
-        """True when it has come, False as soon as an earlier one has taken its place."""
-        while (pause_s := deadline_s - self._clock.now_s()) > 0:
-            with trio.move_on_after(pause_s if isinf(pause_s) else min(pause_s, _SLEEP_MAX_S)):
-                await self._rescheduled.wait()
-                return False
-        return True
+    async def _until(self, deadline_s: float) -> None:
+        while (pause_s := deadline_s - self._clock.now_s()) > 0:  # noqa: ASYNC110 suspends are no events
+            await trio.sleep(pause_s if isinf(pause_s) else min(pause_s, _SLEEP_MAX_S))
 
     async def _watch_idle(self) -> None:
         while True:
-            while self._terms.idle_max_s is None:
+            with trio.move_on_after(self._may_idle_s()):
                 await self._terms_changed.wait()
-            await trio.sleep(_IDLE_LOOK_S)
-            for lease_id in self._table.live():
-                idle_s = self._servers.idle_s(lease_id)
-                effects = [] if idle_s is None else self._table.idled(lease_id, idle_s, self._clock.now_s())
-                if effects:
+                continue
+            for lease_id, idle_s in self._idle_s().items():
+                if effects := self._table.idled(lease_id, idle_s, self._clock.now_s()):
                     self._do(effects)
+
+    def _may_idle_s(self) -> float:
+        """For so long none of the leases will have idled for too long."""
+        idle_max_s = self._terms.idle_max_s
+        if idle_max_s is None:
+            return inf
+        return max(_IDLE_LOOK_S, idle_max_s - max(self._idle_s().values(), default=0.0) - _IDLE_LOOK_S)
+
+    def _idle_s(self) -> dict[str, float]:
+        """By live lease, where it is known."""
+        idle_s = {lease_id: self._servers.idle_s(lease_id) for lease_id in self._table.live()}
+        return {lease_id: seconds for lease_id, seconds in idle_s.items() if seconds is not None}
 
     def _deadline_s(self) -> float:
         deadline_s = self._table.next_deadline_s()
@@ -229,7 +237,7 @@ class Broker:
         self._writer.submit(self._table.unwritten(), self._table.token, effects)
         self._deaths.watch_only(self._table.processes())
         if self._deadline_s() < self._wakes_at_s:
-            self._rescheduled.mark()
+            self._nap.cancel()
 
     def _perform(self, effects: list[Effect], fault: str | None) -> None:
         """With a `fault` nothing is on disk that was decided: no promise is made, but what must end ends."""

@@ -96,13 +96,14 @@ class Desk:
         if (refused := self._refusal(request.body, peer)) is not None:
             return refused
         limit_s = self._limit_s(request.body)
-        try:
-            with trio.fail_after(limit_s):
+        with trio.move_on_after(limit_s):
+            try:
                 return await self._answer(request, peer, interim)
-        except trio.TooSlowError:
-            return Refused(code="overloaded", reason=f"no answer within {limit_s:g} s")
-        except NoAnswerError:
-            return Refused(code="unavailable", reason="a part of the daemon had to be restarted: ask again")
+            except NoAnswerError:
+                return Refused(
+                    code="unavailable", reason="a part of the daemon had to be restarted: ask again"
+                )
+        return Refused(code="overloaded", reason=f"no answer within {limit_s:g} s")
 
     def _refusal(self, body: RequestBody, peer: Peer) -> Refused | None:
         if not peer.is_remote:  # the socket's permissions have decided

@@ -136,7 +136,6 @@ class Session:
         """It, and the lease under it, live for another while."""
         if self._expires_at < float("inf"):
             self._expires_at = trio.current_time() + self._order.ttl_s
-            self._rescheduled.mark()
         await self._tenure.renew()
         return self._end
 

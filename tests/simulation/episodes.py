@@ -68,7 +68,8 @@ class Sessions:
         session.over = True
         late_s = self._world.sim_s() - session.renewed_s
         why = answer.reason
-        expired = "expired" in why and late_s >= session.opened.ttl_s - _MARGIN_S
+        is_over = "expired" in why or "no such session" in why  # as a daemon says that began after its end
+        expired = is_over and late_s >= session.opened.ttl_s - _MARGIN_S
         failed = answer.code == "session-failed" or "failed too often" in why or "map" in why
         is_said = (
             expired or failed or self.may_be_lost or "stopping" in why or self._world.machine_is_gone(name)

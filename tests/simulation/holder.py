@@ -61,9 +61,10 @@ class Asker:
 
     async def _ask_once(self, body: RequestBody) -> ReplyBody:
         request_id = f"{self._sender.name} request {next(self._requests)}"
-        while True:
-            with trio.move_on_after(_STILL_WAITS_S):
-                return await self._world.post.ask(self._sender, request_id, body)
+        post = self._world.post
+        while (answer := await post.ask(self._sender, request_id, body, _STILL_WAITS_S)) is None:
+            pass
+        return answer
 
 
 class ClientRun:

@@ -166,10 +166,10 @@ class Hosts:
         ):
             yield
 
-    async def _open(self, path: Path) -> trio.SocketStream:
+    async def _open(self, path: Path) -> Connection:
         connection = Connection(self.doors)
         await connection.connect(("", path))
-        return trio.SocketStream(connection)
+        return connection
 
     @asynccontextmanager
     async def _running(

@@ -98,9 +98,6 @@ class Network:
 class Connection(trio.socket.SocketType):
     """A client's end, and what its server put on the way to it."""
 
-    type = trio.socket.SOCK_STREAM
-    did_shutdown_SHUT_WR = False  # noqa: N815 its name in trio
-
     def __init__(self, network: Network) -> None:
         self._network, self._clock = network, network.clock
         self.party = party.get()
@@ -108,14 +105,8 @@ class Connection(trio.socket.SocketType):
         self.service: Service | None = None
         self._arriving: deque[tuple[float, bytes]] = deque()
         self._reader: Bell | None = None
-        self._is_open = True
 
     # --- the client's side, as trio's sockets have it
-
-    def setsockopt(self, *_option: Any) -> None: ...
-
-    def fileno(self) -> int:
-        return 1 if self._is_open else -1
 
     def getsockname(self) -> tuple[str, int]:
         return LOOPBACK, self.port
@@ -131,29 +122,49 @@ class Connection(trio.socket.SocketType):
         self.peer_port, self.service = address[1], service
         self._network.connections[self] = None
 
-    async def send(self, data: bytes | memoryview) -> int:
+    def close(self) -> None:
+        self.hang_up(by_client=True)
+
+    # --- and as its streams
+
+    async def send_all(self, data: bytes) -> None:
         await self._clock.perhaps_yield()
         if self.service is None:
-            raise BrokenPipeError(32, "Broken pipe")
-        self.service.received(self, bytes(data))
-        return len(data)
+            raise trio.BrokenResourceError("Broken pipe")
+        self.service.received(self, data)
 
-    async def recv(self, _bytes_max: int) -> bytes:
+    async def receive_some(self, _bytes_max: int) -> bytes:
+        """All that has arrived by now."""
+        arriving, clock = self._arriving, self._clock
         while True:
-            due_s = self._arriving[0][0] if self._arriving else inf
-            if due_s <= self._clock.now_s:
+            due_s = arriving[0][0] if arriving else inf
+            if due_s <= clock.now_s:
                 await trio.lowlevel.checkpoint_if_cancelled()
-                return self._arriving.popleft()[1]
+                return self._take()
             if self.service is None and due_s == inf:
                 await trio.lowlevel.checkpoint()
                 return b""
             self._reader = Bell(trio.lowlevel.current_task())
             if due_s < inf:
-                self._clock.ring_at(due_s, self._reader)
+                clock.ring_at(due_s, self._reader)
             await trio.lowlevel.wait_task_rescheduled(self._reader.forget)
 
-    def close(self) -> None:
-        self.hang_up(by_client=True)
+    def _take(self) -> bytes:
+        arriving, now_s = self._arriving, self._clock.now_s
+        data = arriving.popleft()[1]
+        while arriving and arriving[0][0] <= now_s:
+            data += arriving.popleft()[1]
+        return data
+
+    async def aclose(self) -> None:
+        self.close()
+        await self._clock.perhaps_yield()
+
+    async def __aenter__(self) -> Connection:
+        return self
+
+    async def __aexit__(self, *_failure: object) -> None:
+        await self.aclose()
 
     def __enter__(self) -> Connection:
         return self
@@ -174,7 +185,6 @@ class Connection(trio.socket.SocketType):
             service, self.service = self.service, None
             self._network.over(self, by_client=by_client)
             service.closed(self)
-        self._is_open = self._is_open and not by_client
         if self._reader is not None:
             self._reader()
 
@@ -212,6 +222,7 @@ class Machine:
         trio.socket.set_custom_socket_factory(_Sockets(self.network))
         places = {
             "trio.to_thread.run_sync": self._in_thread,
+            "trio.SocketStream": lambda connection: connection,
             "carlad.fleet.fleet.choose": choose,
             "carlad.broker.holder.start_of": self._start_of,
             "carlad.broker.deaths.death_of": self._death_of,

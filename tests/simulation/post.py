@@ -89,16 +89,18 @@ class Post:
         self.is_bad = False
         self.garbage = 0
 
-    async def ask(self, sender: Sender, request_id: str, body: RequestBody) -> ReplyBody:
-        """The first answer that arrives; for ever, where none does."""
+    async def ask(
+        self, sender: Sender, request_id: str, body: RequestBody, patience_s: float
+    ) -> ReplyBody | None:
+        """The first answer that arrives, or None after so long without one."""
         awaited = self._awaited[sender.name, request_id] = _Awaited()
         self._send(sender, Request(version=PROTOCOL_VERSION, request_id=request_id, body=body))
+        self.clock.ring_at(self.clock.now_s + patience_s, awaited.bell)
         try:
             await trio.lowlevel.wait_task_rescheduled(awaited.bell.forget)
         finally:
             if self._awaited.get((sender.name, request_id)) is awaited:
                 del self._awaited[sender.name, request_id]
-        assert awaited.body is not None
         return awaited.body
 
     def subscribe(self, hear: Callable[[bytes], object]) -> None:

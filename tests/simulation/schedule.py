@@ -14,10 +14,12 @@ UIDS = (64001, 64002, 64003)  # of users without a name
 
 class Traits(msgspec.Struct, frozen=True):
     """What a machine and its configuration are like. `starts_s`: the least and the most that a server takes
-    to start; `loads_s`: a map to load; `commands_s`: between two commands of a client."""
+    to start; `answers_s`: a call to be answered; `loads_s`: a map to load; `commands_s`: between two commands
+    of a client."""
 
     probe_s: float
     starts_s: tuple[float, float]
+    answers_s: float
     loads_s: float
     commands_s: float
     spares: int
@@ -30,8 +32,9 @@ def traits(seed: int) -> Traits:
     """Of that hour."""
     chance = Random(f"traits of {seed}")
     return Traits(
-        probe_s=chance.choice((15.0, 60.0, 120.0)),
-        starts_s=chance.choice(((0.01, 0.1), (0.1, 0.5), (0.5, 4.0))),
+        probe_s=chance.choice((15.0, 30.0, 45.0, 120.0)),
+        starts_s=chance.choice(((0.01, 0.1), (0.1, 0.5), (0.5, 2.0))),
+        answers_s=chance.choice((0.0, 0.002)),
         loads_s=chance.choice((0.02, 0.2, 3.0)),
         commands_s=chance.choice((4.0, 20.0, 60.0)),
         spares=chance.choice((0, 0, 0, 1)),
@@ -200,7 +203,7 @@ def draw(seed: int) -> tuple[Any, ...]:
 
 
 def _client(chance: Random, number: int) -> Client:
-    ttl_s = chance.choice((5.0, 10.0, 30.0))
+    ttl_s = chance.choice((5.0, 15.0, 60.0))
     return Client(
         at_s=chance.uniform(0.0, 0.9 * HOUR_S),
         number=number,
@@ -223,7 +226,7 @@ def _session_client(chance: Random, number: int) -> SessionClient:
         number=number,
         uid=chance.choice(UIDS),
         map=chance.choice((None, None, "Town01", "Town02")),
-        ttl_s=chance.choice((10.0, 30.0)),
+        ttl_s=chance.choice((10.0, 60.0)),
         wait_s=chance.choice((0.0, 60.0, 600.0)),
         hold_s=chance.choice((5.0, 60.0, 400.0, 800.0)),
         leaves=chance.choice(("close", "close", "vanish", "die")),

@@ -197,9 +197,10 @@ class World:
         return SimBackend(self.yard, registry, lambda: life.is_dead)
 
     def _start_server(self, ports: Ports) -> SimServer:
-        server = SimServer(self.machine, ports.rpc, "Town01", self.traits.loads_s, self.oracle)
+        traits = self.traits
+        server = SimServer(self.machine, ports.rpc, "Town01", traits.loads_s, traits.answers_s, self.oracle)
         self.clock.call_at(
-            self.clock.now_s + self.chance.uniform(*self.traits.starts_s), lambda: self._begin_server(server)
+            self.clock.now_s + self.chance.uniform(*traits.starts_s), lambda: self._begin_server(server)
         )
         return server
 
@@ -220,7 +221,7 @@ class World:
         elif fault.kind == "slow":
             server.answer_s, server.was_slow = 1.0, True
             await trio.sleep(fault.for_s)
-            server.answer_s = 0.002
+            server.answer_s = self.traits.answers_s
         else:
             server.hang(in_a_loop=fault.kind == "loop")
 
@@ -362,6 +363,6 @@ def _config(folder: Path, traits: happens.Traits) -> Config:
             period_s=traits.probe_s, timeout_s=2.0, failures=3, start_max_s=60.0, load_max_s=30.0
         ),
         restart=RestartSection(backoff_s=0.5, backoff_max_s=30.0, restarts_max=5, period_s=60.0),
-        recycle=RecycleSection(period_s=60.0),
+        recycle=RecycleSection(period_s=300.0),
         session=SessionSection(envs={ENV: "simulated:Env"}, start_max_s=10.0, attach_max_s=8.0),
     )
