@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from math import inf, isinf
+from math import inf
 
 import msgspec
 import trio
@@ -40,7 +40,6 @@ log = get_logger(__name__)
 
 # Timers stand still while the machine is suspended, and the leases' clock does not: what ended meanwhile is
 # ended so much later at most.
-_SLEEP_MAX_S = 1.0
 _IDLE_LOOK_S = 1.0  # the fleet looks at connections as often as it probes
 
 
@@ -190,13 +189,9 @@ class Broker:
         while True:
             self._wakes_at_s = self._deadline_s()
             with trio.CancelScope() as self._nap:
-                await self._until(self._wakes_at_s)
+                await self._clock.sleep_until(self._wakes_at_s)
             if not self._nap.cancelled_caught:  # by an earlier deadline
                 self._do(self._table.time_passed(self._clock.now_s()))
-
-    async def _until(self, deadline_s: float) -> None:
-        while (pause_s := deadline_s - self._clock.now_s()) > 0:  # noqa: ASYNC110 suspends are no events
-            await trio.sleep(pause_s if isinf(pause_s) else min(pause_s, _SLEEP_MAX_S))
 
     async def _watch_idle(self) -> None:
         while True:

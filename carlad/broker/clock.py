@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import isinf
 from pathlib import Path
 
 import msgspec
+import trio
+
+_SLEEP_MAX_S = 1.0  # timers stand still in a suspend, and leases do not
 
 
 class Clock(msgspec.Struct, frozen=True):
@@ -14,6 +18,11 @@ class Clock(msgspec.Struct, frozen=True):
 
     now_s: Callable[[], float]
     boot_id: str
+
+    async def sleep_until(self, deadline_s: float) -> None:
+        """By this clock. `inf`: until cancelled."""
+        while (pause_s := deadline_s - self.now_s()) > 0:  # noqa: ASYNC110 suspends are no events
+            await trio.sleep(pause_s if isinf(pause_s) else min(pause_s, _SLEEP_MAX_S))
 
 
 def boot_clock() -> Clock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -25,6 +26,7 @@ from carlad.messages import Acquire, LeaseRequest, Notice, Renew
 from carlad.runtime import RestartPolicy, supervise
 from tests.simulation.machine import party
 from tests.simulation.post import Door
+from tests.simulation.virtual import Bell
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -119,6 +121,20 @@ class SimBroker(Broker):
         return pending
 
 
+class SimClock(Clock, frozen=True):
+    """Looks again within a second of a suspend, as the real one does, and not each second."""
+
+    world: World
+
+    async def sleep_until(self, deadline_s: float) -> None:
+        while (pause_s := deadline_s - self.now_s()) > 0:
+            bell = Bell(trio.lowlevel.current_task())
+            self.world.wakes_from_suspend = bell
+            if pause_s < inf:
+                self.world.clock.ring_at(self.world.sim_s() + pause_s, bell)
+            await trio.lowlevel.wait_task_rescheduled(bell.forget)
+
+
 class Life:
     """`door` and what is behind it are there as soon as the daemon listens."""
 
@@ -168,7 +184,7 @@ class Life:
         sockets: Any = self.door
         self.notices = notices = Notices(sockets, self._note)
         self.fleet = fleet = SimFleet(config, world.runs, journal, notices.publish, {}).witnessed_by(self)
-        clock = Clock(world.now_s, "a boot")
+        clock = SimClock(world.now_s, "a boot", world)
         broker = SimBroker(fleet, journal, terms(config), self._tell, clock, trio.to_thread.run_sync)
         broker.witnessed_by(self)
         premises = Premises(world.runs, world.folder / "sockets", world.folder / "log", {})

@@ -203,7 +203,8 @@ def draw(seed: int) -> tuple[Any, ...]:
 
 
 def _client(chance: Random, number: int) -> Client:
-    ttl_s = chance.choice((5.0, 15.0, 60.0))
+    hold_s = chance.choice((0.0, 2.0, 20.0, 120.0, 400.0))
+    ttl_s = chance.choice((5.0, 15.0, 60.0) if hold_s < 400.0 else (15.0, 60.0))
     return Client(
         at_s=chance.uniform(0.0, 0.9 * HOUR_S),
         number=number,
@@ -213,7 +214,7 @@ def _client(chance: Random, number: int) -> Client:
         wait_s=chance.choice((0.0, 20.0, 120.0, 600.0)),
         priority=chance.choice((0, 0, 0, 1, 5)),
         replace=chance.random() < 0.5,
-        hold_s=chance.choice((0.0, 2.0, 20.0, 120.0, 400.0)),
+        hold_s=hold_s,
         leaves=chance.choice(("release", "release", "release", "linger", "vanish", "die")),
         beyond_s=chance.choice((0.5, 3.0, 4 * ttl_s)),
         is_known=chance.random() < 0.5,

@@ -80,6 +80,7 @@ class World:
         self.scope = trio.CancelScope()
         self.life: Life | None = None
         self.suspended_s = 0.0
+        self.wakes_from_suspend: virtual.Bell | None = None
         self.disk_is_full = False
         self.damages_journal: int | None = None
         self.down_s = 1.0
@@ -261,6 +262,9 @@ class World:
     async def _suspend(self, suspend: happens.Suspend) -> None:
         self.suspended_s += suspend.for_s
         self.oracle.time_jumped()
+        await trio.sleep(self.chance.random())
+        if self.wakes_from_suspend is not None:
+            self.wakes_from_suspend()
 
     async def _meddle(self, stranger: happens.Stranger) -> None:
         await meddle(self, stranger)
