@@ -150,7 +150,10 @@ class Life:
         self._control: Control | None = None
 
     def kill(self) -> None:
-        """As SIGKILL does: nothing of it goes on, and its connections are cut."""
+        """As SIGKILL does: nothing of it goes on, and its connections are cut. Once: a kill at a later write
+        may come to what a dead one still writes."""
+        if self.is_dead:
+            return
         journal_lost = self.world.damages_journal is not None
         self.world.oracle.killed(self, journal_lost=journal_lost)
         self.world.oracle.sessions.may_be_lost |= journal_lost
