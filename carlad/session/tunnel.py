@@ -218,7 +218,9 @@ class _Carrier(threading.Thread):
         return True
 
     def _end(self, peer: bytes) -> None:
-        if self._drop(peer):
+        """A host that is gone without our having heard of it is told for a moment, not for as long as a
+        send may take."""
+        if self._drop(peer) and (not self._is_client or self._outer.poll(_LINGER_MS, zmq.POLLOUT)):
             self._say(peer, b"")
 
     def _drop(self, peer: bytes) -> bool:

@@ -93,7 +93,7 @@ class Caller(Connection):
     def port_asked(self) -> None:
         """This client is about to begin a Traffic Manager, or to look for another's."""
         with suppress(OSError):  # it has gone again
-            self._threads.port_asked(*self.sock.getpeername())
+            self._threads.port_asked(self.sock.getpeername(), self.sock.getsockname())
 
     def registered(self) -> None:
         """It has begun one."""

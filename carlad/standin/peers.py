@@ -16,9 +16,15 @@ from pathlib import Path
 _PROC = Path("/proc")
 
 
-def process_of(host: str, port: int) -> int | None:
-    """The process that has the TCP socket bound to this address (IPv4) open; None where none is seen."""
-    inode = _inode_of(host, port)
+Address = tuple[str, int]  # IPv4
+
+
+def process_of(local: Address, remote: Address) -> int | None:
+    """The process that has the end at `local` of this TCP connection open; None where none is seen.
+
+    Connections to other places, and such as are over, may have had the same local address.
+    """
+    inode = _inode_of(local, remote)
     if inode is None:
         return None
     wanted, user = f"socket:[{inode}]", os.getuid()
@@ -37,15 +43,20 @@ def _has_open(folder: str, wanted: str) -> bool:
     return False
 
 
-def _inode_of(host: str, port: int) -> str | None:
-    (address,) = struct.unpack("=I", socket.inet_aton(host))
-    wanted = f"{address:08X}:{port:04X}"
+def _inode_of(local: Address, remote: Address) -> str | None:
+    wanted = [_written(local), _written(remote)]
     with suppress(OSError):
         for line in (_PROC / "net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
-            if fields[1] == wanted:
+            if fields[1:3] == wanted:
                 return fields[9]
     return None
+
+
+def _written(address: Address) -> str:
+    host, port = address
+    (number,) = struct.unpack("=I", socket.inet_aton(host))
+    return f"{number:08X}:{port:04X}"
 
 
 def threads_of(process: int) -> frozenset[int]:

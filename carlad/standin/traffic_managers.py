@@ -120,9 +120,9 @@ class Threads:
         self._threads: frozenset[int] = frozenset()
         self._in_vain = 0  # ticks in a row that waited for them
 
-    def port_asked(self, host: str, port: int) -> None:
-        """The client's end of its connection: its process is looked for once, which takes milliseconds."""
-        self._process = self._process or peers.process_of(host, port)
+    def port_asked(self, client: peers.Address, server: peers.Address) -> None:
+        """The two ends of its connection: its process is looked for once, which takes milliseconds."""
+        self._process = self._process or peers.process_of(client, server)
         self._before = peers.threads_of(self._process) if self._process else frozenset()
 
     def registered(self) -> None:

@@ -279,6 +279,8 @@ class Oracle:
         known = {} if life.broker is None else {one.lease_id: one for one in life.broker.leases()}
         self.kept = Kept([lease for key, lease in self.leases.items() if key in known], self.world.sim_s())
         self.journal_was_lost = journal_lost
+        if journal_lost:  # what servers were set to may be what is missing
+            self.fairness.synchronous_s.clear()
 
     def begins(self) -> None:
         """A daemon, which does not know what the one before was waiting for."""

@@ -153,6 +153,12 @@ class World:
                 clients.start_soon(SessionRun(self, happening).run)
             else:
                 nursery.start_soon(_MAKES[type(happening)], self, happening)
+        await trio.sleep_until(happens.HOUR_S)
+        for slot in range(
+            happens.SLOTS
+        ):  # where none is left, whoever is owed a server waits for an operator
+            if (status := self.status(slot)) is not None and status.state == "QUARANTINED":
+                nursery.start_soon(self._command, Restart(slot=slot))
 
     async def _end(self) -> None:
         while self.life is None or self.life.broker is None or self.life.is_dead:  # noqa: ASYNC110 virtual time costs nothing

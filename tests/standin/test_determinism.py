@@ -33,6 +33,8 @@ def drive() -> list[str]:
         cars = [world.spawn_actor(blueprint, points[k]) for k in range(VEHICLES)]
         digests = []
         with raw_client(server.rpc_port) as ticker, raw_subscriber(server.streaming_port, 1) as observer:
+            for _ in range(2):
+                ticker.call("version")  # the subscription is through when the second is answered
             for tick in range(TICKS):
                 if tick % 20 == 0:
                     for k, vehicle in enumerate(cars):
