@@ -34,6 +34,8 @@ def outcome(seed: int, happenings: tuple[Any, ...]) -> tuple[str | None, World]:
         try:
             world.run()
         except BaseExceptionGroup as failures:
+            if failures.subgroup(lambda one: not isinstance(one, Exception)):
+                raise  # it was interrupted
             return "; ".join(sorted({f"{type(one).__name__}: {one}" for one in _leaves(failures)})), world
         except Exception as failure:
             return f"{type(failure).__name__}: {failure}", world

@@ -36,6 +36,10 @@ Mutation = Callable[[], AbstractContextManager[Any]]
 def _nothing(*_arguments: object, **_options: object) -> None: ...
 
 
+async def _looks_only(_reach: object, visitors: Visitors, *_rest: object) -> None:
+    await visitors.look()
+
+
 async def _does_nothing(*_arguments: object, **_options: object) -> None: ...
 
 
@@ -126,7 +130,7 @@ MUTATIONS: dict[str, Mutation] = {
         patch.object(Answers, "again", lambda *_: []), patch.object(Book, "of_request", _nothing)
     ),
     "a scrub does not wait for others to go": lambda: _Both(
-        patch.object(scrubbing, "alone", _does_nothing), patch.object(Visitors, "came", _hears_nobody)
+        patch.object(scrubbing, "alone", _looks_only), patch.object(Visitors, "came", _hears_nobody)
     ),
     "a scrub leaves actors": lambda: _Both(
         patch.object(scrubbing, "_put_back", _leaves_the_actors),
