@@ -38,8 +38,6 @@ from carlad.runtime import Changes, NoAnswerError, Turns
 
 log = get_logger(__name__)
 
-# Timers stand still while the machine is suspended, and the leases' clock does not: what ended meanwhile is
-# ended so much later at most.
 _IDLE_LOOK_S = 1.0  # the fleet looks at connections as often as it probes
 
 

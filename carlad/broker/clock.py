@@ -10,7 +10,9 @@ from pathlib import Path
 import msgspec
 import trio
 
-_SLEEP_MAX_S = 1.0  # timers stand still in a suspend, and leases do not
+# Timers stand still while the machine is suspended, and the leases' clock does not: what ended meanwhile is
+# ended so much later at most.
+_SLEEP_MAX_S = 1.0
 
 
 class Clock(msgspec.Struct, frozen=True):
