@@ -56,7 +56,7 @@ class Actor:
 
     @property
     def acceleration(self) -> t.Vector3D:
-        """m/s^2, world frame; known of vehicles only."""
+        """m/s^2, world frame; known of vehicles and walkers only."""
         return t.Vector3D()
 
     @property

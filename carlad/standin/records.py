@@ -32,8 +32,8 @@ VEHICLE_COLUMNS = ("kinematics", "gear", "has_traffic_light", "traffic_light_id"
 
 Field = tuple[str, str, int]
 
-_pose = struct.Struct("<9f")  # location, rotation, velocity
-_POSE_AT = 5
+_kinematics = struct.Struct("<15f")
+_KINEMATICS_AT = 5
 _ROWS_MIN = 32
 
 
@@ -86,11 +86,13 @@ class Segment:
             last.row = actor.row
 
     def place(self, actor: Actor) -> None:
-        """Write an actor's pose and velocity into its record."""
-        place, turn, velocity = actor.pose.location, actor.pose.rotation, actor.velocity
-        _pose.pack_into(
-            self._memory, actor.row * RECORD_BYTES + _POSE_AT,
+        """Write where an actor is and how it moves into its record."""
+        place, turn = actor.pose.location, actor.pose.rotation
+        velocity, turning, felt = actor.velocity, actor.angular_velocity, actor.acceleration
+        _kinematics.pack_into(
+            self._memory, actor.row * RECORD_BYTES + _KINEMATICS_AT,
             place.x, place.y, place.z, turn.pitch, turn.yaw, turn.roll, velocity.x, velocity.y, velocity.z,
+            turning.x, turning.y, turning.z, felt.x, felt.y, felt.z,
         )  # fmt: skip
 
     def write(self, actor: Actor, layout: struct.Struct, offset: int, *values: object) -> None:

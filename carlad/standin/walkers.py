@@ -28,11 +28,17 @@ class Walker(Actor):
     control = t.WalkerControl(t.Vector3D())
     pose_share = 0.0  # how much of the wanted pose shows: 0 none, 1 it alone
     _led_from: t.Vector3D | None = None  # where the last step left a walker that is led
+    _shown_velocity = _acceleration = t.Vector3D()  # as they were published last
 
     @cached_property
     def wanted_pose(self) -> dict[str, t.Transform]:
         """parent_from_bone of the bones that a client has set."""
         return {}
+
+    @property
+    def acceleration(self) -> t.Vector3D:
+        """m/s^2, world frame, as it was published last."""
+        return self._acceleration
 
     def obey(self, control: t.WalkerControl) -> None:
         """Walk from the next tick on in `control.direction` (world) with `control.speed` (m/s)."""
@@ -64,6 +70,14 @@ class Walker(Actor):
         )
         yaw = degrees(atan2(velocity.y, velocity.x))
         self.move(t.Transform(place, t.Rotation(0.0, yaw, 0.0)), velocity)
+
+    def publish(self, delta_s: float) -> None:
+        """The acceleration is what has become of the velocity since the last time, as vehicles' is."""
+        now, before = self.velocity, self._shown_velocity
+        self._acceleration = t.Vector3D(
+            (now.x - before.x) / delta_s, (now.y - before.y) / delta_s, (now.z - before.z) / delta_s
+        )
+        self._shown_velocity = now
 
     def _follow(self, before: t.Vector3D, delta_s: float) -> None:
         """Stay where the crowd simulation has put it. The yaw that comes with it lags behind the motion."""

@@ -276,6 +276,7 @@ class World:
             walker.step(delta_s)
         self._collide()
         for walker in self.walkers:
+            walker.publish(delta_s)
             self._walkers.place(walker)
         for actor in self._attached:
             actor.follow(delta_s)

@@ -344,6 +344,20 @@ def test_walker_walks_as_told(world: carla.World) -> None:
     assert walker.get_control().speed == pytest.approx(1.4)
 
 
+def test_a_walkers_acceleration_is_the_change_of_its_velocity(world: carla.World) -> None:
+    pose = world.get_map().get_spawn_points()[20]
+    pose.location.z += 1.0
+    walker = world.spawn_actor(blueprint(world, "walker.pedestrian.0001"), pose)
+    world.tick()
+    for speed in (1.4, 1.4, 3.0, 0.0):
+        before = walker.get_velocity()
+        walker.apply_control(carla.WalkerControl(carla.Vector3D(x=0.6, y=0.8), speed))
+        world.tick()
+        expected = (walker.get_velocity() - before) / DELTA_S
+        assert (walker.get_acceleration() - expected).length() < 1e-3 * max(1.0, expected.length())
+    assert walker.get_acceleration().length() == pytest.approx(3.0 / DELTA_S, rel=1e-3)
+
+
 # --- traffic lights ----------------------------------------------------------------------------------
 
 
