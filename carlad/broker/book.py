@@ -125,6 +125,11 @@ class Book:
                 return lease.lease_id
         return None
 
+    def request_of(self, lease_id: str) -> str | None:
+        """The request that got it, or the lease that it replaces; None where it is not remembered."""
+        lease = self._known(lease_id)
+        return None if lease is None else lease.request_id
+
     def was_released_by(self, request_id: str, lease_id: str) -> bool:
         ended = self._ended(lease_id)
         return ended is not None and ended.release_id == request_id
@@ -137,8 +142,7 @@ class Book:
 
     def stale(self, verb: str, lease_id: str, token: int | None) -> Refused | None:
         """Why that is not the token of a lease that lives or lived."""
-        record = self._past.get(lease_id)
-        lease = self._live.get(lease_id) or (record.lease if record else None)
+        lease = self._known(lease_id)
         if lease is None or token in (None, lease.token):
             return None
         return refusals.stale_token(verb, lease_id, token or 0, lease.token)
@@ -148,6 +152,10 @@ class Book:
     def _change(self, lease: Lease) -> None:
         self._live[lease.lease_id] = lease
         self._write(Record(lease))
+
+    def _known(self, lease_id: str) -> Lease | None:
+        record = self._past.get(lease_id)
+        return self._live.get(lease_id) or (record.lease if record else None)
 
     def _ended(self, lease_id: str) -> Ended | None:
         record = self._past.get(lease_id)

@@ -80,6 +80,10 @@ class Broker:
         """Refuses every new lease from now on; those that live are kept, and renewed."""
         await self._turns.take(lambda: self._do(self._table.drain()))
 
+    def request_of(self, lease_id: str) -> str | None:
+        """The request that got a lease, or the first one of those that it replaces, if it is remembered."""
+        return self._table.request_of(lease_id)
+
     async def withdraw(self, is_unwanted: Callable[[str], bool]) -> None:
         """Those of the requests of which that is so: what they got is given back, nothing replaces it."""
         await self._turns.take(lambda: self._withdraw(is_unwanted))

@@ -97,6 +97,9 @@ class LeaseTable:
         waiting = (one.acquire_id for one in self._assignment.waiting())
         return frozenset([*(lease.request_id for lease in self._book), *filter(None, waiting)])
 
+    def request_of(self, lease_id: str) -> str | None:
+        return self._book.request_of(lease_id)
+
     def queued(self, request_id: str) -> Queued:
         """Where a pending request stands."""
         waiting = self._assignment.of_request(request_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -37,6 +38,7 @@ log = get_logger(__name__)
 # For slots' own failures, which are faults of carlad: servers' failures are the slots' business.
 _SLOT_POLICY = RestartPolicy(backoff_s=0.5, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
 
+_DEPARTED_KEPT = 16  # slots: whoever lost one's server gets another one with its settings
 _CARDS_AGAIN_S = 15.0  # leaks are slow
 _NO_CARDS_AGAIN_S = 600.0
 
@@ -76,6 +78,7 @@ class Fleet:
         self._plan = self._plan_of(config, self._registry)
         self._advise()
         self._slots: dict[int, Slot] = {}
+        self._departed: deque[Slot] = deque(maxlen=_DEPARTED_KEPT)
         self._nursery: trio.Nursery | None = None
         for number in range(config.fleet.size):
             self._add(number)
@@ -115,7 +118,7 @@ class Fleet:
         return None if tenancy is None else tenancy.idle_s
 
     def _tenancy(self, lease_id: str) -> Tenancy | None:
-        found = (slot.tenancy(lease_id) for slot in self._slots.values())
+        found = (slot.tenancy(lease_id) for slot in (*self._slots.values(), *self._departed))
         return next((tenancy for tenancy in found if tenancy is not None), None)
 
     async def load(self, slot: int, map: str) -> bool:
@@ -321,6 +324,9 @@ class Fleet:
         await supervise(slot.run, _SLOT_POLICY, f"slot {number}")
         slot.mailbox.close()
         del self._slots[number]
+        self._departed.append(slot)
+        log.info("slot.left", slot=number)
+        self._notify("slot.left", slot=number)
         self._ledger.note(Delete(SLOT, str(number)))
         self.changes.mark()
 

@@ -76,6 +76,7 @@ async def scrub(reach: Reach, visitors: Visitors, baseline: Baseline, load_max_s
                     await _restore(rpc, world, reach, wanted)
                 came = await visitors.came()
                 if not came:  # else `wanted` may be what somebody left in a new world
+                    visitors.put_right()
                     return wanted
                 if trio.current_time() > linger_until_s:
                     raise UncleanError(await _who_is_there(came))

@@ -143,6 +143,7 @@ class Situation:
         """As the slot that `record` speaks of, without a server; the last incarnation had that number."""
         if record is not None:
             self.ports, self.baseline, self.maps = record.ports, record.baseline, record.maps
+            self.made_from = record.made_from
             self.tenancies = Tenancies(record.seen)
             self.standing.go_on(record.wish, record.why)
             self.change(restarts=record.status.restarts, draining=self.standing.is_draining)

@@ -130,7 +130,7 @@ class Slot:
     def take_back(self, record: SlotRecord, found: Found) -> None:
         """Its server runs. Who held it holds it; where nobody did, it is checked and scrubbed once more."""
         situation, was = self._situation, record.status
-        situation.made_from, situation.wear = record.made_from, Wear(record.past)
+        situation.wear = Wear(record.past)
         situation.enter(Event.START)
         if was.lease_id is not None:
             situation.enter(Event.READY)
@@ -199,7 +199,7 @@ class Slot:
         self._standing.use(plan.restart)
         if plan.made_from(self._situation.number) != self._situation.made_from:
             self._course.replace_when_free("its configuration has changed")
-        self._follow_wish()
+            self._follow_wish()  # so made it may start at once, whatever it rests from
 
     def _follow_wish(self) -> None:
         self._situation.follow_wish()

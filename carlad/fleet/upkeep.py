@@ -149,6 +149,7 @@ class Upkeep:
         if came := await self._strangers():
             who, port = await one_of(came)
             raise ServerError(f"{who}, a stranger, was connected to port {port} while {loaded} was loaded")
+        self._visitors.put_right()
         return baseline
 
     async def _strangers(self, age_max_s: float = 0.0) -> frozenset[Connection]:

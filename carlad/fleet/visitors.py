@@ -29,19 +29,23 @@ class Visitors:
         self._looks = Looks() if looks is None else looks
         self._before = Connections()
         self._looked_at_s: float | None = None
-        self._unwatched_s = 0.0  # before the newest look
+        self._may_be_missed = False
 
     @property
     def may_be_missed(self) -> bool:
-        """Whether somebody may have come and gone between the newest look and the one before."""
-        return self._unwatched_s > _REMEMBERED_S
+        """Whether somebody may have come and gone between two looks, since the server was put right last."""
+        return self._may_be_missed
+
+    def put_right(self) -> None:
+        """The server is as if nobody had been there."""
+        self._may_be_missed = False
 
     async def look(self, age_max_s: float = 0.0) -> Connections:
         """Those of others, as they were not longer ago than that; `came` counts from then on. Of servers
         elsewhere nothing is seen."""
         if self._reach.ports.host == LOOPBACK:
             now_s = trio.current_time()
-            self._unwatched_s = 0.0 if self._looked_at_s is None else now_s - self._looked_at_s
+            self._may_be_missed |= self._looked_at_s is not None and now_s - self._looked_at_s > _REMEMBERED_S
             self._looked_at_s = now_s
             served = self._reach.ports.served
             table = await self._looks.at(served, age_max_s)

@@ -103,9 +103,14 @@ class Session:
         """Why it is over; None while it is not."""
         return self._end
 
+    @property
+    def asked_as(self) -> str:
+        """The broker's name for its newest request of this daemon's time; empty where there is none."""
+        return self._tenure.request_id
+
     def queued_as(self) -> str | None:
-        """The broker's name for its request while that waits."""
-        return self._tenure.request_id if self._lifecycle.state is State.WAITING else None
+        """`asked_as`, while that waits."""
+        return self.asked_as if self._lifecycle.state is State.WAITING else None
 
     async def opened(self, after: int = 0) -> SessionOpened | Refused:
         """As soon as an env host with a number above `after` serves, or the session is over."""

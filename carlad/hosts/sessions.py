@@ -111,8 +111,9 @@ class Sessions:
                     session.lose_lease(reason or event)
 
     async def records(self) -> dict[str, SessionRecord]:
-        """Of the sessions that served when the daemon ended last. Raises JournalError."""
-        return await trio.to_thread.run_sync(self._journal.read, KIND, SessionRecord)
+        """Of the sessions that served when the daemon ended last. Where they cannot be read there are none:
+        their env hosts are ended, and their clients told. Raises JournalError where it cannot be written."""
+        return await trio.to_thread.run_sync(_read, self._journal)
 
     def folders(self, records: Iterable[str]) -> frozenset[Path]:
         """Of env hosts that `run` takes back or ends itself."""
@@ -130,17 +131,23 @@ class Sessions:
             for session_id, record in records.items():
                 await self._take_back(session_id, record)
             self._restored.set()
-            self._nursery.start_soon(self._give_back_of_others)
+            self._nursery.start_soon(self._give_back_of_others, records)
             task_status.started()
             await trio.sleep_forever()
 
-    async def _give_back_of_others(self) -> None:
-        """What sessions got that did not serve yet when their daemon was killed: whoever wanted one of those
-        asks for another."""
+    async def _give_back_of_others(self, records: Mapping[str, SessionRecord]) -> None:
+        """What sessions got for a round that did not serve yet when their daemon was killed: whoever wanted
+        one of those asks for another."""
+
+        def is_unwanted(request_id: str) -> bool:
+            if (session_id := session_of(request_id)) is None:
+                return False
+            record, session = records.get(session_id), self._sessions.get(session_id)
+            served_with = record and self._broker.request_of(record.granted.lease_id)
+            return request_id not in (served_with, session and session.asked_as)
+
         with suppress(NoAnswerError):  # else it expires
-            await self._broker.withdraw(
-                lambda request_id: session_of(request_id) not in (None, *self._sessions)
-            )
+            await self._broker.withdraw(is_unwanted)
 
     async def _take_back(self, session_id: str, record: SessionRecord) -> None:
         """With its env host where that still serves; else it goes another round."""
@@ -220,6 +227,8 @@ class Sessions:
             used = set(self._logs_in_use.values())
             log_number = next(n for n in range(len(used) + 1) if n not in used)
             session = self._start(request_id, order, log_number, None, abroad)
+        else:  # who asks again is there, and was not told of it yet
+            await session.renew()
         return await session.opened()
 
     def _order(self, asked: OpenSession, peer: Peer) -> Order | Refused:
@@ -369,6 +378,15 @@ class Sessions:
         found = Spaces(observation_space=spaces.observation_space, action_space=spaces.action_space)
         remembered.put(known_as, found)
         return found
+
+
+def _read(journal: Journal) -> dict[str, SessionRecord]:
+    try:
+        return journal.read(KIND, SessionRecord)
+    except JournalError as error:
+        log.error("sessions.unreadable", reason=error)  # noqa: TRY400 a traceback would help nobody
+    journal.write([Delete(KIND, session_id) for session_id in journal.keys(KIND)])
+    return {}
 
 
 def _abroad_user(order: Order) -> str | None:

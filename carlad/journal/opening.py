@@ -18,7 +18,7 @@ def open_journal(path: Path, *, was_used: bool) -> tuple[Journal, str | None]:
     A damaged file is kept under another name. Tokens then go on from the clock: nobody grants a thousand
     leases a second, so that is higher than any that was given out. Raises ConfigError.
     """
-    lost = "there is none where one was" if was_used and not path.exists() else None
+    lost = _absence(path) if was_used else None
     try:
         _check(path)
         journal = Journal(path)
@@ -28,6 +28,13 @@ def open_journal(path: Path, *, was_used: bool) -> tuple[Journal, str | None]:
     if lost is not None:
         journal.write(token=int(time.time() * 1000))
     return journal, lost
+
+
+def _absence(path: Path) -> str | None:
+    """SQLite takes an empty file for a database that begins."""
+    if not path.exists():
+        return "there is none where one was"
+    return "it is empty" if path.stat().st_size == 0 else None
 
 
 def _check(path: Path) -> None:

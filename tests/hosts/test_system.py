@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
@@ -204,6 +205,22 @@ def test_with_its_client_a_session_is_gone_whatever_else_is_killed(
         assert session_id in remains(daemon)  # as long as it lives
         kill(order, daemon, {"client": program.pid, "host": struck.host, "server": struck.server})
     until_status(client, lambda shown: not shown.sessions and not shown.leases, TTL_S - 0.5)  # by its death
+
+
+def test_sessions_that_cannot_be_read_are_over_and_keep_no_daemon_from_starting(
+    daemon: DaemonProcess, client: Client
+) -> None:
+    """As those of another version may be."""
+    with driving_program(daemon) as (program, session_id):
+        daemon.kill()
+        path = daemon.socket.parents[1] / "state" / "journal.sqlite"
+        with closing(sqlite3.connect(path)) as journal, journal:
+            spoiled = journal.execute("UPDATE record SET value = x'00' WHERE kind = 'session'")
+            assert spoiled.rowcount == 1
+        daemon.start()
+        assert program.stdout is not None
+        assert f"{session_id}: there is no such session" in program.stdout.readline()
+    assert not client.status().sessions
 
 
 def test_a_lost_server_is_replaced_from_the_spares_while_another_client_waits(

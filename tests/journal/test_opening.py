@@ -47,6 +47,17 @@ def test_one_that_is_gone_is_noticed_and_its_tokens_are_not_given_out_again(path
         assert journal.token() > first + 3
 
 
+def test_the_tokens_of_one_that_was_emptied_are_not_given_out_again(path: Path) -> None:
+    """Found by the simulation's seed 1444."""
+    with closing(Journal(path)) as journal:
+        journal.write(token=7)
+    path.write_bytes(b"")
+    journal, lost = open_journal(path, was_used=True)
+    with closing(journal):
+        assert lost == "it is empty"
+        assert journal.token() > 7
+
+
 @pytest.mark.parametrize("damage", [b"", b"garbage " * 2000])
 def test_a_damaged_one_is_kept_under_another_name(path: Path, damage: bytes) -> None:
     for number in (1, 2):
