@@ -37,7 +37,7 @@ class Sessions:
             self._check(asked.map in (None, answer.map), f"{name} wanted {asked.map} and got {answer.map}")
             self._of[name] = Session(answer, self._opened_s.get(answer.session_id, self._world.sim_s()))
         elif asked.config:
-            codes = ("environment-refused", "stopping", "withdrawn")
+            codes = ("environment-refused", "session-failed", "stopping", "withdrawn")
             is_said = isinstance(answer, Refused) and answer.code in codes
             self._check(is_said, f"{name} has a bad environment and is told {answer}")
 

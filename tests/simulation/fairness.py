@@ -60,11 +60,15 @@ class Fairness:
     replaced: set[str] = field(default_factory=set)
     synchronous_s: dict[tuple[int, str], float] = field(default_factory=dict)  # by pid and party
     doubtful_until_s: float = 0.0
+    departed: set[int] = field(default_factory=set)  # slots that have left the fleet
+    forgotten: set[str] = field(default_factory=set)  # leases of which no daemon knows settings any more
 
     # --- what is asked and told
 
     def begins(self) -> None:
-        """A daemon, whose queue is empty."""
+        """A daemon, whose queue is empty. Of slots that have left it knows nothing."""
+        leases = self.oracle.leases.values()
+        self.forgotten |= {lease.lease_id for lease in leases if lease.slot in self.departed}
         for of_one_daemon in (self.waiting, self.ranks, self.loads, self.choices, self.ready_s):
             of_one_daemon.clear()
 
@@ -122,6 +126,10 @@ class Fairness:
         slot = notice.slot
         if notice.event.startswith("slot.") and slot is not None:
             self.ready_s.pop(slot, None)
+            if notice.event == "slot.left":
+                self.departed.add(slot)
+            elif notice.event == "slot.starting":
+                self.departed.discard(slot)
             if notice.event == "slot.ready":
                 self.ready_s[slot] = self.world.sim_s()
                 self._expect_no_idle(life)
@@ -192,7 +200,9 @@ class Fairness:
                 )
 
     def _may_be_leased(self, life: Life, slot: int) -> bool:
-        status = life.fleet.statuses()[slot]
+        status = self.world.status(slot)
+        if status is None:
+            return False
         server = self.world.yard_of(status.pid)
         is_well = server is not None and server.how is None and not server.is_hung
         return status.state == "READY" and not status.draining and is_well and not self.oracle.meddled[slot]
@@ -209,7 +219,8 @@ class Fairness:
         if lease is None or not lease.is_replaced or not life.is_settled or self._is_doubtful:
             return
         free = {slot: at_s for slot, at_s in self.ready_s.items() if self._may_be_leased(life, slot)}
-        free = {slot: at_s for slot, at_s in free.items() if life.fleet.statuses()[slot].map == lease.map}
+        maps = {one.slot: one.map for one in life.fleet.statuses()}
+        free = {slot: at_s for slot, at_s in free.items() if maps[slot] == lease.map}
         clock = self.world.clock
         clock.call_at(clock.now_s + _REPLACED_WITHIN_S, lambda: self._check_replaced(life, lease_id, free))
 
@@ -224,7 +235,7 @@ class Fairness:
     def _check_settings(self, lost_id: str, successor_id: str) -> None:
         """Those that a probe had the time to see."""
         lost, lease = self.oracle.leases.get(lost_id), self.oracle.leases.get(successor_id)
-        if lost is None or lease is None or self._is_doubtful:
+        if lost is None or lease is None or self._is_doubtful or lost_id in self.forgotten:
             return
         set_s = self.synchronous_s.get((lost.server.pid, lost.party))
         since_s = min(lost.server.well_until_s, self.world.sim_s()) - (set_s or 0.0)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 _POLICY = RestartPolicy(backoff_s=0.1, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
+_TICK_S = 1e-6  # that both clocks can tell from nothing
 _SETTLED_S = 1.0  # after which a daemon that began knows its leases
 
 
@@ -60,6 +61,8 @@ class MortalJournal:
         if dies and life.dies_before:
             life.kill()
         done = life.is_dead or write() is not False
+        if not life.is_dead:
+            life.world.disk.wrote()
         if dies and not life.is_dead:
             life.kill()
         life.writes_left -= life.writes_left > 0
@@ -131,7 +134,7 @@ class SimClock(Clock, frozen=True):
             bell = Bell(trio.lowlevel.current_task())
             self.world.wakes_from_suspend = bell
             if pause_s < inf:
-                self.world.clock.ring_at(self.world.sim_s() + pause_s, bell)
+                self.world.clock.ring_at(self.world.sim_s() + max(pause_s, _TICK_S), bell)
             await trio.lowlevel.wait_task_rescheduled(bell.forget)
 
 
@@ -142,19 +145,19 @@ class Life:
         self.world = world
         self.scope = trio.CancelScope()
         self.over = trio.Event()
-        self.is_dead = self.is_settled = False
+        self.gone = trio.Event()  # also what a killed one does in its last tasks
+        self.is_dead = self.is_settled = self.is_stopping = False
         self.writes_left, self.dies_before = 0, False  # 0: as many as it likes
         self.began_at_s = trio.current_time()
         self.door: Door | None = None
         self.broker: Broker | None = None
         self._control: Control | None = None
 
-    def kill(self) -> None:
+    def kill(self, *, journal_lost: bool = False) -> None:
         """As SIGKILL does: nothing of it goes on, and its connections are cut. Once: a kill at a later write
         may come to what a dead one still writes."""
         if self.is_dead:
             return
-        journal_lost = self.world.damages_journal is not None
         self.world.oracle.killed(self, journal_lost=journal_lost)
         self.world.oracle.sessions.may_be_lost |= journal_lost
         self.is_dead = True
@@ -165,7 +168,7 @@ class Life:
 
     def stop(self) -> None:
         """As SIGTERM does."""
-        self.world.oracle.sessions.may_be_lost = True
+        self.world.oracle.sessions.may_be_lost = self.is_stopping = True
         if self._control is not None:
             self._control.shut_down(now=False)
 
@@ -178,6 +181,7 @@ class Life:
                 await self._serve(MortalJournal(journal, self))
         finally:
             self.over.set()
+            self.gone.set()
 
     async def _serve(self, journal: Any) -> None:
         """As carlad.daemon does, less sockets, signals and watchdogs."""
@@ -187,7 +191,7 @@ class Life:
         sockets: Any = self.door
         self.notices = notices = Notices(sockets, self._note)
         self.fleet = fleet = SimFleet(config, world.runs, journal, notices.publish, {}).witnessed_by(self)
-        clock = SimClock(world.now_s, "a boot", world)
+        clock = SimClock(world.now_s, f"boot {world.boots}", world)
         broker = SimBroker(fleet, journal, terms(config), self._tell, clock, trio.to_thread.run_sync)
         broker.witnessed_by(self)
         premises = Premises(world.runs, world.folder / "sockets", world.folder / "log", {})

@@ -14,13 +14,14 @@ from carlad.broker.book import Book
 from carlad.broker.deaths import Deaths
 from carlad.broker.grants import Grants
 from carlad.broker.lease import Lease
-from carlad.broker.ledger import Restored
+from carlad.broker.ledger import Boot, Restored, restore
 from carlad.broker.queue import Queue
 from carlad.broker.terms import Quota
 from carlad.fleet import scrub as scrubbing
 from carlad.fleet.incarnation import Incarnation
 from carlad.fleet.ledger import Ledger
 from carlad.fleet.liveness import Silence
+from carlad.fleet.slot import Slot
 from carlad.fleet.standing import Standing
 from carlad.fleet.visitors import Visitors
 from carlad.gateway import requests
@@ -28,6 +29,7 @@ from carlad.gateway.notices import Notices
 from carlad.gateway.requests import UnreadableError
 from carlad.hosts.session import Session
 from carlad.hosts.sessions import Sessions
+from carlad.journal import Journal
 from carlad.messages import Request, StatusQuery
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -75,6 +77,20 @@ def _restores_nothing(journal: Any, _boot_id: str) -> Restored:
     return Restored(token=journal.token(), records=())
 
 
+def _restores_any_boot(journal: Any, _boot_id: str) -> Restored:
+    boot = journal.read("boot", Boot).get("boot")
+    return _restore(journal, _boot_id if boot is None else boot.boot_id)
+
+
+def _never_flushes(journal: Journal, pragma: str, value: object) -> None:
+    _set(journal, pragma, "NORMAL" if value == "FULL" else value)
+
+
+def _leaves_at_once(slot: Slot) -> None:
+    _leave(slot)
+    slot.quarantine("the fleet shrinks")
+
+
 def _last_first(queue: Queue, arrived_at_s: float) -> tuple[float, int]:
     return _ranked(queue, -arrived_at_s)
 
@@ -120,9 +136,15 @@ class _Both(AbstractContextManager[Any]):
 
 _renewed, _failed, _ranked, _restored = Lease.renewed, Standing.failed, Queue.rank, Session.restore
 _read, _published, _became_serving = requests.read, Notices.publish, Session._become_serving
+_restore, _set, _leave = restore, Journal._set, Slot.leave
 
 MUTATIONS: dict[str, Mutation] = {
     "tokens are not on disk": lambda: patch("carlad.broker.writer.TOKENS_AHEAD", -(1 << 40)),
+    "tokens are not flushed": lambda: patch.object(Journal, "_set", _never_flushes),
+    "leases outlive a boot": lambda: patch("carlad.broker.broker.restore", _restores_any_boot),
+    "a fleet that shrinks takes servers from their holders": lambda: patch.object(
+        Slot, "leave", _leaves_at_once
+    ),
     "a lease expires too early": lambda: patch.object(Lease, "renewed", _renews_by_half),
     "a lease lasts too long": lambda: patch.object(Lease, "renewed", _renews_without_end),
     "a renewal is forgotten": lambda: patch.object(Book, "renew", lambda book, lease_id, *_: book[lease_id]),

@@ -58,6 +58,7 @@ class Lease:
     map: str | None = None
     is_replaced: bool = False  # where it is lost
     end_s: float = 0.0  # as the daemon says
+    boot: int = 0
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Oracle:
     lost_at_s: dict[int, float] = field(default_factory=dict)  # slots that then have to rest
     strangers_at_s: float = -10.0
     meddled: Counter[int] = field(default_factory=Counter)  # slots that an operator just touched
+    taken: Counter[int] = field(default_factory=Counter)  # and which he took from whoever held it
     answered: int = 0
     granted: int = 0
     kept: Kept | None = None
@@ -87,6 +89,7 @@ class Oracle:
     dead: set[str] = field(default_factory=set)  # parties whose process, the holder, has ended
     jumped_s: float = 0.0  # when the leases' clock did so last, by itself
     garbage: int = 0  # of it so much was answered
+    tokens_before: int = 0  # the highest that an earlier daemon gave out
     violation: BrokenPromiseError | None = None  # the first one
 
     def __post_init__(self) -> None:
@@ -129,8 +132,9 @@ class Oracle:
             return
         # A full disk may not have told the next daemon.
         self.check(not lease.ended or lease.ended_in is not life, f"{lease_id} ended twice")
-        lease.ended, lease.ended_in = True, life
+        had_ended, lease.ended, lease.ended_in = lease.ended, True, life
         lease.was_lost = event == "lease.lost"
+        self.check(lease.boot == self.world.boots, f"{lease_id} was granted before the machine was booted")
         if event == "lease.expired":
             is_early = self.world.now_s() < lease.until_s - 1e-6
             why = self._may_end(lease, reason)
@@ -138,6 +142,12 @@ class Oracle:
         if event == "lease.lost" and "stopping" not in reason:
             status = self.world.status(lease.slot)
             self.check(status is None or status.lease_id != lease_id, f"{lease_id} was lost, and is held")
+            self.check(had_ended or self._may_be_lost(lease), f"{lease_id} was lost for nothing: {reason}")
+
+    def _may_be_lost(self, lease: Lease) -> bool:
+        """Its server is, or an operator took it."""
+        server = lease.server
+        return server.how is not None or server.is_hung or server.was_slow or self.taken[lease.slot] > 0
 
     def _may_end(self, lease: Lease, reason: str) -> bool:
         """Before its time: its holder is dead, or nobody is connected."""
@@ -158,9 +168,9 @@ class Oracle:
         self._check_times(life, live)
 
     def _granted(self, life: Life, status: LeaseStatus) -> None:
-        shown = life.fleet.statuses()[status.slot]
-        server = self.world.server_at(shown.rpc_port)
-        if shown.lease_id != status.lease_id or server is None:
+        shown = self.world.status(status.slot)
+        server = self.world.server_at(shown.rpc_port) if shown is not None else None
+        if shown is None or server is None or shown.lease_id != status.lease_id:
             return  # it was lost while nobody looked
         name = program_of(status.holder)
         now_s = self.world.now_s()
@@ -169,6 +179,7 @@ class Oracle:
         lease.user, lease.map = status.holder.partition("@")[0], shown.map
         lease.is_replaced = name.startswith("session") or name in self.wants_replacement
         lease.until_s = lease.delivered_s = lease.granted_s
+        lease.boot = self.world.boots
         lease.was_found = not life.is_settled
         self.leases[lease.lease_id] = lease
         earlier = self.grants.setdefault(server.pid, [])
@@ -182,7 +193,8 @@ class Oracle:
         self.check(all(one.ended for one in earlier), f"{lease.lease_id}: its server is another's still")
         twice = [one.lease_id for one in self.leases.values() if one.party == lease.party and not one.ended]
         self.check(twice == [lease.lease_id], f"{lease.party} asked once and got {twice}")
-        self.check(lease.token > max((one.token for one in earlier), default=0), "tokens must grow")
+        highest = max((one.token for one in earlier), default=self.tokens_before)
+        self.check(lease.token > highest, f"tokens must grow: {lease.token} after {highest}")
         if self.world.sim_s() - self.strangers_at_s < _JUST_NOW_S:
             return
         others = {
@@ -276,7 +288,8 @@ class Oracle:
     # --- daemons -----------------------------------------------------------------------------------
 
     def killed(self, life: Life, *, journal_lost: bool) -> None:
-        known = {} if life.broker is None else {one.lease_id: one for one in life.broker.leases()}
+        is_sure = not life.is_stopping  # else it ends leases, and may have told nobody yet
+        known = {one.lease_id for one in life.broker.leases()} if life.broker and is_sure else set()
         self.kept = Kept([lease for key, lease in self.leases.items() if key in known], self.world.sim_s())
         self.journal_was_lost = journal_lost
         if journal_lost:  # what servers were set to may be what is missing
@@ -284,6 +297,7 @@ class Oracle:
 
     def begins(self) -> None:
         """A daemon, which does not know what the one before was waiting for."""
+        self.tokens_before = max((lease.token for lease in self.leases.values()), default=0)
         self.fairness.begins()
         self.starts.clear()
         self.lost_at_s.clear()

@@ -9,6 +9,7 @@ import msgspec
 
 HOUR_S = 3600.0
 SLOTS = 3
+_RUSH_S = 300.0
 UIDS = (64001, 64002, 64003)  # of users without a name
 
 
@@ -32,11 +33,11 @@ def traits(seed: int) -> Traits:
     """Of that hour."""
     chance = Random(f"traits of {seed}")
     return Traits(
-        probe_s=chance.choice((15.0, 30.0, 45.0, 120.0)),
+        probe_s=chance.choice((30.0, 60.0, 120.0, 120.0)),
         starts_s=chance.choice(((0.01, 0.1), (0.1, 0.5), (0.5, 2.0))),
         answers_s=chance.choice((0.0, 0.002)),
         loads_s=chance.choice((0.02, 0.2, 3.0)),
-        commands_s=chance.choice((4.0, 20.0, 60.0)),
+        commands_s=chance.choice((10.0, 30.0, 60.0)),
         spares=chance.choice((0, 0, 0, 1)),
         quota=chance.choice((0, 0, 1, 2)),
         head_start_s=chance.choice((0.0, 20.0, 60.0)),
@@ -141,6 +142,21 @@ class DamagedJournal(Happening, frozen=True):
     keep: int
 
 
+class PowerCut(Happening, frozen=True):
+    """Nothing of the machine goes on, and it boots again after `down_s`. What the journal wrote since its
+    last flush is torn behind `keep` of 1,000 parts of it."""
+
+    keep: int
+    down_s: float
+
+
+class Scale(Happening, frozen=True):
+    """An operator wants so many slots, and `for_s` later as many as before."""
+
+    size: int
+    for_s: float
+
+
 class BadPost(Happening, frozen=True):
     """For so long messages are lost and come twice or late."""
 
@@ -184,6 +200,8 @@ Any = (
     | OrderlyRestart
     | FullDisk
     | DamagedJournal
+    | PowerCut
+    | Scale
     | BadPost
     | Suspend
     | Stranger
@@ -195,18 +213,19 @@ Any = (
 def draw(seed: int) -> tuple[Any, ...]:
     """An hour's happenings, in the order of their times."""
     chance = Random(seed)
-    happenings: list[Any] = [_client(chance, number) for number in range(chance.randint(15, 40))]
-    happenings += [_session_client(chance, number) for number in range(chance.randint(2, 8))]
+    rush_s = chance.uniform(0.0, 0.8 * HOUR_S)  # when many come at once
+    happenings: list[Any] = [_client(chance, number, rush_s) for number in range(chance.randint(8, 22))]
+    happenings += [_session_client(chance, number) for number in range(chance.randint(1, 5))]
     for kind, most in _OFTEN.items():
         happenings += [kind(chance) for _ in range(chance.randint(0, most))]
     return tuple(sorted(happenings, key=lambda one: one.at_s))
 
 
-def _client(chance: Random, number: int) -> Client:
+def _client(chance: Random, number: int, rush_s: float) -> Client:
     hold_s = chance.choice((0.0, 2.0, 20.0, 120.0, 400.0))
-    ttl_s = chance.choice((5.0, 15.0, 60.0) if hold_s < 400.0 else (15.0, 60.0))
+    ttl_s = chance.choice((5.0, 30.0, 60.0) if hold_s < 120.0 else (30.0, 60.0))
     return Client(
-        at_s=chance.uniform(0.0, 0.9 * HOUR_S),
+        at_s=chance.choice((chance.uniform(0.0, 0.9 * HOUR_S), rush_s + chance.uniform(0.0, _RUSH_S))),
         number=number,
         uid=chance.choice(UIDS),
         map=chance.choice((None, None, "Town01", "Town02", "Town99" if chance.random() < 0.1 else None)),
@@ -227,7 +246,7 @@ def _session_client(chance: Random, number: int) -> SessionClient:
         number=number,
         uid=chance.choice(UIDS),
         map=chance.choice((None, None, "Town01", "Town02")),
-        ttl_s=chance.choice((10.0, 60.0)),
+        ttl_s=chance.choice((20.0, 60.0)),
         wait_s=chance.choice((0.0, 60.0, 600.0)),
         hold_s=chance.choice((5.0, 60.0, 400.0, 800.0)),
         leaves=chance.choice(("close", "close", "vanish", "die")),
@@ -250,7 +269,7 @@ _OFTEN = {
     lambda chance: HostFault(_at(chance), chance.randrange(8), chance.choice(("crash", "crash", "hang"))): 8,
     lambda chance: Watcher(_at(chance), chance.choice((60.0, 900.0, HOUR_S))): 2,
     lambda chance: ConfigReload(
-        _at(chance), chance.choice((30.0, 60.0)), chance.choice((0, 1, 2)), chance.choice((0, 1))
+        _at(chance), chance.choice((30.0, 120.0)), chance.choice((0, 1, 2)), chance.choice((0, 1))
     ): 2,
     lambda chance: BrokenStarts(_at(chance), chance.choice((2.0, 30.0, 300.0))): 1,
     lambda chance: DaemonKill(
@@ -266,4 +285,12 @@ _OFTEN = {
     lambda chance: Operator(
         _at(chance), chance.randrange(SLOTS), chance.choice(("drain", "undrain", "restart", "quarantine"))
     ): 4,
+    lambda chance: PowerCut(
+        _at(chance),
+        chance.choice((0, chance.randrange(100), chance.randrange(1001))),
+        chance.choice((1.0, 30.0)),
+    ): 1,
+    lambda chance: Scale(
+        _at(chance), chance.choice((0, 1, 2, SLOTS + 2)), chance.choice((1.0, 60.0, 600.0))
+    ): 1,
 }

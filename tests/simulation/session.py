@@ -22,23 +22,23 @@ class SessionRun:
     def __init__(self, world: World, plan: SessionClient) -> None:
         self._world, self._plan = world, plan
         self.name = f"session{plan.number}"
-        self._asker = Asker(world, self.name, plan.uid, is_known=plan.is_known)
+        self.asker = Asker(world, self.name, plan.uid, is_known=plan.is_known)
 
     async def run(self) -> None:
         plan = self._plan
         asked = OpenSession(
-            holder=self._asker.holder,
+            holder=self.asker.holder,
             env=ENV,
             config={"bad": True} if plan.is_bad else {},
             map=plan.map,
             ttl_s=plan.ttl_s,
             wait_s=plan.wait_s,
         )
-        answer = await self._asker.ask(asked)
+        answer = await self.asker.ask(asked)
         self._world.oracle.sessions.answered(self.name, asked, answer)
         if isinstance(answer, SessionOpened):
             await self._use(answer)
-        self._asker.die()
+        self.asker.die()
 
     async def _use(self, opened: SessionOpened) -> None:
         async with trio.open_nursery() as nursery:
@@ -51,7 +51,7 @@ class SessionRun:
             return
         sessions.leaves(self.name)
         if self._plan.leaves == "close":
-            await self._asker.ask(CloseSession(session_id=opened.session_id, key=opened.key))
+            await self.asker.ask(CloseSession(session_id=opened.session_id, key=opened.key))
             sessions.closed(self.name)
         elif self._plan.leaves == "vanish":
             await trio.sleep(4 * self._plan.ttl_s)
@@ -61,7 +61,7 @@ class SessionRun:
         while True:
             await trio.sleep(opened.ttl_s / RENEWALS_IN_TTL)
             sent_s = self._world.sim_s()
-            answer = await self._asker.ask(renewal)
+            answer = await self.asker.ask(renewal)
             if isinstance(answer, Refused):
                 self._world.oracle.sessions.refused(self.name, answer)
                 using.cancel()
@@ -79,7 +79,7 @@ class SessionRun:
             recovery = RecoverSession(
                 session_id=opened.session_id, key=opened.key, host=opened.host, cause=f"lost: {cause}"
             )
-            answer = await self._asker.ask(recovery)
+            answer = await self.asker.ask(recovery)
             if not isinstance(answer, SessionOpened):
                 assert isinstance(answer, Refused), answer
                 self._world.oracle.sessions.refused(self.name, answer)

@@ -54,6 +54,45 @@ def test_a_session_that_did_not_serve_yet_when_its_daemon_was_killed_leaves_no_l
         assert world.oracle.granted
 
 
+def test_who_follows_notices_knows_that_slots_have_left() -> None:
+    """Found by seed 0."""
+    follows = schedule.Watcher(5.0, 900.0)
+    grows = schedule.Scale(60.0, schedule.SLOTS + 2, 300.0)
+    failure, _world = outcome(0, (follows, grows))
+    assert failure is None
+
+
+def test_what_replaces_the_server_of_a_slot_that_left_has_its_settings() -> None:
+    """Found by seed 205: the slot is gone before there is another server."""
+    seed = next(seed for seed in range(100) if schedule.traits(seed).spares == 0)
+    holders = [
+        schedule.Client(
+            10.0 + number, number, 64001 + number, None, 60.0, 600.0, 0,
+            replace=True, hold_s=1000.0, leaves="release", beyond_s=0.5,
+        )
+        for number in range(schedule.SLOTS)
+    ]  # fmt: skip
+    shrinks = schedule.Scale(400.0, schedule.SLOTS - 1, 120.0)
+    hangs = schedule.ServerFault(410.0, schedule.SLOTS - 1, "hang")
+    failure, world = outcome(seed, (*holders, shrinks, hangs))
+    assert failure is None
+    assert world.oracle.fairness.replaced
+
+
+def test_a_power_cut_that_tears_the_journal_anywhere_leaves_tokens_that_grow() -> None:
+    wants = [
+        schedule.Client(
+            at_s, number, 64001, None, 15.0, 100.0, 0,
+            replace=False, hold_s=2.0, leaves="release", beyond_s=0.5,
+        )
+        for number, at_s in enumerate((10.0, 20.0, 30.0, 100.0))
+    ]  # fmt: skip
+    for keep in range(0, 1001, 50):
+        failure, world = outcome(keep, (*wants[:3], schedule.PowerCut(40.0, keep, 1.0), *wants[3:]))
+        assert failure is None
+        assert world.oracle.granted == 4
+
+
 def test_a_stranger_whom_the_kernel_has_forgotten_leaves_nothing_to_the_next_holder():
     """Found by seed 3: between two probes that are two minutes apart."""
     seed = next(seed for seed in range(100) if schedule.traits(seed).probe_s > 100.0)
@@ -80,7 +119,7 @@ def test_what_a_killed_simulation_leaves_is_removed_by_the_next():
 
 @pytest.mark.system
 def test_many_hours_pass_without_a_broken_promise():
-    done = _simulate("--seeds", "0:200")
+    done = _simulate("--seeds", "0:1000")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -44,6 +44,8 @@ class Picture(msgspec.Struct):
         self.number = notice.number
         if notice.event in _STATES and notice.slot is not None:
             self.slots[notice.slot] = _STATES[notice.event]
+        elif notice.event == "slot.left":
+            self.slots.pop(notice.slot, None)
         elif notice.event == "lease.granted" and notice.lease_id is not None:
             self.leases.add(notice.lease_id)
         elif notice.event in ("lease.released", "lease.expired", "lease.lost"):

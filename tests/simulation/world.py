@@ -25,11 +25,11 @@ from carlad.config import (
 )
 from carlad.fleet.ports import PortRegistry, Ports
 from carlad.fleet.situation import SlotStatus
-from carlad.messages import Drain, OperatorRequest, Quarantine, Reload, Restart, Undrain
+from carlad.messages import Drain, OperatorRequest, Quarantine, Reload, Restart, Scale, Undrain
 from tests.simulation import schedule as happens
 from tests.simulation import virtual
 from tests.simulation.backend import SimBackend, Yard
-from tests.simulation.disk import Disk
+from tests.simulation.disk import Disk, Image
 from tests.simulation.holder import Asker, ClientRun, meddle
 from tests.simulation.host import ENV, Hosts
 from tests.simulation.life import Life
@@ -42,7 +42,7 @@ from tests.simulation.session import SessionRun
 from tests.simulation.watcher import watch
 
 _FIRST_PORT = 2000
-_BLOCKS = happens.SLOTS + 6
+_BLOCKS = happens.SLOTS + 8
 _LATE_S = 3 * happens.HOUR_S  # for the last client to be answered
 _STOP_MAX_S = 60.0
 
@@ -69,7 +69,7 @@ class World:
             each.mkdir(parents=True)
         self.traits = happens.traits(seed)
         self.config = _config(folder, self.traits)
-        self.disk = Disk(folder)
+        self.disk = Disk(folder, in_files=any(isinstance(one, happens.PowerCut) for one in happenings))
         self.clock = virtual.VirtualClock(self.chance)
         self.machine = Machine(self.chance, self.clock)
         self.yard = Yard(self._start_server)
@@ -83,6 +83,9 @@ class World:
         self.wakes_from_suspend: virtual.Bell | None = None
         self.disk_is_full = False
         self.damages_journal: int | None = None
+        self.boots = 1
+        self._image: Image | None = None  # what the next daemon finds on the disk
+        self._programs: set[trio.CancelScope] = set()  # of clients
         self.down_s = 1.0
         self.trace: list[str] = []
         self._breaks_until_s = -1.0
@@ -99,7 +102,8 @@ class World:
         return self.clock.now_s + self.suspended_s
 
     def status(self, slot: int) -> SlotStatus | None:
-        return self.life.fleet.statuses()[slot] if self.life is not None else None
+        statuses = self.life.fleet.statuses() if self.life is not None else ()
+        return next((one for one in statuses if one.slot == slot), None)
 
     def machine_is_gone(self, name: str) -> bool:
         """Whether that client's process has ended."""
@@ -148,9 +152,9 @@ class World:
             await trio.sleep_until(happening.at_s)
             self.note("---", happening)
             if isinstance(happening, happens.Client):
-                clients.start_soon(ClientRun(self, happening).run)
+                clients.start_soon(self._run_program, ClientRun(self, happening))
             elif isinstance(happening, happens.SessionClient):
-                clients.start_soon(SessionRun(self, happening).run)
+                clients.start_soon(self._run_program, SessionRun(self, happening))
             else:
                 nursery.start_soon(_MAKES[type(happening)], self, happening)
         await trio.sleep_until(happens.HOUR_S)
@@ -159,6 +163,14 @@ class World:
         ):  # where none is left, whoever is owed a server waits for an operator
             if (status := self.status(slot)) is not None and status.state == "QUARANTINED":
                 nursery.start_soon(self._command, Restart(slot=slot))
+
+    async def _run_program(self, client: ClientRun | SessionRun) -> None:
+        """As long as the machine runs."""
+        with trio.CancelScope() as scope:
+            self._programs.add(scope)
+            await client.run()
+        self._programs.remove(scope)
+        client.asker.die()
 
     async def _end(self) -> None:
         while self.life is None or self.life.broker is None or self.life.is_dead:  # noqa: ASYNC110 virtual time costs nothing
@@ -184,9 +196,14 @@ class World:
             await life.over.wait()
             self.note("a daemon has ended", "killed" if life.is_dead else "")
             self.life = None
+            if self.damages_journal is not None or self._image is not None:
+                await life.gone.wait()  # nobody has the files open
             if self.damages_journal is not None:
                 self.disk.cut(self.damages_journal)
                 self.damages_journal = None
+            if self._image is not None:
+                self.disk.put(self._image)
+                self._image = None
             if life.is_dead or not self._over:
                 await trio.sleep(self.down_s)
 
@@ -247,7 +264,20 @@ class World:
     async def _damage_journal(self, damage: happens.DamagedJournal) -> None:
         if self.life is not None and self.life.broker is not None and not self._over:
             self.damages_journal = damage.keep
-            self.life.kill()
+            self.life.kill(journal_lost=True)
+
+    async def _cut_power(self, cut: happens.PowerCut) -> None:
+        if self.life is None or self.life.broker is None or self.life.is_dead or self._over:
+            return
+        self.down_s = cut.down_s
+        self._image = self.disk.lose_power(cut.keep)
+        self.life.kill(journal_lost=True)
+        for program in list(self._programs):
+            program.cancel()
+        for running in (*self.yard.running(), *self.hosts.running()):
+            running.end("the power was cut")
+        self.boots += 1
+        self.suspended_s = -self.sim_s()  # the leases' clock begins anew
 
     async def _restart_daemon(self, restart: happens.OrderlyRestart) -> None:
         self.down_s = restart.down_s
@@ -293,12 +323,25 @@ class World:
             "quarantine": Quarantine(slot=slot),
         }
         self.oracle.meddled[slot] += 1
+        self.oracle.taken[slot] += operator.does == "quarantine"
         await self._command(requests[operator.does])
         await trio.sleep(60.0)
         if operator.does in ("drain", "quarantine"):
             await self._command(Restart(slot=slot))
             await trio.sleep(60.0)
+        self.oracle.taken[slot] -= operator.does == "quarantine"
         self.oracle.meddled[slot] -= 1
+
+    async def _scale(self, scale: happens.Scale) -> None:
+        """A restart or a reload may undo it meanwhile."""
+        for slot in range(happens.SLOTS + 2):
+            self.oracle.meddled[slot] += 1
+        await self._command(Scale(size=scale.size))
+        await trio.sleep(scale.for_s)
+        await self._command(Scale(size=happens.SLOTS))
+        await trio.sleep(60.0)
+        for slot in range(happens.SLOTS + 2):
+            self.oracle.meddled[slot] -= 1
 
     async def _reload(self, reload: happens.ConfigReload) -> None:
         config, replace = self.config, msgspec.structs.replace
@@ -333,6 +376,8 @@ _MAKES: dict[type, Any] = {
     happens.BrokenStarts: World._break_starts,
     happens.DaemonKill: World._kill_daemon,
     happens.DamagedJournal: World._damage_journal,
+    happens.PowerCut: World._cut_power,
+    happens.Scale: World._scale,
     happens.OrderlyRestart: World._restart_daemon,
     happens.FullDisk: World._fill_disk,
     happens.BadPost: World._spoil_post,
