@@ -82,6 +82,7 @@ class Sessions:
         self._journal = journal
         self._tell = tell
         self._sessions: dict[str, Session] = {}
+        self._unwritten: dict[str, Change] = {}  # by session
         self._by_request: dict[str, str] = {}
         self._ends: Recent[Refused] = Recent(_ENDS_KEPT)
         self._looks = trio.CapacityLimiter(_LOOKS_AT_ONCE)
@@ -281,7 +282,7 @@ class Sessions:
                 granted=granted,
                 port=abroad.port if abroad is not None else None,
             )
-            await self._write(Put(KIND, order.session_id, record))
+            await self._write(order.session_id, Put(KIND, order.session_id, record))
 
         session = Session(order, place, self._premises, self._limits, self._broker, tell, keep_record)
         self._sessions[order.session_id] = session
@@ -302,7 +303,7 @@ class Sessions:
             await session.run(found)
         finally:
             with trio.CancelScope(shield=True):
-                await self._write(Delete(KIND, session_id))
+                await self._write(session_id, Delete(KIND, session_id))
             session.gone.set()
             del self._sessions[session_id]
             del self._by_request[request_id]
@@ -312,18 +313,30 @@ class Sessions:
                 self._ends.put(session_id, session.end)
             self._ended.mark()
 
-    async def _write(self, change: Change) -> None:
-        """A session that is not on disk works none the less: it does not outlive the daemon then."""
+    async def _write(self, session_id: str, change: Change) -> None:
+        """A session that is not on disk works none the less, and does not outlive the daemon then: it is
+        tried again at the next renewal of whichever session."""
+        self._unwritten[session_id] = change
+        await self._write_what_is_left()
+
+    async def _write_what_is_left(self) -> None:
+        changes = dict(self._unwritten)
         try:
-            await trio.to_thread.run_sync(self._journal.write, [change])
+            await trio.to_thread.run_sync(self._journal.write, list(changes.values()))
         except JournalError as error:
             log.error("journal.failed", reason=error)  # noqa: TRY400 a traceback would help nobody
+            return
+        for session_id, change in changes.items():
+            if self._unwritten.get(session_id) is change:
+                del self._unwritten[session_id]
 
     async def _renew(self, body: RenewSession) -> SessionAnswer:
         session = self._of_client("renew", body.session_id, body.key)
         if isinstance(session, Refused):
             return session
         refused = await session.renew()
+        if self._unwritten:
+            await self._write_what_is_left()
         return refused or SessionRenewed(session_id=body.session_id, ttl_s=session.ttl_s)
 
     async def _recover(self, body: RecoverSession) -> SessionAnswer:

@@ -103,9 +103,12 @@ class Journal:
         return int(token)
 
     def keys(self, kind: str) -> tuple[str, ...]:
-        """Of all records of a kind, readable or not."""
-        with self._patiently():
-            rows = self._connection.execute("SELECT key FROM record WHERE kind = ?", (kind,)).fetchall()
+        """Of all records of a kind, readable or not. Raises JournalError."""
+        try:
+            with self._patiently():
+                rows = self._connection.execute("SELECT key FROM record WHERE kind = ?", (kind,)).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot read the journal: {error}") from error
         return tuple(key for (key,) in rows)
 
     def read(self, kind: str, type: type[R]) -> dict[str, R]:

@@ -11,6 +11,8 @@ from carlad.errors import ConfigError
 from carlad.journal.journal import DamagedError, Journal
 from carlad.journal.wal import is_damaged
 
+_HEADER_BYTES = 100
+
 
 def open_journal(path: Path, *, was_used: bool) -> tuple[Journal, str | None]:
     """The journal, and why it is a new one although there was an older one (`was_used`).
@@ -38,7 +40,9 @@ def _absence(path: Path) -> str | None:
 
 
 def _check(path: Path) -> None:
-    """Raises DamagedError where SQLite would take an older state for the newest."""
+    """Raises DamagedError where SQLite would take an older state for the newest, or find out much later."""
+    if path.exists() and path.stat().st_size % _page_bytes(path):
+        raise DamagedError(f"cannot use the journal {path}: it is cut off in the middle of a page")
     wal = path.with_name(path.name + "-wal")
     try:
         damaged = is_damaged(wal)
@@ -46,6 +50,14 @@ def _check(path: Path) -> None:
         raise ConfigError(f"cannot read the journal {wal}: {error}") from error
     if damaged:
         raise DamagedError(f"cannot use the journal {path}: what was written last, {wal.name}, is damaged")
+
+
+def _page_bytes(path: Path) -> int:
+    """As sqlite.org/fileformat2.html has it in section 1.3; 1 where there is no header."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    said = int.from_bytes(header[16:18], "big")
+    return 1 if len(header) < _HEADER_BYTES or said & (said - 1) else {0: 1, 1: 65536}.get(said, said)
 
 
 def _put_aside(path: Path) -> Path:

@@ -7,10 +7,15 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from carlad.errors import ConfigError
-from carlad.journal import Journal, open_journal
+from carlad.journal import Journal, Put, open_journal
+
+
+class Thing(msgspec.Struct):
+    text: str
 
 
 @pytest.fixture
@@ -56,6 +61,20 @@ def test_the_tokens_of_one_that_was_emptied_are_not_given_out_again(path: Path) 
     with closing(journal):
         assert lost == "it is empty"
         assert journal.token() > 7
+
+
+def test_one_that_is_cut_off_anywhere_is_found_out_at_once(path: Path) -> None:
+    """Found by the simulation on another SQLite, which passed some cuts and failed over them later."""
+    with closing(Journal(path)) as journal:
+        journal.write([Put("lease", str(number), Thing(text="x" * 300)) for number in range(40)], token=7)
+    content = path.read_bytes()
+    for cut in range(0, len(content), 509):
+        path.write_bytes(content[:cut])
+        journal, lost = open_journal(path, was_used=True)
+        with closing(journal):
+            assert lost is not None
+            assert journal.token() > 7
+            assert journal.keys("lease") == ()
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage " * 2000])

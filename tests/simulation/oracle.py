@@ -67,6 +67,7 @@ class Kept:
 
     leases: list[Lease]
     at_s: float
+    was_stopping: bool  # then it ended leases, and may have told nobody yet
 
 
 @dataclass
@@ -288,9 +289,9 @@ class Oracle:
     # --- daemons -----------------------------------------------------------------------------------
 
     def killed(self, life: Life, *, journal_lost: bool) -> None:
-        is_sure = not life.is_stopping  # else it ends leases, and may have told nobody yet
-        known = {one.lease_id for one in life.broker.leases()} if life.broker and is_sure else set()
-        self.kept = Kept([lease for key, lease in self.leases.items() if key in known], self.world.sim_s())
+        known = {} if life.broker is None else {one.lease_id: one for one in life.broker.leases()}
+        leases = [lease for key, lease in self.leases.items() if key in known]
+        self.kept = Kept(leases, self.world.sim_s(), life.is_stopping)
         self.journal_was_lost = journal_lost
         if journal_lost:  # what servers were set to may be what is missing
             self.fairness.synchronous_s.clear()
@@ -309,7 +310,7 @@ class Oracle:
             known = {lease.lease_id for lease in life.broker.leases()} if life.broker else set()
             for lease in kept.leases:
                 self.check(
-                    lease.lease_id in known or self._may_be_over(lease, life),
+                    lease.lease_id in known or kept.was_stopping or self._may_be_over(lease, life),
                     f"{lease.lease_id} was lost in a restart",
                 )
                 lease.ended |= lease.lease_id not in known  # as the killed one wrote, and could not tell
