@@ -41,13 +41,14 @@ def _absence(path: Path) -> str | None:
 
 def _check(path: Path) -> None:
     """Raises DamagedError where SQLite would take an older state for the newest, or find out much later."""
-    if path.exists() and path.stat().st_size % _page_bytes(path):
-        raise DamagedError(f"cannot use the journal {path}: it is cut off in the middle of a page")
     wal = path.with_name(path.name + "-wal")
     try:
+        is_cut = path.exists() and path.stat().st_size % _page_bytes(path) != 0
         damaged = is_damaged(wal)
     except OSError as error:
-        raise ConfigError(f"cannot read the journal {wal}: {error}") from error
+        raise ConfigError(f"cannot read the journal {path}: {error}") from error
+    if is_cut:
+        raise DamagedError(f"cannot use the journal {path}: it is cut off in the middle of a page")
     if damaged:
         raise DamagedError(f"cannot use the journal {path}: what was written last, {wal.name}, is damaged")
 

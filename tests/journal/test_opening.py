@@ -63,6 +63,12 @@ def test_the_tokens_of_one_that_was_emptied_are_not_given_out_again(path: Path) 
         assert journal.token() > 7
 
 
+def test_a_folder_in_its_place_is_said(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(ConfigError, match=r"cannot read the journal .*Is a directory"):
+        open_journal(path, was_used=True)
+
+
 def test_one_that_is_cut_off_anywhere_is_found_out_at_once(path: Path) -> None:
     """Found by the simulation on another SQLite, which passed some cuts and failed over them later."""
     with closing(Journal(path)) as journal:
