@@ -17,6 +17,7 @@ log = get_logger(__name__)
 MARK = "CARLAD_INCARNATION"  # in the environment of every process of an incarnation
 _SWEEP_MAX_S = 5.0  # after SIGKILL only a process inside the kernel lasts longer
 _SWEEP_AGAIN_S = 0.02
+_CLEAN_LOOKS = 2
 
 
 class Known:
@@ -47,16 +48,24 @@ class Known:
 
 
 async def end_marked(mark: str) -> None:
-    """KILL to every process with this mark until there is none. Raises ServerError if one stays."""
+    """KILL to every process with this mark until there is none. Raises ServerError if one stays.
+
+    One that is just being executed has an empty environment for a moment: none is none when looked for twice.
+    """
     pids: list[int] = []
+    clean = 0  # looks in a row
     with trio.move_on_after(_SWEEP_MAX_S):
-        while pids := await trio.to_thread.run_sync(marked, mark):
-            log.warning("leftover.killed", pids=pids)
+        while True:
+            pids = await trio.to_thread.run_sync(marked, mark)
+            clean = 0 if pids else clean + 1
+            if clean == _CLEAN_LOOKS:
+                return
+            if pids:
+                log.warning("leftover.killed", pids=pids)
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             await trio.sleep(_SWEEP_AGAIN_S)
-        return
     raise ServerError(f"cannot end processes {pids}: they do not die of SIGKILL")
 
 

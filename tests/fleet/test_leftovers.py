@@ -124,6 +124,18 @@ def test_marked_processes_are_killed_until_there_is_none(environ):
         assert tree.wait() == -signal.SIGKILL
 
 
+def test_one_that_is_just_being_executed_is_found_too(environ):
+    """For a moment of its start a process has no environment: about one look of a hundred sees none."""
+    environ[MARK] = environ["CARLAD_TEST"]
+    for _ in range(100):
+        with subprocess.Popen(["setsid", "sleep", "1000"], env=environ) as process:
+            try:
+                trio.run(end_marked, environ[MARK])
+                assert process.wait(5.0) == -signal.SIGKILL
+            finally:
+                process.kill()
+
+
 def test_a_server_of_a_living_daemon_leaves_no_folder(tmp_path, environ):
     async def scenario(runs):
         launch = Launch(("/bin/sleep", "1000"), environ, "/")
