@@ -79,7 +79,7 @@ class World:
         self._operators = count()
         self.scope = trio.CancelScope()
         self.life: Life | None = None
-        self.suspended_s = 0.0
+        self.ahead_s = 0.0  # so far is the clock of the leases ahead of that of timers
         self.wakes_from_suspend: virtual.Bell | None = None
         self.disk_is_full = False
         self.damages_journal: int | None = None
@@ -99,7 +99,7 @@ class World:
 
     def now_s(self) -> float:
         """By the clock of the leases."""
-        return self.clock.now_s + self.suspended_s
+        return self.clock.now_s + self.ahead_s
 
     def status(self, slot: int) -> SlotStatus | None:
         statuses = self.life.fleet.statuses() if self.life is not None else ()
@@ -277,7 +277,7 @@ class World:
         for running in (*self.yard.running(), *self.hosts.running()):
             running.end("the power was cut")
         self.boots += 1
-        self.suspended_s = -self.sim_s()  # the leases' clock begins anew
+        self.ahead_s = -self.sim_s()  # the leases' clock begins anew
 
     async def _restart_daemon(self, restart: happens.OrderlyRestart) -> None:
         self.down_s = restart.down_s
@@ -296,7 +296,7 @@ class World:
         self.post.is_bad = False
 
     async def _suspend(self, suspend: happens.Suspend) -> None:
-        self.suspended_s += suspend.for_s
+        self.ahead_s += suspend.for_s
         self.oracle.time_jumped()
         await trio.sleep(self.chance.random())
         if self.wakes_from_suspend is not None:
