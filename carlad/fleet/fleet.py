@@ -38,6 +38,7 @@ log = get_logger(__name__)
 # For slots' own failures, which are faults of carlad: servers' failures are the slots' business.
 _SLOT_POLICY = RestartPolicy(backoff_s=0.5, backoff_max_s=5.0, restarts_max=5, period_s=60.0)
 
+_LEFTOVERS_END_S = 60.0  # at most; an engine that hangs may take for ever
 _DEPARTED_KEPT = 16  # slots: whoever lost one's server gets another one with its settings
 _CARDS_AGAIN_S = 15.0  # leaks are slow
 _NO_CARDS_AGAIN_S = 600.0
@@ -293,13 +294,17 @@ class Fleet:
             nursery.start_soon(self._keep, number)
 
     async def _end_leftovers(self) -> None:
-        try:
-            own = {self._runs / record.folder for record in self._kept}
-            await end_leftovers(self._runs, keep=self._others | own)
-            ports = [record.ports for record in self._kept if record.ports is not None]
-            await self._plan.backend.clear(keep=ports)
-        except ServerError as error:
-            log.error("leftover.stays", reason=error)  # noqa: TRY400 a traceback would help nobody
+        """To its end: whoever stops us meanwhile wants nothing left either."""
+        own = {self._runs / record.folder for record in self._kept}
+        ports = [record.ports for record in self._kept if record.ports is not None]
+        with trio.move_on_after(_LEFTOVERS_END_S, shield=True) as scope:
+            try:
+                await end_leftovers(self._runs, keep=self._others | own)
+                await self._plan.backend.clear(keep=ports)
+            except ServerError as error:
+                log.error("leftover.stays", reason=error)  # noqa: TRY400 a traceback would help nobody
+        if scope.cancelled_caught:
+            log.error("leftover.stays", reason=f"it has not ended within {_LEFTOVERS_END_S:g} s")
 
     def _plan_of(self, config: Config, registry: PortRegistry) -> Plan:
         backend = choose(config, self._environ, registry, str(self._runs), self._launch, self._cards)

@@ -276,17 +276,27 @@ def test_a_server_that_was_being_ended_is_ended(succeed):
     succeed([*UNTIL_LEASED, "end 0 L1"], scenario, "--ignore-sigterm")
 
 
-def test_without_its_journal_all_is_ended_and_no_folder_confused_with_another(succeed):
-    def lose_the_journal(config, state_dir, before):
-        for file in state_dir.glob("journal.sqlite*"):
-            file.unlink()
+def lose_the_journal(config, state_dir, before):
+    for file in state_dir.glob("journal.sqlite*"):
+        file.unlink()
 
+
+def test_without_its_journal_all_is_ended_and_no_folder_confused_with_another(succeed):
     async def scenario(world, before):
         after = await world.ready()
         assert after.incarnation == 2
         assert not is_running(before[0].pid)
 
     succeed(UNTIL_LEASED, scenario, between=lose_the_journal)
+
+
+@pytest.mark.parametrize("between", [lambda *_: None, lose_the_journal], ids=["journal", "none"])
+def test_a_daemon_that_is_stopped_as_it_starts_leaves_nothing_of_an_earlier_one(succeed, between):
+    async def scenario(world, before):
+        """It is stopped at once."""
+
+    succeed(["until 1 READY", *UNTIL_LEASED], scenario, between=between, size=3)
+    assert not any(is_running(status.pid) for status in succeed.before if status.pid)
 
 
 # --- ports, wishes, configurations
