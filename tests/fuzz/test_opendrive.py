@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from contextlib import suppress
 
+import numpy as np
 from hypothesis import given
+from hypothesis import strategies as st
 
 from carlad.standin import towns
+from carlad.standin.navigation.pavements import sections
+from carlad.standin.rendering.lanes import lanes_of
 from carlad.standin.towns import OpenDriveError
 from carlad.standin.towns.design import grid, opendrive
 from carlad.standin.towns.design.plan import plan
-from tests.fuzz.damage import damaged_text
+from tests.fuzz.damage import damaged_text, damaged_values
 from tests.fuzz.effort import tried
 
 SOUND = opendrive.write(plan(grid.network(grid.GridSpec("any", (60.0, 60.0), (60.0, 60.0)))))
@@ -36,8 +41,13 @@ def test_the_text_that_is_damaged_here_is_sound() -> None:
     assert towns.from_opendrive("any", SOUND).spawn_points
 
 
-@tried(12)
-@given(damaged_text(SOUND, WORDS))
+@tried(24)
+@given(st.one_of(damaged_text(SOUND, WORDS), damaged_values(SOUND, WORDS)))
 def test_damaged_maps_become_towns_or_are_refused(text: str) -> None:
     with suppress(OpenDriveError):
-        assert towns.from_opendrive("any", text).map.name == "any"
+        town = towns.from_opendrive("any", text)
+        assert town.map.name == "any"
+        for lane in lanes_of(town.map, town.xodr):
+            assert np.isfinite(lane.center).all()
+        for section in sections(town.map, ET.fromstring(town.xodr.encode())):
+            assert section.left or section.right

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carlad.standin import towns
+from carlad.standin.rendering.lanes import lanes_of
 from carlad.standin.towns import Town, trial
 from carlad.standin.towns.design import grid, opendrive
 from carlad.standin.towns.design.plan import plan
@@ -69,6 +70,29 @@ def test_a_text_that_names_what_is_missing_is_refused_by_that(
     assert changed
     with pytest.raises(
         towns.OpenDriveError, match=f"^cannot make a map of 'x': (road|junction) .* {reason}$"
+    ):
+        towns.from_opendrive("x", text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "instead"),
+    [(r'(length="[\d.]+)', r"\1:5"), (r'(<lane id="-?\d)', r"\1>"), (r'(sequence=")\d', r"\1²")],
+)
+def test_numbers_are_read_as_far_as_they_are_some_as_the_map_library_does(pattern: str, instead: str) -> None:
+    sound = towns.load("Town02").xodr
+    text, changed = re.subn(pattern, instead, sound)
+    assert changed
+    town, same = towns.from_opendrive("x", text), towns.from_opendrive("x", sound)
+    assert town.spawn_points == same.spawn_points
+    assert len([*lanes_of(town.map, town.xodr)]) == len([*lanes_of(same.map, same.xodr)])
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e999"])
+def test_a_road_that_lies_nowhere_is_refused_by_its_number(value: str) -> None:
+    """The map library takes it, and has waypoints there."""
+    text = re.sub(r'(<geometry s="[^"]*" x=)"[^"]*"', rf'\1"{value}"', towns.load("Town02").xodr, count=1)
+    with pytest.raises(
+        towns.OpenDriveError, match=rf"road \d+ has x='{value}' in its geometry, which is not finite"
     ):
         towns.from_opendrive("x", text)
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.navigation.convex import Point, Polygon, area
+from carlad.standin.towns.attributes import number, whole
 
 if TYPE_CHECKING:
     import carla
@@ -75,13 +76,13 @@ def sections(town_map: carla.Map, document: ET.Element) -> Iterator[Section]:
     """Every lane section that has a sidewalk; `document` is the OpenDRIVE root element of `town_map`."""
     for road in document.iterfind("road"):
         parts = road.findall("lanes/laneSection")
-        starts = [float(part.get("s", "0")) for part in parts] + [float(road.get("length", "0"))]
+        starts = [number(part, "s") for part in parts] + [number(road, "length")]
         junction = road.get("junction", "-1")
         for i, (part, (start, end)) in enumerate(zip(parts, pairwise(starts), strict=True)):
             sidewalks = _sidewalks(part)
             if not sidewalks or end - start < _DEGENERATE_M:
                 continue
-            strips = _strips(town_map, int(road.get("id", "-1")), sidewalks, start, end)
+            strips = _strips(town_map, whole(road, "id", -1), sidewalks, start, end)
             yield Section(
                 left=tuple(strip for lanes, strip in strips if lanes[0] > 0),
                 right=tuple(strip for lanes, strip in strips if lanes[0] < 0),
@@ -93,7 +94,7 @@ def sections(town_map: carla.Map, document: ET.Element) -> Iterator[Section]:
 
 def _sidewalks(section: ET.Element) -> list[Lanes]:
     """The innermost and outermost lane id of each run of sidewalks side by side; inner runs first."""
-    lanes = (int(lane.get("id", "0")) for lane in section.iter("lane") if lane.get("type") == "sidewalk")
+    lanes = (whole(lane, "id") for lane in section.iter("lane") if lane.get("type") == "sidewalk")
     runs: list[Lanes] = []
     for lane in sorted(lanes, key=lambda lane: (lane < 0, abs(lane))):
         if runs and abs(lane) == abs(runs[-1][1]) + 1 and lane * runs[-1][1] > 0:

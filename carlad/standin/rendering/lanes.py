@@ -11,6 +11,8 @@ import carla
 import numpy as np
 import numpy.typing as npt
 
+from carlad.standin.towns.attributes import number, whole
+
 _STEP_M = 1.0
 _END_GAP_M = 1e-3  # the library finds no waypoint exactly at a road's end
 _OVERLAP_M = 0.02  # by which a lane reaches into the next, so that no ray slips between them
@@ -43,16 +45,16 @@ class Lane:
 def lanes_of(town_map: carla.Map, xodr: str) -> Iterator[Lane]:
     """All lanes with a surface; the map library lists driving lanes only, hence the text."""
     for road in ET.fromstring(xodr.encode()).iterfind("road"):
-        length, junction = float(road.get("length", "0")), road.get("junction", "-1")
+        length, junction = number(road, "length"), road.get("junction", "-1")
         sections = road.findall("lanes/laneSection")
-        starts = [float(section.get("s", "0")) for section in sections] + [length]
+        starts = [number(section, "s") for section in sections] + [length]
         for section, (start, end) in zip(sections, pairwise(starts), strict=True):
             for element in section.iter("lane"):
                 kind = element.get("type", "none")
-                lane_id = int(element.get("id", "0"))
+                lane_id = whole(element, "id")
                 if lane_id == 0 or kind in _LANES_WITHOUT_SURFACE:
                     continue
-                waypoints = _samples(town_map, int(road.get("id", "-1")), lane_id, start, end)
+                waypoints = _samples(town_map, whole(road, "id", -1), lane_id, start, end)
                 if len(waypoints) > 1:
                     yield _lane(waypoints, kind, None if junction == "-1" else junction)
 

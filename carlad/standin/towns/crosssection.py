@@ -6,6 +6,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from carlad.standin.towns.attributes import number, whole
+
 
 @dataclass(frozen=True)
 class Span:
@@ -23,13 +25,13 @@ def spans(road: ET.Element, s: float) -> list[Span]:
     if section is None:
         return []
     middle = offset(road, s)
-    ds = s - _number(section, "s")
+    ds = s - number(section, "s")
     found = []
     for side, sign in (("right", -1.0), ("left", 1.0)):
         border = middle
-        for lane in sorted(section.iterfind(f"{side}/lane"), key=lambda lane: abs(int(lane.get("id", "0")))):
+        for lane in sorted(section.iterfind(f"{side}/lane"), key=lambda lane: abs(whole(lane, "id"))):
             outer = border + sign * _width(lane, ds)
-            found.append(Span(int(lane.get("id", "0")), lane.get("type", "none"), border, outer))
+            found.append(Span(whole(lane, "id"), lane.get("type", "none"), border, outer))
             border = outer
     return found
 
@@ -64,8 +66,8 @@ def offset(road: ET.Element, s: float) -> float:
 def _cubic(record: ET.Element | None, station: str, s: float) -> float:
     if record is None:
         return 0.0
-    ds = s - _number(record, station)
-    a, b, c, d = (_number(record, name) for name in "abcd")
+    ds = s - number(record, station)
+    a, b, c, d = (number(record, name) for name in "abcd")
     return a + ds * (b + ds * (c + ds * d))
 
 
@@ -73,14 +75,6 @@ def _current(records: Iterable[ET.Element], station: str, s: float) -> ET.Elemen
     """The last record that begins at or before `s`, else the first."""
     current = None
     for record in records:
-        if current is None or _number(record, station) <= s:
+        if current is None or number(record, station) <= s:
             current = record
     return current
-
-
-def _number(element: ET.Element, name: str) -> float:
-    """0 where the attribute is missing or no number."""
-    try:
-        return float(element.get(name, "0"))
-    except ValueError:
-        return 0.0

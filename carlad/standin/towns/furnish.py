@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import carla
 
 from carlad.standin.towns import crosssection
+from carlad.standin.towns.attributes import number
 from carlad.standin.towns.control import Control, Rule, control
 from carlad.standin.towns.crossroads import Arm, Junction, junctions
 from carlad.standin.towns.speeds import speed_limits_kmh
@@ -213,7 +214,7 @@ class _Furnisher:
     # --- stations ----------------------------------------------------------------------------------
 
     def _length(self, arm: Arm) -> float:
-        return float(self._roads[arm.road_id].get("length", "0"))
+        return number(self._roads[arm.road_id], "length")
 
     def _stop_line(self, arm: Arm) -> float:
         return min(self._stop_line_m, self._length(arm) / 3)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from carlad.standin.towns.attributes import whole
 from carlad.standin.towns.spawn import half_turn
 from carlad.wire.types import Location, Rotation, Transform
 
@@ -102,26 +103,21 @@ def _groups(document: ET.Element, signal_ids: list[str]) -> Iterator[LightGroup]
     taken: set[str] = set()
     for junction in document.iterfind("junction"):
         phases = []
-        for reference in sorted(junction.iterfind("controller"), key=_sequence):
+        for reference in sorted(junction.iterfind("controller"), key=lambda one: whole(one, "sequence")):
             members = [s for s in controlled.get(reference.get("id"), ()) if s in index and s not in taken]
             taken.update(members)
             if members:
                 phases.append(tuple(index[signal_id] for signal_id in members))
         if phases:
-            yield LightGroup(int(junction.get("id", "-1")), tuple(phases))
+            yield LightGroup(whole(junction, "id", -1), tuple(phases))
     for signal_id in signal_ids:
         if signal_id not in taken:
             yield LightGroup(None, ((index[signal_id],),))
 
 
-def _sequence(reference: ET.Element) -> int:
-    text = reference.get("sequence", "0")
-    return int(text) if text.isdigit() else 0
-
-
 def natural(signal_id: str) -> tuple[int, str]:
     """Orders "9" before "10"."""
-    return (int(signal_id), "") if signal_id.isdigit() else (1 << 62, signal_id)
+    return (int(signal_id), "") if signal_id.isdecimal() else (1 << 62, signal_id)
 
 
 # --- where a light stands and whom it stops --------------------------------------------------------

@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 
 import carla
 
+from carlad.standin.towns.attributes import unbounded
 from carlad.standin.towns.files import TWIN
 from carlad.standin.towns.furnish import furnish
 from carlad.standin.towns.lights import LightGroup, TrafficLight, light_plan
@@ -57,7 +58,7 @@ def from_opendrive(name: str, xodr: str) -> Town:
     What its junctions lack of lights, signs and crosswalks is added; `Town.xodr` is the completed text.
     """
     document = _parse(name, xodr)
-    failure = verdict(xodr)
+    failure = unbounded(document) or verdict(xodr)
     if failure is not None:
         raise OpenDriveError(f"cannot make a map of {name!r}: {missing(document) or failure}")
     return _town(name, xodr, document)

@@ -138,14 +138,19 @@ def test_map_without_sidewalks_has_no_file() -> None:
     assert navigation.mesh_file(carla.Map("test", xodr), xodr) == b""
 
 
-@pytest.mark.parametrize(
-    ("number", "odd"), [('length="60"', 'length="x"'), ('id="1"', 'id="99999999999"'), ('id="-2"', 'id="x"')]
-)
-def test_odd_numbers_in_a_map_are_one_clear_error(number: str, odd: str) -> None:
+def test_a_road_that_the_map_cannot_have_is_one_clear_error() -> None:
     xodr = maps.document(maps.street(1, maps.line(0, 0, 0, 60), length=60))
-    assert number in xodr
     with pytest.raises(NavigationFileError, match="cannot make a navigation mesh"):
-        navigation.mesh_file(carla.Map("test", xodr), xodr.replace(number, odd))
+        navigation.mesh_file(carla.Map("test", xodr), xodr.replace('id="1"', 'id="99999999999"'))
+
+
+@pytest.mark.parametrize(("number", "odd", "read"), [("60", "x", "0"), ("60", "60;5", "60"), ("60", "", "0")])
+def test_odd_lengths_are_what_the_map_library_reads_them_as(number: str, odd: str, read: str) -> None:
+    xodr = maps.document(maps.street(1, maps.line(0, 0, 0, 60), length=60))
+    town_map, was = carla.Map("test", xodr), f'length="{number}"'
+    assert was in xodr
+    odd_file = navigation.mesh_file(town_map, xodr.replace(was, f'length="{odd}"'))
+    assert odd_file == navigation.mesh_file(town_map, xodr.replace(was, f'length="{read}"'))
 
 
 def test_endless_road_takes_no_endless_time() -> None:
