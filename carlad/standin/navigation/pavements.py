@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from carlad.standin.navigation.convex import Point, Polygon, area
 from carlad.standin.towns.attributes import number, whole
+from carlad.standin.towns.stations import poses, stations, waypoints
 
 if TYPE_CHECKING:
     import carla
@@ -21,10 +22,7 @@ Points = npt.NDArray[np.float64]
 Lanes = tuple[int, int]  # the innermost and the outermost of a run
 
 INSET_M = 0.3  # walkers keep this far from kerb and wall: CARLA's agent radius
-_STEP_M = 1.0
-_STATIONS_MAX = 5000  # of one section
 FAR_M = 100_000.0  # what lies further from the origin is a mistake in the map
-_END_GAP_M = 1e-3  # the map library finds no waypoint exactly at a road's end
 _BEND_M = 0.12  # a strip's straight pieces stray no further from the border
 PIECE_M = 25.0  # the longest: a path may hold 256 of them
 _DEGENERATE_M = 0.05
@@ -113,32 +111,18 @@ def _strips(
     town_map: carla.Map, road_id: int, sidewalks: list[Lanes], start: float, end: float
 ) -> list[tuple[Lanes, Strip]]:
     """A strip for each sidewalk, all at the same stations; none where the map library knows no such lane."""
-    count = min(max(2, int((end - start) / _STEP_M) + 1), _STATIONS_MAX)
-    stations = np.linspace(start + _END_GAP_M, end - _END_GAP_M, count).tolist()
+    at = stations(start, end)
     borders = []
     for lanes in sidewalks:
-        innermost = _table(town_map, road_id, lanes[0], stations)
-        outermost = innermost if lanes[0] == lanes[1] else _table(town_map, road_id, lanes[1], stations)
-        if len(innermost) == len(outermost) == count and np.abs([innermost, outermost]).max() < FAR_M:
+        innermost = poses(waypoints(town_map, road_id, lanes[0], at))
+        alone = lanes[0] == lanes[1]
+        outermost = innermost if alone else poses(waypoints(town_map, road_id, lanes[1], at))
+        if len(innermost) == len(outermost) == len(at) and np.abs([innermost, outermost]).max() < FAR_M:
             borders.append((lanes, _border(innermost, -1.0), _border(outermost, 1.0)))
     if not borders:
         return []
     kept = _bends([line for _, inner, outer in borders for line in (inner, outer)])
     return [(lanes, Strip(inner[kept], outer[kept])) for lanes, inner, outer in borders]
-
-
-def _table(town_map: carla.Map, road_id: int, lane: int, stations: list[float]) -> Points:
-    """x, y, z (m), yaw (deg) and width (m) of a lane at the stations where it is: float64 (n, 5)."""
-    rows = []
-    try:
-        for waypoint in (town_map.get_waypoint_xodr(road_id, lane, s) for s in stations):
-            if waypoint is not None:
-                pose = waypoint.transform
-                place = pose.location
-                rows.append((place.x, place.y, place.z, pose.rotation.yaw, waypoint.lane_width))
-    except IndexError:  # the map library could not read the road, and has left it out
-        return np.empty((0, 5))
-    return np.array(rows)
 
 
 def _border(lane: Points, side: float) -> Points:

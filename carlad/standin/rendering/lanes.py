@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.towns.attributes import number, whole
+from carlad.standin.towns.stations import poses, stations, waypoints
 
-_STEP_M = 1.0
-_END_GAP_M = 1e-3  # the library finds no waypoint exactly at a road's end
 _OVERLAP_M = 0.02  # by which a lane reaches into the next, so that no ray slips between them
 _LANES_WITHOUT_SURFACE = frozenset({"none", "restricted"})
 
@@ -49,41 +48,36 @@ def lanes_of(town_map: carla.Map, xodr: str) -> Iterator[Lane]:
         sections = road.findall("lanes/laneSection")
         starts = [number(section, "s") for section in sections] + [length]
         for section, (start, end) in zip(sections, pairwise(starts), strict=True):
+            at = stations(start, end)
             for element in section.iter("lane"):
                 kind = element.get("type", "none")
                 lane_id = whole(element, "id")
                 if lane_id == 0 or kind in _LANES_WITHOUT_SURFACE:
                     continue
-                waypoints = _samples(town_map, whole(road, "id", -1), lane_id, start, end)
-                if len(waypoints) > 1:
-                    yield _lane(waypoints, kind, None if junction == "-1" else junction)
+                found = waypoints(town_map, whole(road, "id", -1), lane_id, at)
+                if len(found) < 2:
+                    continue
+                onwards = found[::-1] if lane_id > 0 else found
+                table = poses(onwards)
+                if np.isfinite(table).all():  # as it is unless a map's numbers are beyond all measure
+                    yield _lane(onwards, table, kind, None if junction == "-1" else junction)
 
 
-def _samples(
-    town_map: carla.Map, road_id: int, lane_id: int, start: float, end: float
-) -> tuple[carla.Waypoint, ...]:
-    count = max(2, int((end - start) / _STEP_M) + 1)
-    stations = np.linspace(start + _END_GAP_M, end - _END_GAP_M, count).tolist()
-    found = (town_map.get_waypoint_xodr(road_id, lane_id, s) for s in stations)
-    waypoints = tuple(waypoint for waypoint in found if waypoint is not None)
-    return waypoints[::-1] if lane_id > 0 else waypoints
-
-
-def _lane(waypoints: tuple[carla.Waypoint, ...], kind: str, junction: str | None) -> Lane:
-    poses = [waypoint.transform for waypoint in waypoints]
-    center = np.array([(p.location.x, p.location.y, p.location.z) for p in poses])
-    yaw = np.radians([p.rotation.yaw for p in poses])
+def _lane(
+    onwards: tuple[carla.Waypoint, ...], table: npt.NDArray[np.float64], kind: str, junction: str | None
+) -> Lane:
+    center, yaw, width = table[:, :3], np.radians(table[:, 3]), table[:, 4]
     along = np.stack((np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)), axis=1)
     center[0] -= along[0] * _OVERLAP_M
     center[-1] += along[-1] * _OVERLAP_M
     aside = np.stack((-along[:, 1], along[:, 0], along[:, 2]), axis=1)
-    to_right = aside * (np.array([waypoint.lane_width for waypoint in waypoints])[:, None] / 2)
+    to_right = aside * (width[:, None] / 2)
     return Lane(
-        road_id=waypoints[0].road_id,
-        lane_id=waypoints[0].lane_id,
+        road_id=onwards[0].road_id,
+        lane_id=onwards[0].lane_id,
         kind=kind,
         junction=junction,
-        waypoints=waypoints,
+        waypoints=onwards,
         center=center,
         left=center - to_right,
         right=center + to_right,
