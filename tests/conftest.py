@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.leftovers import Leftovers
+from tests.ports import lane_of_this_process
 
 # A shell ignores it for what it starts in the background, and every child of ours would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,6 +28,12 @@ def nothing_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             yield
         found = leftovers.found()
     assert not found, "the tests left behind:\n" + "\n".join(found)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lane() -> None:
+    """Held before a test counts what is open."""
+    lane_of_this_process()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,17 +18,16 @@ import psutil
 from carlad.client import Client
 from carlad.gateway.endpoint import answers
 from carlad.messages import Status
-
-_BLOCK = 40  # ports for each daemon
-_first_ports = itertools.count(28_000 + os.getpid() % 20 * _BLOCK, _BLOCK)
+from tests.ports import free_ports, is_free
 
 
 class DaemonProcess:
     """`python -m carlad` on a folder of its own; started anew it finds its state again."""
 
-    def __init__(self, folder: Path, sections: dict[str, str], environ: dict[str, str]) -> None:
-        first = 28_000 + (next(_first_ports) - 28_000) % 960
-        self.ports = range(first, first + _BLOCK)
+    def __init__(
+        self, folder: Path, sections: dict[str, str], environ: dict[str, str], ports: int = 40
+    ) -> None:
+        self.ports = free_ports(ports)
         self.socket = folder / "run" / "control.sock"
         self.endpoint = f"ipc://{self.socket}"
         self.config = folder / "carlad.toml"
@@ -42,7 +39,7 @@ class DaemonProcess:
         daemon = f'endpoint = "{self.socket}"\nstate_dir = "{folder / "state"}"\n'
         if "drain_s" not in sections.get("daemon", ""):
             daemon += "drain_s = 0\n"  # tests hold servers while they end a daemon
-        fleet = f"ports = [{first}, {first + _BLOCK - 1}]\n"
+        fleet = f"ports = [{self.ports[0]}, {self.ports[-1]}]\n"
         texts = {"daemon": daemon, "fleet": fleet}
         for section, text in sections.items():
             texts[section] = texts.get(section, "") + text + "\n"
@@ -93,7 +90,7 @@ class DaemonProcess:
         return sorted(marked | {process.pid for process in self._seen if _is_alive(process)})
 
     def busy_ports(self) -> list[int]:
-        return [port for port in self.ports if not _is_free(port)]
+        return [port for port in self.ports if not is_free(port)]
 
     def close(self) -> None:
         """Fails where something was left behind, and ends it."""
@@ -155,13 +152,3 @@ def _environment(pid: int) -> bytes:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return b""
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

@@ -17,6 +17,7 @@ from carlad.fleet.autopsy import Cause
 from carlad.fleet.lifecycle import State
 from tests.bench import harness, record
 from tests.pages import ROOT, Page, call, environment, running, succeed, until
+from tests.ports import free_ports
 
 PAGES = {
     name: Page(f"docs/{name}.md")
@@ -92,7 +93,7 @@ def test_figures_become_a_table_and_a_picture(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.system
 def test_commands_of_the_operators_guide_work(tmp_path: Path) -> None:
     (tmp_path / "carlad.toml").write_text(
-        "[daemon]\ndrain_s = 0.0\n[fleet]\nsize = 2\nports = [28960, 28999]\n"
+        f"[daemon]\ndrain_s = 0.0\n[fleet]\nsize = 2\nports = {fleet_ports()}\n"
     )
     with daemon(tmp_path, "carlad --config carlad.toml", ends=True) as environ:
         said = [succeed(command, tmp_path, environ) for command in OPERATOR.commands()]
@@ -120,10 +121,15 @@ def test_commands_and_programs_of_the_researchers_guide_work(tmp_path: Path) -> 
 @pytest.mark.system
 @pytest.mark.parametrize("name", ["protocol", "configuration"])
 def test_commands_and_programs_of_the_references_work(tmp_path: Path, name: str) -> None:
-    (tmp_path / "carlad.toml").write_text("[fleet]\nports = [28960, 28999]\n")
+    (tmp_path / "carlad.toml").write_text(f"[fleet]\nports = {fleet_ports()}\n")
     with daemon(tmp_path, "carlad --config carlad.toml") as environ:
         for command in [*PAGES[name].commands(), *PAGES[name].programs()]:
             succeed(command, tmp_path, environ)
+
+
+def fleet_ports() -> list[int]:
+    ports = free_ports(40)
+    return [ports[0], ports[-1]]
 
 
 def files(page: Page) -> list[tuple[str, str]]:

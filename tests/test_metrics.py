@@ -12,7 +12,7 @@ import trio
 from carlad.errors import ConfigError
 from carlad.messages import Notice, SlotStatus, SlotVitals
 from carlad.metrics import Exposition, Snapshot, Tally, serving
-from tests.trainer.standins import free_port
+from tests.ports import free_port
 
 
 def _notice(event: str, at_s: float, slot: int | None = None, cause: str | None = None) -> Notice:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from carlad import config
-from tests.pages import Page, answers, call, environment, free_port, running, until
+from tests.pages import Page, answers, call, environment, running, until
+from tests.ports import free_port, free_ports
 
 README = Page("README.md")
 
@@ -45,7 +46,9 @@ def test_commands_of_the_readme_work(tmp_path: Path) -> None:
 @pytest.mark.system
 def test_the_doctor_of_the_readme_tries_out_a_server(tmp_path: Path) -> None:
     (command,) = [line for line in README.commands() if "doctor" in line]
-    (tmp_path / "carlad.toml").write_text('[fleet]\nbackend = "standin"\nports = [29000, 29011]\n')
+    ports = free_ports(12)
+    fleet = f'backend = "standin"\nports = [{ports[0]}, {ports[-1]}]'
+    (tmp_path / "carlad.toml").write_text(f"[fleet]\n{fleet}\n")
     done = call(command, tmp_path, environment(tmp_path))
     assert done.returncode == 0
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from carlad.keys import write_pair
+from tests.ports import free_port
 from tests.session.leaks import wait_until
 from tests.systemd.wedged import METHODS
-from tests.trainer.standins import free_port
 
 pytestmark = pytest.mark.system
 

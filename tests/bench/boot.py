@@ -21,7 +21,7 @@ import carlad
 from carlad.client import Client
 from tests.bench.harness import Report, progress
 from tests.daemon_process import DaemonProcess, all_ready, until, until_status
-from tests.standin.process import free_ports, listens
+from tests.ports import free_port, listens
 
 SIZES = (1, 2, 4, 8)
 ROUNDS = 5
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _bare_s(size: int) -> float:
-    ports = [free_ports()[0] for _ in range(size)]
+    ports = [free_port() for _ in range(size)]
     command = [sys.executable, "-m", "carlad.standin"]
     with ExitStack() as stack:
         started_s = time.perf_counter()

@@ -33,7 +33,7 @@ import psutil
 from carlad.client import Client
 from tests.bench.harness import Report, progress
 from tests.daemon_process import DaemonProcess, all_ready, until, until_status
-from tests.trainer.standins import free_port
+from tests.ports import free_port
 
 ENVIRONMENTS = 2
 ROUNDS, WINDOW_S = 1, 60.0

@@ -21,7 +21,8 @@ import carla
 import psutil
 
 from tests.bench.harness import Report, rate, rates
-from tests.standin.process import eventually, free_ports, listens, standin_process
+from tests.ports import free_port, listens
+from tests.standin.process import eventually, standin_process
 
 ROUND_S = 1.0
 STARTS = 3
@@ -161,7 +162,7 @@ def add_peer(report: Report, peer: Path | None) -> None:
 
 @contextmanager
 def _peer_process(program: Path) -> Iterator[int]:
-    port = free_ports()[0]
+    port = free_port()
     command = [sys.executable, str(program), "--port", str(port)]
     process = subprocess.Popen(command, cwd=program.parent, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -257,7 +258,7 @@ def frames(
 
 @contextmanager
 def traffic(client: carla.Client, cars: list[carla.Vehicle]) -> Iterator[None]:
-    port = free_ports()[0]
+    port = free_port()
     manager = client.get_trafficmanager(port)
     manager.set_synchronous_mode(True)
     client.get_world().tick()  # the manager forgets vehicles that no snapshot has shown yet

@@ -9,7 +9,8 @@ from msgspec import structs
 
 from carlad.checkup.report import Measure, proposals
 from carlad.config import Config
-from tests.fleet.processes import REPOSITORY, eventually, free_ports, is_free, pids_with
+from tests.fleet.processes import REPOSITORY, eventually, pids_with
+from tests.ports import free_ports, is_free
 
 MEASURED = (
     Measure("ready after", 21.0, "s"),
@@ -52,10 +53,10 @@ def doctor(tmp_path, environ):
     """Runs `carlactl doctor --server` with this configuration; afterwards nothing of it is left."""
 
     def run(fleet: str, *arguments: str, probe: str = "") -> subprocess.CompletedProcess[str]:
-        first = free_ports()
+        ports = free_ports(8)
         file = tmp_path / "carlad.toml"
         limits = f"period_s = 0.1\ntimeout_s = 0.5\n{probe}"
-        file.write_text(f"[fleet]\nsize = 1\nports = [{first}, {first + 7}]\n{fleet}\n[probe]\n{limits}\n")
+        file.write_text(f"[fleet]\nsize = 1\nports = [{ports[0]}, {ports[-1]}]\n{fleet}\n[probe]\n{limits}\n")
         command = [
             sys.executable,
             "-m",
@@ -71,7 +72,7 @@ def doctor(tmp_path, environ):
         )
         mark = f"CARLAD_TEST={environ['CARLAD_TEST']}"
         eventually(lambda: not pids_with(mark))
-        assert all(is_free(port) for port in range(first, first + 8))
+        assert all(is_free(port) for port in ports)
         return done
 
     return run

@@ -14,6 +14,7 @@ from carlad import cli
 from carlad.checkup.finding import Finding
 from carlad.checkup.machine import enough, room_on_disk
 from carlad.checkup.tables import findings
+from tests.ports import free_ports
 
 Found = dict[str, list[Finding]]
 
@@ -31,7 +32,8 @@ def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str], fleet: str, code:
 
 
 def test_a_fleet_of_stand_ins_can_run_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = doctor(tmp_path, capsys, "size = 1\nports = [26000, 26099]", code=0)
+    ports = free_ports(100)
+    found = doctor(tmp_path, capsys, f"size = 1\nports = [{ports[0]}, {ports[-1]}]", code=0)
     assert {
         "Python",
         "stand-in",
@@ -43,14 +45,15 @@ def test_a_fleet_of_stand_ins_can_run_here(tmp_path: Path, capsys: pytest.Captur
         "cgroup",
         "systemd",
     } <= set(found)
-    assert found["ports"][0].found == "26000 to 26007 are free"
+    assert found["ports"][0].found == f"{ports[0]} to {ports[7]} are free"
 
 
 def test_a_port_that_somebody_has_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 26002)):
-        found = doctor(tmp_path, capsys, "size = 1\nports = [26000, 26099]", code=0)
+    ports = free_ports(100)
+    with socket.create_server(("127.0.0.1", ports[2])):
+        found = doctor(tmp_path, capsys, f"size = 1\nports = [{ports[0]}, {ports[-1]}]", code=0)
     assert found["ports"][0].level == "warning"
-    assert "26002" in found["ports"][0].found
+    assert str(ports[2]) in found["ports"][0].found
 
 
 def test_a_carla_that_is_not_there_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

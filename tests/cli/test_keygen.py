@@ -14,8 +14,8 @@ import pytest
 
 from carlad import cli, keys
 from tests.daemon_process import DaemonProcess, daemon_process
+from tests.ports import free_port
 
-PORT = 26_600 + os.getpid() % 100 * 2
 DOC = (Path(__file__).resolve().parents[2] / "docs" / "carlactl.md").read_text()
 
 
@@ -31,7 +31,8 @@ def test_a_client_on_another_machine_is_let_in_as_the_doc_says(tmp_path: Path) -
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir()
     here.mkdir()
-    remote = f'keys_dir = "{there}/keys"\nlisten = ["tcp://127.0.0.1:{PORT}"]'
+    port = free_port()
+    remote = f'keys_dir = "{there}/keys"\nlisten = ["tcp://127.0.0.1:{port}"]'
     (there / "carlad.toml").write_text(f"[remote]\n{remote}\n")
     said = run(of_server, there)
     key = keys.as_hex(keys.read_public(there / "keys" / "server.key"))
@@ -41,7 +42,7 @@ def test_a_client_on_another_machine_is_let_in_as_the_doc_says(tmp_path: Path) -
         client = here / ".config" / "carlad" / "client.key"
         shutil.copy(client, there / "keys" / "clients" / "ann@here.key")
         run(reload, there, CARLAD_ENDPOINT=daemon.endpoint)
-        endpoint = f"tcp://{key}@127.0.0.1:{PORT}"
+        endpoint = f"tcp://{key}@127.0.0.1:{port}"
         granted = json.loads(run("carlactl lease --wait 30 --json", here, CARLAD_ENDPOINT=endpoint))
         assert granted["endpoint"] == endpoint
         assert _holder(daemon).startswith("ann@")

@@ -18,8 +18,7 @@ import pytest
 from carlad.gateway.endpoint import answers
 from tests.cli.terminal import at_terminal
 from tests.daemon_process import until
-
-PORT = 26_100 + os.getpid() % 50 * 8
+from tests.ports import free_port
 
 
 class Shell:
@@ -28,6 +27,7 @@ class Shell:
     def __init__(self, folder: str) -> None:
         without = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "CARLA_ROOT")}
         self.folder = Path(folder)
+        self.port = free_port()
         self.environ = {**without, "XDG_RUNTIME_DIR": folder, "XDG_STATE_HOME": f"{folder}/state"}
 
     def command(self, *words: str) -> list[str]:
@@ -52,36 +52,36 @@ def server() -> Iterator[Shell]:
         try:
             yield shell
         finally:
-            subprocess.run(shell.command("stop", "--port", str(PORT)), env=shell.environ, check=False)
+            subprocess.run(shell.command("stop", "--port", str(shell.port)), env=shell.environ, check=False)
 
 
 def test_a_server_is_started_seen_restarted_where_it_was_and_ended(server: Shell) -> None:
-    said = server("start", "--background", "--port", str(PORT))
-    assert f"a server is ready at 127.0.0.1:{PORT} with Town" in said
-    assert "has a server" in server("start", "--background", "--port", str(PORT), code=1)
+    said = server("start", "--background", "--port", str(server.port))
+    assert f"a server is ready at 127.0.0.1:{server.port} with Town" in said
+    assert "has a server" in server("start", "--background", "--port", str(server.port), code=1)
     before = server.status()
-    assert (before["port"], before["state"]) == (PORT, "LEASED")
-    assert f"ready: rpc_port={PORT}" in server("logs", "--port", str(PORT), "-n", "3")
+    assert (before["port"], before["state"]) == (server.port, "LEASED")
+    assert f"ready: rpc_port={server.port}" in server("logs", "--port", str(server.port), "-n", "3")
     os.kill(int(str(before["pid"])), signal.SIGKILL)
     until(lambda: (now := server.status())["state"] == "LEASED" and now["pid"] != before["pid"], 30.0)
     after = server.status()
-    assert after["rpc_port"] == PORT
-    listed = server("kill", "--port", str(PORT), code=1)
+    assert after["rpc_port"] == server.port
+    listed = server("kill", "--port", str(server.port), code=1)
     assert str(after["pid"]) in listed
     assert "A carlad starts its servers anew" in listed
     assert psutil.pid_exists(int(str(after["pid"])))
-    assert "has ended" in server("stop", "--port", str(PORT))
+    assert "has ended" in server("stop", "--port", str(server.port))
     assert not psutil.pid_exists(int(str(after["pid"])))
-    assert "no server" in server("stop", "--port", str(PORT), code=3)
+    assert "no server" in server("stop", "--port", str(server.port), code=3)
     assert "no server" in server("status", code=3)
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_server_in_the_foreground_ends_with_its_command(server: Shell, number: signal.Signals) -> None:
-    command = server.command("start", "--port", str(PORT))
+    command = server.command("start", "--port", str(server.port))
     with subprocess.Popen(command, env=server.environ, stderr=subprocess.DEVNULL) as foreground:
-        socket = server.folder / "carlad" / f"server-{PORT}.sock"
+        socket = server.folder / "carlad" / f"server-{server.port}.sock"
         until(lambda: answers(socket), 20.0)
         foreground.send_signal(number)
         foreground.wait(20)
@@ -90,18 +90,18 @@ def test_a_server_in_the_foreground_ends_with_its_command(server: Shell, number:
 
 @pytest.mark.system
 def test_simulators_are_killed_when_the_one_who_is_asked_agrees(server: Shell) -> None:
-    stray = [sys.executable, "-m", "carlad.standin", f"-carla-rpc-port={PORT}"]
+    stray = [sys.executable, "-m", "carlad.standin", f"-carla-rpc-port={server.port}"]
     with subprocess.Popen(stray, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as simulator:
-        until(lambda: _listens(simulator.pid), 20.0)
+        until(lambda: _listens(simulator.pid, server.port), 20.0)
         for answer, is_killed in (("n\n", False), ("y\n", True)):
-            with at_terminal(server.command("kill", "--port", str(PORT)), server.environ) as terminal:
+            with at_terminal(server.command("kill", "--port", str(server.port)), server.environ) as terminal:
                 terminal.read_until("[y/N]")
                 terminal.type(answer)
                 if is_killed:
                     terminal.read_until("1 killed")
                 terminal.process.wait(20)
             assert (simulator.poll() is not None) == is_killed
-    assert "there is no simulator" in server("kill", "--port", str(PORT))
+    assert "there is no simulator" in server("kill", "--port", str(server.port))
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_simulators_are_killed_when_the_one_who_is_asked_agrees(server: Shell) -
 def test_what_cannot_be_started_is_told_and_nothing_runs(
     server: Shell, words: tuple[str, ...], says: str
 ) -> None:
-    began_at = time.monotonic()
-    said = server("start", "--background", "--port", str(PORT), *words, code=2 if "big" in words else 1)
+    began_at, code = time.monotonic(), 2 if "big" in words else 1
+    said = server("start", "--background", "--port", str(server.port), *words, code=code)
     assert says in said
     assert time.monotonic() - began_at < 20.0
     assert "no server" in server("status", code=3)
-    assert f"runs on port {PORT}" in server("logs", "--port", str(PORT), code=3)
+    assert f"runs on port {server.port}" in server("logs", "--port", str(server.port), code=3)
 
 
-def _listens(pid: int) -> bool:
-    return any(c.laddr.port == PORT for c in psutil.Process(pid).net_connections("tcp"))
+def _listens(pid: int, port: int) -> bool:
+    return any(c.laddr.port == port for c in psutil.Process(pid).net_connections("tcp"))

@@ -1,10 +1,7 @@
-"""Ports and processes for the tests of servers; whatever is started here is ended here."""
+"""Processes for the tests of servers; whatever is started here is ended here."""
 
 from __future__ import annotations
 
-import itertools
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,33 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.ports import free_port
+
 REPOSITORY = Path(__file__).parents[2]
 FAKE_SERVER = (sys.executable, "-m", "tests.fleet.fake_server")
-_first_ports = itertools.count(25000 + os.getpid() % 100 * 16, 4)
-
-
-def free_ports() -> int:
-    """The first of four ports in a row that nobody uses."""
-    while True:
-        first = 25000 + (next(_first_ports) - 25000) % 1600
-        if all(is_free(port) for port in range(first, first + 4)):
-            return first
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 @contextmanager
 def fake_server(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A ready fake server and its RPC port."""
-    port = free_ports()
+    port = free_port()
     with server_on(port, *options) as process:
         yield process, port
 

@@ -25,7 +25,8 @@ from carlad.fleet.fleet import Fleet
 from carlad.fleet.leftovers import state_directory
 from carlad.journal import Journal
 from carlad.messages import SlotStatus
-from tests.fleet.processes import FAKE_SERVER, REPOSITORY, eventually, free_ports, is_free, pids_with
+from tests.fleet.processes import FAKE_SERVER, REPOSITORY, eventually, pids_with
+from tests.ports import free_ports, is_free
 
 # Patient enough for a machine that is busy with other tests.
 PROBE = ProbeSection(period_s=0.1, timeout_s=0.5, failures=3, start_max_s=20.0, load_max_s=10.0)
@@ -115,10 +116,10 @@ class Runner:
         **fleet: object,
     ) -> None:
         """`before` may run, and kill, an earlier fleet with the same configuration and state directory."""
-        first = free_ports()
+        ports = free_ports(4 * (size + 3))
         config = Config(
             daemon=DaemonSection(log_dir=str(self._folder / "log")),
-            fleet=FleetSection(size=size, ports=(first, first + 4 * (size + 3) - 1), **fleet),
+            fleet=FleetSection(size=size, ports=(ports[0], ports[-1]), **fleet),
             docker=docker,
             probe=probe,
             restart=restart,

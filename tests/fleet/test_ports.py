@@ -7,15 +7,13 @@ import pytest
 
 from carlad.errors import ServerError
 from carlad.fleet.ports import PortRegistry, Ports, listener_among
-from tests.fleet.processes import free_ports, is_free
+from tests.ports import free_ports
 
 
 def free_range(blocks: int) -> tuple[int, int]:
     """First and last port of so many free blocks in a row."""
-    while True:
-        first = free_ports()
-        if all(is_free(port) for port in range(first, first + 4 * blocks)):
-            return first, first + 4 * blocks - 1
+    ports = free_ports(4 * blocks)
+    return ports[0], ports[-1]
 
 
 def test_a_block_names_the_ports_that_carla_derives():
@@ -86,7 +84,7 @@ def test_the_reason_says_how_many_blocks_others_hold():
 
 
 def test_the_listener_is_found_among_our_processes_once_it_serves_streams_too():
-    ports = Ports(free_ports())
+    ports = Ports(free_ports(4)[0])
     assert listener_among([os.getpid()], ports) is None
     with socket.create_server(("127.0.0.1", ports.rpc)):
         assert listener_among([os.getpid()], ports) is None
@@ -96,7 +94,7 @@ def test_the_listener_is_found_among_our_processes_once_it_serves_streams_too():
 
 @pytest.mark.parametrize("offset", range(4))
 def test_a_strangers_listener_on_any_port_of_the_block_is_named(offset):
-    ports = Ports(free_ports())
+    ports = Ports(free_ports(4)[0])
     port = ports.rpc + offset
     with (
         socket.create_server(("127.0.0.1", port)),

@@ -22,7 +22,7 @@ def pair(hwm: int) -> Iterator[tuple[ZmqSocket, ZmqSocket]]:
     ends = [context.socket(zmq.DEALER), context.socket(zmq.DEALER)]
     for end in ends:
         end.set_hwm(hwm)
-    port = ends[0].bind_to_random_port("tcp://127.0.0.1", 27_000, 27_499)
+    port = ends[0].bind_to_random_port("tcp://127.0.0.1")
     ends[1].connect(f"tcp://127.0.0.1:{port}")
     sockets = [ZmqSocket(end) for end in ends]
     try:

@@ -25,14 +25,13 @@ from carlad.session.steps import SessionLostError, Steps
 from carlad.telemetry import Frame, Subscriber
 from tests.daemon_process import daemon_process
 from tests.gateway.daemons import FakeDaemon, fake_daemon
+from tests.ports import free_port, free_ports, listens
 from tests.session.leaks import nothing_left_behind, wait_until
 from viz.scene import ViewerError
 from viz.sessions import daemon_sessions
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTION = np.array([0.5, -0.5], np.float32)
-PORT = 25_000 + os.getpid() % 100 * 8
-FIRST = PORT + 2  # of four, for two sessions
 # Subscribes, and never reads again.
 STALLED = """
 import sys, time
@@ -48,10 +47,11 @@ time.sleep(600)
 class Site:
     """A daemon behind TCP, with the keys of ann, of bob, and of eve, who may watch alone."""
 
-    def __init__(self, daemon: FakeDaemon, folder: Path, endpoint: str) -> None:
+    def __init__(self, daemon: FakeDaemon, folder: Path, endpoint: str, session_ports: range) -> None:
         self.daemon = daemon
         self.folder = folder
         self.endpoint = endpoint
+        self.session_ports = session_ports
 
     @contextmanager
     def user(self, name: str) -> Iterator[None]:
@@ -62,20 +62,22 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, port: int) -> Iterator[Site]:
+def running_site(folder: Path) -> Iterator[Site]:
     server = keys.write_pair(folder, "server")
     for name, place in (("ann", "clients"), ("bob", "clients"), ("eve", "viewers"), ("mallory", "nowhere")):
         keys.write_pair(folder / "theirs", name)
         (folder / place).mkdir(exist_ok=True)
         shutil.copy(folder / "theirs" / f"{name}.key", folder / place)
-    listen = f"tcp://127.0.0.1:{port}"
-    with fake_daemon(size=2, ttl_s=20.0, listen=listen, keys_dir=folder, session_port=port + 2) as daemon:
-        yield Site(daemon, folder, f"tcp://{keys.as_hex(server.public)}@127.0.0.1:{port}")
+    ports = free_ports(6)  # the gateway's two, and two for each of two sessions
+    listen = f"tcp://127.0.0.1:{ports[0]}"
+    with fake_daemon(size=2, ttl_s=20.0, listen=listen, keys_dir=folder, session_port=ports[2]) as daemon:
+        endpoint = f"tcp://{keys.as_hex(server.public)}@127.0.0.1:{ports[0]}"
+        yield Site(daemon, folder, endpoint, ports[2:])
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("keys"), PORT) as site:
+    with running_site(tmp_path_factory.mktemp("keys")) as site:
         yield site
 
 
@@ -88,12 +90,7 @@ def env(site: Site) -> Iterator[SessionEnv]:
             yield env
         with Client(site.endpoint) as client:
             wait_until(lambda: client.status().sessions == () and client.status().leases == ())
-        wait_until(lambda: all(_is_free(port) for port in range(FIRST, FIRST + 4)))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+        wait_until(lambda: not any(listens(port) for port in site.session_ports))
 
 
 def seen(env: SessionEnv, viewer: Subscriber, steps: int = 2_000) -> Frame | None:
@@ -147,7 +144,7 @@ def test_without_a_key_there_is_neither_a_session_nor_a_way_to_one(
         with pytest.raises(carlad.errors.ConfigError, match="carlactl keygen"):
             attempt()
     with pytest.raises(carlad.errors.ConfigError, match="TCP is spoken with keys only"):
-        Steps(f"tcp://127.0.0.1:{FIRST}", env.opened.secret)
+        Steps(f"tcp://127.0.0.1:{site.session_ports[0]}", env.opened.secret)
 
 
 @pytest.mark.parametrize("name", ["ann", "bob", "eve"])
@@ -237,7 +234,7 @@ def test_a_host_that_dies_costs_one_truncated_step_and_viewers_find_the_next_one
 def test_a_session_is_found_at_the_same_ports_under_the_next_daemon(tmp_path: Path) -> None:
     """Its server was lost with the last one, as all fake servers are."""
     with (
-        running_site(tmp_path, PORT + 800) as site,
+        running_site(tmp_path) as site,
         site.user("ann"),
         carlad.session("shown", {"length": 1_000_000}, endpoint=site.endpoint) as env,
     ):
@@ -256,7 +253,7 @@ def test_a_session_is_found_at_the_same_ports_under_the_next_daemon(tmp_path: Pa
 
 def test_a_user_whose_key_is_taken_away_steps_no_more(tmp_path: Path) -> None:
     with (
-        running_site(tmp_path, PORT + 810) as site,
+        running_site(tmp_path) as site,
         site.user("ann"),
         carlad.session("shown", {"length": 1_000_000}, endpoint=site.endpoint) as env,
     ):
@@ -270,12 +267,12 @@ def test_a_user_whose_key_is_taken_away_steps_no_more(tmp_path: Path) -> None:
 
 def test_ports_that_somebody_else_has_are_passed_over_and_when_none_is_left_it_is_said(site: Site) -> None:
     with (
-        socket.create_server(("127.0.0.1", FIRST + 1)),
+        socket.create_server(("127.0.0.1", site.session_ports[1])),
         site.user("ann"),
         Client(site.endpoint) as client,
         carlad.session("shown", endpoint=site.endpoint) as env,
     ):
-        assert env.opened.steps.endswith(f":{FIRST + 2}")
+        assert env.opened.steps.endswith(f":{site.session_ports[2]}")
         with pytest.raises(RequestError, match="session_ports") as refused:
             carlad.session("shown", endpoint=site.endpoint)
         assert refused.value.code == "overloaded"
@@ -292,7 +289,7 @@ def test_a_viewer_is_told_where_a_daemon_shows_nothing_to_other_machines(
     (tmp_path / "clients").mkdir()
     shutil.copy(tmp_path / "theirs" / "ann.key", tmp_path / "clients")
     monkeypatch.setenv("CARLAD_KEY", str(tmp_path / "theirs" / "ann.key_secret"))
-    port = PORT + 806
+    port = free_port()
     with fake_daemon(size=1, listen=f"tcp://127.0.0.1:{port}", keys_dir=tmp_path) as daemon:
         endpoint = f"tcp://{keys.as_hex(server.public)}@127.0.0.1:{port}"
         with carlad.session("shown", endpoint=daemon.endpoint):
@@ -307,13 +304,13 @@ def test_a_viewer_is_told_where_a_daemon_shows_nothing_to_other_machines(
 def test_no_step_over_tcp_is_lost_by_a_real_daemon_that_is_killed_and_a_viewer_finds_the_session(
     tmp_path: Path,
 ) -> None:
-    folder, port = tmp_path / "keys", PORT + 804
+    folder, (port, _, *session_ports) = tmp_path / "keys", free_ports(4)
     server = keys.write_pair(folder, "server")
     keys.write_pair(folder / "theirs", "ann")
     (folder / "clients").mkdir()
     shutil.copy(folder / "theirs" / "ann.key", folder / "clients")
     remote = f'listen = ["tcp://127.0.0.1:{port}"]\nkeys_dir = "{folder}"\n'
-    remote += f"session_ports = [{port + 2}, {port + 3}]"
+    remote += f"session_ports = {session_ports}"
     envs = f'envs = {{ route = {{ env = "trainer.env.route_env:RouteEnv", path = ["{ROOT}"] }} }}'
     endpoint = f"tcp://{keys.as_hex(server.public)}@127.0.0.1:{port}"
     with (
@@ -321,7 +318,7 @@ def test_no_step_over_tcp_is_lost_by_a_real_daemon_that_is_killed_and_a_viewer_f
         daemon_process(fleet="size = 1", session=envs, remote=remote) as daemon,
     ):
         patch.setenv("CARLAD_KEY", str(folder / "theirs" / "ann.key_secret"))
-        wait_until(lambda: not _is_free(port), 30.0)  # its Unix socket is there a moment earlier
+        wait_until(lambda: listens(port), 30.0)  # its Unix socket is there a moment earlier
         with carlad.session("route", {"config": {"client_timeout_s": 5.0}}, endpoint=endpoint) as env:
             env.reset(seed=1)
             drive(env, 10)

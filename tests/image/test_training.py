@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.session.leaks import wait_until
-from tests.trainer.standins import free_port
 
 pytestmark = pytest.mark.system
 

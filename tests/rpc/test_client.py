@@ -13,7 +13,8 @@ from carlad.errors import ServerError
 from carlad.rpc import WorldObserver, connect, observe_world
 from carlad.wire import CARLA_VERSION
 from carlad.wire.errors import CallError
-from tests.fleet.processes import fake_server, free_ports
+from tests.fleet.processes import fake_server
+from tests.ports import free_port
 
 
 @contextlib.asynccontextmanager
@@ -26,7 +27,7 @@ async def peer_that_sends(data: bytes) -> AsyncIterator[int]:
             await stream.send_all(data)
 
     async with trio.open_nursery() as nursery:
-        port = free_ports()
+        port = free_port()
         await nursery.start(partial(trio.serve_tcp, answer, port, host="127.0.0.1"))
         yield port
         nursery.cancel_scope.cancel()
@@ -98,7 +99,7 @@ def test_a_port_without_a_server_is_refused_at_once():
                 async with opened:
                     pass
 
-    trio.run(scenario, free_ports())
+    trio.run(scenario, free_port())
 
 
 @pytest.mark.parametrize(

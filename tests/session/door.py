@@ -15,7 +15,7 @@ import pytest
 from carlad import keys
 from carlad.admission import Admitted
 from carlad.session import tunnel
-from tests.pages import free_port
+from tests.ports import free_port
 
 WITHIN_S = 10.0
 

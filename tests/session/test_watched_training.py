@@ -18,6 +18,7 @@ from carlad.keys import as_hex, read_public, write_pair
 from carlad.session.environment import Server
 from carlad.session.steps import Steps
 from carlad.telemetry import Subscriber
+from tests.ports import free_port
 from tests.session.conftest import WAIT_S, Start
 from tests.session.leaks import wait_until
 from tests.telemetry.watching import wait_until as wait_long
@@ -134,13 +135,14 @@ def test_twenty_viewers_that_want_the_same(session: tuple[Stepped, str]) -> None
 
 def test_a_viewer_with_a_wrong_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host by hand, as the daemon starts one, with viewers over TCP."""
-    keys, address = tmp_path / "keys", "tcp://127.0.0.1:24005"
+    keys, port = tmp_path / "keys", free_port()
+    address = f"tcp://127.0.0.1:{port}"
     write_pair(keys, "server")
     write_pair(tmp_path, "mallory")
     write_pair(tmp_path, "alice")
     (keys / "clients").mkdir()
     (keys / "clients" / "alice.key").write_bytes((tmp_path / "alice.key").read_bytes())
-    endpoint = f"tcp://{as_hex(read_public(keys / 'server.key'))}@127.0.0.1:24005"
+    endpoint = f"tcp://{as_hex(read_public(keys / 'server.key'))}@127.0.0.1:{port}"
     command = [sys.executable, "-m", "carlad.session", "--env", "tests.session.environments:Shown"]
     command += ["--endpoint", f"ipc://{tmp_path}/step", "--telemetry", f"ipc://{tmp_path}/view"]
     with (

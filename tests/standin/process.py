@@ -6,9 +6,7 @@ with standin_process() as server:
 
 from __future__ import annotations
 
-import itertools
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,11 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-FIRST_PORT, LAST_PORT = 20000, 20499
+from tests.ports import free_port
+
 READY_S = 60.0  # on a machine that is busy with other tests
-# Each process of tests begins elsewhere: two at once would take each other's ports between look and use.
-_PAIRS = range(FIRST_PORT, LAST_PORT - 1, 2)
-_ports = itertools.islice(itertools.cycle(_PAIRS), os.getpid() * 16 % len(_PAIRS), None)
 
 
 @dataclass(frozen=True)
@@ -43,18 +39,10 @@ class StandIn:
         return self.process.wait(seconds)
 
 
-def free_ports() -> tuple[int, int]:
-    """Two neighbouring ports that nobody has bound."""
-    for port in itertools.islice(_ports, (LAST_PORT - FIRST_PORT) // 2):
-        if _is_free(port) and _is_free(port + 1):
-            return port, port + 1
-    raise RuntimeError(f"no two free ports in {FIRST_PORT} to {LAST_PORT}")
-
-
 @contextmanager
 def standin_process(*flags: str, wait_ready: bool = True, rpc_port: int | None = None) -> Iterator[StandIn]:
     """Start a server, wait until it is ready, and see that it is gone at the end."""
-    port = rpc_port if rpc_port is not None else free_ports()[0]
+    port = rpc_port if rpc_port is not None else free_port()
     command = [sys.executable, "-m", "carlad.standin", f"-carla-rpc-port={port}", *flags]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -74,23 +62,6 @@ def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain"
         time.sleep(0.005)
-
-
-def listens(port: int) -> bool:
-    """Whether somebody accepts connections there."""
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-            sock.listen(1)
-        except OSError:
-            return False
-    return True
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

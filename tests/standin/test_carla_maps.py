@@ -14,9 +14,10 @@ import pytest
 from carlad.standin import navigation, towns
 from carlad.standin.navigation.check import checked
 from carlad.standin.towns import Town
+from tests.ports import free_port
 from tests.standin.navigation.crowd import Plan, run
 from tests.standin.navigation.maps import ROAD, SIDEWALK, Ground
-from tests.standin.process import StandIn, free_ports, standin_process
+from tests.standin.process import StandIn, standin_process
 
 MAPS = next(
     (maps for parent in Path(__file__).resolve().parents if (maps := parent / "shared" / "maps").is_dir()),
@@ -88,7 +89,7 @@ def test_the_client_loads_a_town_that_only_the_directory_has(with_maps: StandIn)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_traffic_manager_drives_1000_ticks(with_maps: StandIn, name: str) -> None:
     command = [sys.executable, "-m", "tests.standin.scripts.town_drive"]
-    command += [str(with_maps.rpc_port), str(free_ports()[0]), name, "50"]
+    command += [str(with_maps.rpc_port), str(free_port()), name, "50"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     seen = json.loads(done.stdout.splitlines()[-1])
     assert seen["alive"] == seen["vehicles"] == 30

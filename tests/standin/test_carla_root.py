@@ -14,7 +14,8 @@ import carla
 import psutil
 import pytest
 
-from tests.standin.process import READY_S, eventually, free_ports, listens
+from tests.ports import free_port, listens
+from tests.standin.process import READY_S, eventually
 
 BINARY = "CarlaUE4-Linux-Shipping"
 
@@ -47,7 +48,7 @@ def launched(command: str, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_launcher_starts_it_and_the_client_connects(root: Path) -> None:
-    port = free_ports()[0]
+    port = free_port()
     flags = f"-RenderOffScreen --quality-level=Low -nosound -benchmark -fps=10 -carla-rpc-port={port}"
     (root / "PythonAPI" / "carla" / "msgspec.py").write_text("raise ImportError('the launcher's directory')")
     with launched(f"'{root}/CarlaUE4.sh' {flags}", root / "PythonAPI" / "carla") as shell:
@@ -61,7 +62,7 @@ def test_a_launcher_starts_it_and_the_client_connects(root: Path) -> None:
 
 @pytest.mark.parametrize("command", ["pkill -9 -f -g {group} CarlaUE4", "pkill -f -g {group} " + BINARY])
 def test_it_is_found_and_killed_by_carla_s_name(root: Path, command: str) -> None:
-    port = free_ports()[0]
+    port = free_port()
     with launched(f"exec '{root}/CarlaUE4.sh' -carla-world-port={port}", root) as script:
         _connected(port)
         subprocess.run(command.format(group=script.pid), shell=True, check=True)
@@ -69,7 +70,7 @@ def test_it_is_found_and_killed_by_carla_s_name(root: Path, command: str) -> Non
 
 
 def test_the_script_forwards_no_signals_as_carla_s_does_not(root: Path) -> None:
-    port = free_ports()[0]
+    port = free_port()
     with launched(f"exec '{root}/CarlaUE4.sh' -carla-rpc-port={port}", root) as script:
         _connected(port)
         script.terminate()
@@ -79,7 +80,7 @@ def test_the_script_forwards_no_signals_as_carla_s_does_not(root: Path) -> None:
 
 def test_a_map_may_follow_as_unreal_takes_it_and_options_are_the_root_s(tmp_path: Path) -> None:
     assert make(str(tmp_path), "--fault", "wrong-version=0.9.15", "--map=Town01").returncode == 0
-    port = free_ports()[0]
+    port = free_port()
     with launched(f"{tmp_path}/CarlaUE4.sh /Game/Carla/Maps/Town02 -carla-rpc-port={port}", tmp_path):
         assert _connected(port).get_map().name == "Carla/Maps/Town02"
         assert carla.Client("127.0.0.1", port).get_server_version() == "0.9.15"

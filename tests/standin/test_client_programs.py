@@ -7,7 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.standin.process import StandIn, free_ports, standin_process
+from tests.ports import free_port
+from tests.standin.process import StandIn, standin_process
 
 TIMEOUT_S = 120.0
 
@@ -21,7 +22,7 @@ def run(name: str, *arguments: object) -> dict[str, Any]:
 
 
 def test_traffic_manager_keeps_to_the_lanes_and_to_the_lights(server: StandIn) -> None:
-    result = run("traffic", server.rpc_port, free_ports()[0], 6, 900)
+    result = run("traffic", server.rpc_port, free_port(), 6, 900)
     assert result["offset_max_m"] < 0.5
     assert min(result["metres"]) > 50.0
     assert max(result["roads"]) >= 3
@@ -30,12 +31,12 @@ def test_traffic_manager_keeps_to_the_lanes_and_to_the_lights(server: StandIn) -
 
 
 def test_traffic_manager_survives_actors_that_come_and_go(server: StandIn) -> None:
-    assert run("churn", server.rpc_port, free_ports()[0], 3.0)["spawned"] > 50
+    assert run("churn", server.rpc_port, free_port(), 3.0)["spawned"] > 50
 
 
 def test_a_map_is_loaded_while_a_traffic_manager_runs_freely() -> None:
     with standin_process() as server:
-        result = run("loads", server.rpc_port, free_ports()[0], 4)
+        result = run("loads", server.rpc_port, free_port(), 4)
     assert result["towns"] == ["Town01", "Town02"] * 2
 
 

@@ -11,7 +11,8 @@ import carla
 import pytest
 
 from carlad.wire.sensors import EPISODE_BYTES, HEADER_BYTES
-from tests.standin.process import free_ports, standin_process
+from tests.ports import free_port
+from tests.standin.process import standin_process
 from tests.standin.raw import raw_client, raw_subscriber
 
 VEHICLES, TICKS = 20, 200
@@ -58,7 +59,7 @@ def traffic(town: str, load: int = 0) -> list[str]:
     try:
         with standin_process() as server:
             command = [sys.executable, "-m", "tests.standin.scripts.traffic_record", str(server.rpc_port)]
-            command += [str(free_ports()[0]), town, "100", "2000", "5"]
+            command += [str(free_port()), town, "100", "2000", "5"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
     finally:
         for burner in burners:

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from carlad.wire.types import EpisodeSettings
-from tests.standin.process import eventually, free_ports, listens, standin_process
+from tests.ports import free_port, listens
+from tests.standin.process import eventually, standin_process
 from tests.standin.raw import RawClient, RawSubscriber, raw_client, raw_subscriber
 
 
@@ -70,7 +71,7 @@ def test_slow_start_is_ready_later() -> None:
 
 
 def test_a_flood_of_stderr_stalls_a_server_whose_pipe_nobody_reads() -> None:
-    port = free_ports()[0]
+    port = free_port()
     command = [sys.executable, "-m", "carlad.standin", f"-carla-rpc-port={port}", "--fault=stderr-flood=5"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         try:
@@ -227,7 +228,7 @@ def test_a_signal_puts_its_faults_into_force() -> None:
 
 
 def test_a_fault_file_named_by_port_is_read_at_the_start_already(tmp_path: Path) -> None:
-    port = free_ports()[0]
+    port = free_port()
     (tmp_path / str(port)).write_text("# of this server only\nwrong-version=1.2.3  # a text\n")
     with (
         standin_process(f"--fault-file={tmp_path}/{{port}}", rpc_port=port),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -12,7 +11,8 @@ import time
 import psutil
 import pytest
 
-from tests.standin.process import LAST_PORT, StandIn, eventually, free_ports, standin_process
+from tests.ports import free_port, free_ports
+from tests.standin.process import StandIn, eventually, standin_process
 from tests.standin.raw import raw_client
 
 
@@ -34,7 +34,7 @@ def test_a_signal_ends_it_at_once_with_exit_code_0(number: signal.Signals) -> No
 
 @pytest.mark.parametrize("which", ["rpc", "streaming"])
 def test_a_port_in_use_is_one_clear_message_and_exit_code_1(which: str) -> None:
-    rpc_port, streaming_port = free_ports()
+    rpc_port, streaming_port = free_ports(2)
     taken = rpc_port if which == "rpc" else streaming_port
     with socket.create_server(("127.0.0.1", taken)):
         result = start_fails(f"-carla-rpc-port={rpc_port}")
@@ -44,7 +44,7 @@ def test_a_port_in_use_is_one_clear_message_and_exit_code_1(which: str) -> None:
 
 
 def test_an_unknown_map_is_one_clear_message_and_exit_code_1() -> None:
-    result = start_fails(f"-carla-rpc-port={free_ports()[0]}", "--map", "Atlantis")
+    result = start_fails(f"-carla-rpc-port={free_port()}", "--map", "Atlantis")
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "'Atlantis'" in result.stderr
     assert "Town01" in result.stderr
@@ -83,9 +83,7 @@ def test_synchronous_mode_without_ticks_costs_no_cpu(server: StandIn) -> None:
 
 
 def test_kill_leaves_ports_that_the_next_server_takes() -> None:
-    # Beyond those that other runs of tests look for: nobody has it for a second.
-    port = LAST_PORT + 1 + 2 * (os.getpid() % 200)
-    with standin_process(rpc_port=port) as first:
+    with standin_process() as first:
         first.process.kill()
         assert first.wait() == -signal.SIGKILL
         with standin_process(rpc_port=first.rpc_port) as second, raw_client(second.rpc_port) as client:

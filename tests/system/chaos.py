@@ -34,7 +34,7 @@ from tests.system.schedule import Blow, schedule
 ROOT = Path(__file__).resolve().parents[2]
 SLOTS = 4
 HOLDERS, STEPPERS, VIEWERS = 4, 2, 2
-PORTS = (26_000, 26_799)  # so many that a block comes again only after minutes
+PORTS = 800  # so many that a block comes again only after minutes
 DISK_MIB = 24
 CALM_WITHIN_S = 300.0  # seconds on a quiet machine; what starts at once on a loaded one takes turns
 _TICK_S = 0.05
@@ -120,11 +120,7 @@ class _Stage:
         extra = f'extra_args = ["--call-log={self.calls}", "--fault-file={self.faults}/{{port}}"]'
         sections = {**SECTIONS, "fleet": f"{SECTIONS['fleet']}\n{extra}"}
         self._environ = {"TMPDIR": str(self.tmp), "PYTHONPATH": str(ROOT)}
-        self._daemon = DaemonProcess(folder, sections, self._environ)
-        self._daemon.edit(
-            f"ports = [{self._daemon.ports[0]}, {self._daemon.ports[-1]}]", f"ports = {list(PORTS)}"
-        )
-        self._daemon.ports = range(PORTS[0], PORTS[1] + 1)
+        self._daemon = DaemonProcess(folder, sections, self._environ, PORTS)
         self._runs = 0
         self._players: dict[str, subprocess.Popen[bytes]] = {}
         self._spawned = 0
@@ -230,7 +226,8 @@ class _Stage:
         """Listens on the ports that are given out next."""
         status = self._status()
         newest = max((slot.rpc_port or 0 for slot in status.slots), default=0) if status else 0
-        first = PORTS[0] + (max(newest, PORTS[0]) + 4 - PORTS[0]) % (PORTS[1] - PORTS[0] - 8)
+        ports = self._daemon.ports
+        first = ports[0] + (max(newest, ports[0]) + 4 - ports[0]) % (len(ports) - 9)
         sockets = []
         for port in (first + blow.which % 3, first + 4):
             with suppress(OSError):

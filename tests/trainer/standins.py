@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import select
-import socket
 import subprocess
 import sys
 import time
@@ -14,20 +11,9 @@ from contextlib import contextmanager
 from typing import IO
 
 from carlad.session.environment import Server
+from tests.ports import free_port
 
 _READY_WITHIN_S = 30.0
-_PORTS = range(23000, 23400, 4)
-_FIRST_PORT, _PAIRS = 23200, 140
-_pairs = itertools.count(os.getpid())  # so that two runs at a time hardly meet
-
-
-def free_port() -> int:
-    """An RPC port that nobody uses, nor the streaming port after it."""
-    for pair in itertools.islice(_pairs, _PAIRS):
-        port = _FIRST_PORT + 2 * (pair % _PAIRS)
-        if _is_free(port) and _is_free(port + 1):
-            return port
-    raise AssertionError("no free port")
 
 
 @contextmanager
@@ -67,13 +53,3 @@ def _wait_for_ready(stderr: IO[str]) -> None:
         assert line, "the stand-in ended before it was ready"
         if "ready" in line:
             return
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

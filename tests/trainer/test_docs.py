@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from carlad import toml
-from tests.pages import ROOT, Page, answers, call, environment, free_port, running, until
+from tests.pages import ROOT, Page, answers, call, environment, running, until
+from tests.ports import free_port
 from trainer.config import decode
 
 PAGE = Page("docs/trainer.md")

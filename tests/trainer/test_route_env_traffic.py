@@ -12,7 +12,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from carlad.session.environment import Server
-from tests.trainer.standins import free_port
+from tests.ports import free_port
 from tests.trainer.test_route_env import pursue, stand
 from trainer.env.route_env import RouteEnv
 

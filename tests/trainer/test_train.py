@@ -20,8 +20,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from carlad.errors import ConfigError
 from carlad.session.environment import Server
 from carlad.telemetry import Subscriber
+from tests.ports import free_port
 from tests.session.leaks import wait_until
-from tests.trainer.standins import free_port, standin, started_standin
+from tests.trainer.standins import standin, started_standin
 from trainer import checkpoint, train
 from trainer.checkpoint import CheckpointError
 from trainer.config import load, override

@@ -21,8 +21,9 @@ from carlad.fleet.gpu.devices import PciBus
 from carlad.fleet.ports import Ports
 from carlad.fleet.reach import Reach
 from tests.fleet.gpu.dying_daemon import LOOK, seated
-from tests.fleet.processes import REPOSITORY, free_ports, is_running
+from tests.fleet.processes import REPOSITORY, is_running
 from tests.fleet.scenario import PROBE, fake
+from tests.ports import free_ports
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ async def ready(backend: Seated, server, ports) -> None:
 
 def test_a_server_is_started_on_the_freest_card_by_vulkans_number_and_seen_there(tmp_path, environ, machine):
     async def scenario():
-        backend = seated(machine(vulkan=(1, 0), draws_on=(1, 0)), environ, free_ports())
+        backend = seated(machine(vulkan=(1, 0), draws_on=(1, 0)), environ, free_ports(12)[0])
         with backend.place(None) as ports:
             async with backend.running(ports, tmp_path / "run", tmp_path / "log", trio.Event()) as server:
                 await ready(backend, server, ports)
@@ -142,7 +143,7 @@ def test_a_server_is_started_on_the_freest_card_by_vulkans_number_and_seen_there
 
 def test_a_server_on_the_wrong_card_is_told_of_and_the_next_is_sent_right(tmp_path, environ, machine):
     async def scenario():
-        backend = seated(machine(vulkan=(0, 1), draws_on=(1, 0)), environ, free_ports())
+        backend = seated(machine(vulkan=(0, 1), draws_on=(1, 0)), environ, free_ports(12)[0])
         with backend.place(None) as ports:
             async with backend.running(ports, tmp_path / "one", tmp_path / "log", trio.Event()) as server:
                 how = await server.ended()
@@ -164,7 +165,7 @@ def test_an_end_is_over_when_the_cards_memory_is_free_again(
 
     async def scenario():
         cards = machine(frees_late=frees_late)
-        backend = seated(cards, environ, free_ports())
+        backend = seated(cards, environ, free_ports(12)[0])
         pids = []
 
         async def start_and_end():
@@ -188,7 +189,7 @@ def test_an_end_is_over_when_the_cards_memory_is_free_again(
 
 def test_a_server_that_is_taken_back_keeps_its_seat(tmp_path, environ, machine):
     async def scenario():
-        cards, first = machine(), free_ports()
+        cards, first = machine(), free_ports(12)[0]
         command = [sys.executable, "-m", "tests.fleet.gpu.dying_daemon", str(tmp_path), str(first)]
         done = await trio.run_process(command, check=False, cwd=REPOSITORY, env=environ)
         assert done.returncode == -signal.SIGKILL
@@ -232,7 +233,7 @@ def test_what_servers_take_of_cards_is_seen_and_may_have_them_recycled(run_fleet
 
 def test_a_server_for_which_no_card_has_room_is_not_started(tmp_path, environ, machine):
     async def scenario():
-        backend = seated(machine(), environ, free_ports(), memory_mib=30_000)
+        backend = seated(machine(), environ, free_ports(12)[0], memory_mib=30_000)
         with backend.place(None) as ports, pytest.raises(ServerError, match="30000 MiB, left for a server"):
             async with backend.running(ports, tmp_path / "run", tmp_path / "log", trio.Event()):
                 pass
@@ -243,7 +244,7 @@ def test_a_server_for_which_no_card_has_room_is_not_started(tmp_path, environ, m
 
 def test_without_cards_a_server_is_started_as_ever(tmp_path, environ):
     async def scenario():
-        backend = seated(shell("exit 1", environ), environ, free_ports())
+        backend = seated(shell("exit 1", environ), environ, free_ports(12)[0])
         with backend.place(None) as ports:
             async with backend.running(ports, tmp_path / "run", tmp_path / "log", trio.Event()) as server:
                 await ready(backend, server, ports)
