@@ -1,5 +1,5 @@
 # make demo    a training on two leased stand-in servers, start to end, in about 3 minutes
-# make test    lint, types, import contracts and tests
+# make test    lint, types, import contracts and tests, JOBS=3 at a time
 # make simulate  the control plane through a thousand simulated hours; SEEDS=FIRST:LAST, or SEED=17 alone
 # make chaos   real processes, killed and stopped by a schedule: SEED=3 SECONDS=60, or hours of it
 # make fuzz    what comes from outside, made up: TIMES=100 tries so many times as much as make test
@@ -15,33 +15,33 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCHES := $(patsubst tests/bench/%.py,%,$(filter-out %/__init__.py %/harness.py %/record.py,$(wildcard tests/bench/*.py)))
 
-.PHONY: demo test test-system test-system-apart test-system-here test-system-chaos test-nightly simulate chaos fuzz lint bench benchmarks docs install clean
+.PHONY: demo test test-system test-system-machines test-system-rest test-nightly simulate chaos fuzz lint bench benchmarks docs install clean
 
 demo: install
 	$(BIN)/python -m carlad.demo $(ARGS)
 
 # Tests get a temporary folder of their own, so that nothing of them is left anywhere.
 PYTEST = folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(BIN)/python -m pytest --basetemp=$$folder/t
+# More than there are cores on a small machine: tests wait more than they work.
+AT_A_TIME = -n $(or $(JOBS),3) --dist loadfile
 
 test: lint
-	@$(PYTEST) -m "not system and not nightly"
+	@$(PYTEST) $(AT_A_TIME) -m "not system and not nightly"
 
-# What has a network of its own, or none, runs beside what needs this machine's ports: tests wait more than they work.
-APART = tests/docker tests/systemd tests/simulation tests/fleet/test_memory_limit.py tests/fleet/backends/test_docker.py \
+# What starts machines and containers takes as long as all the rest, which runs beside it, one after the other.
+MACHINES = tests/docker tests/systemd tests/fleet/test_memory_limit.py tests/fleet/backends/test_docker.py \
 	tests/system/test_suspend.py
 
 test-system: install
-	@$(MAKE) --no-print-directory -j2 test-system-apart test-system-here test-system-chaos
+	@$(MAKE) --no-print-directory -j2 test-system-machines test-system-rest
 
-test-system-apart: install
-	@$(PYTEST) -m system $(APART)
+test-system-machines: install
+	@$(PYTEST) -m system $(MACHINES)
 
-test-system-here: install
-	@$(PYTEST) -m system $(addprefix --ignore=,$(APART) tests/system)
-
-# Five minutes, once the first of the two is done.
-test-system-chaos: install
-	@$(PYTEST) -m system $(addprefix --ignore=,$(APART)) tests/system
+test-system-rest: install
+	@$(PYTEST) -n 2 --dist loadfile -m system $(addprefix --ignore=,$(MACHINES) tests/simulation tests/system)
+	@$(PYTEST) -n 2 -m system tests/simulation
+	@$(PYTEST) -m system $(addprefix --ignore=,$(MACHINES)) tests/system
 
 test-nightly: install
 	@$(PYTEST) -m nightly

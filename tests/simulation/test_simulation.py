@@ -119,7 +119,7 @@ def test_what_a_killed_simulation_leaves_is_removed_by_the_next():
 
 @pytest.mark.system
 def test_many_hours_pass_without_a_broken_promise():
-    done = _simulate("--seeds", "0:500")
+    done = _simulate("--seeds", "0:1000")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
