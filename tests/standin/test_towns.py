@@ -76,9 +76,15 @@ def test_a_text_that_names_what_is_missing_is_refused_by_that(
 
 @pytest.mark.parametrize(
     ("pattern", "instead"),
-    [(r'(length="[\d.]+)', r"\1:5"), (r'(<lane id="-?\d)', r"\1>"), (r'(sequence=")\d', r"\1²")],
+    [
+        (r'(length="[\d.]+)', r"\1:5"),
+        (r'(<lane id="-?\d)', r"\1>"),
+        (r'(<road [^>]*id="\d+)', r"\1x"),
+        (r'(sequence=")\d', r"\1²"),
+        ("encoding='utf-8'", "encoding='klingon'"),
+    ],
 )
-def test_numbers_are_read_as_far_as_they_are_some_as_the_map_library_does(pattern: str, instead: str) -> None:
+def test_a_text_is_read_as_far_as_it_makes_sense_as_the_map_library_does(pattern: str, instead: str) -> None:
     sound = towns.load("Town02").xodr
     text, changed = re.subn(pattern, instead, sound)
     assert changed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 from carlad.standin.navigation import crossings
@@ -10,6 +9,7 @@ from carlad.standin.navigation.convex import convex_parts
 from carlad.standin.navigation.corners import corners
 from carlad.standin.navigation.patchwork import Area, Patchwork
 from carlad.standin.navigation.pavements import Strip, sections
+from carlad.standin.towns.attributes import parsed
 
 if TYPE_CHECKING:
     import carla
@@ -21,7 +21,7 @@ def patches(town_map: carla.Map, xodr: str) -> Patchwork:
     `xodr` is the OpenDRIVE text of `town_map`, which itself lists driving lanes only. Junctions' middles are
     left out: pedestrians cross streets, not junctions.
     """
-    pavements = list(sections(town_map, ET.fromstring(xodr.encode())))
+    pavements = list(sections(town_map, parsed(xodr)))
     patchwork = Patchwork()
     for section in pavements:
         for strip in (*section.left, *section.right):

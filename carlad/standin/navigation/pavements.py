@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from carlad.standin.navigation.convex import Point, Polygon, area
-from carlad.standin.towns.attributes import number, whole
+from carlad.standin.towns.attributes import number, road_id, whole
 from carlad.standin.towns.stations import poses, stations, waypoints
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def sections(town_map: carla.Map, document: ET.Element) -> Iterator[Section]:
             sidewalks = _sidewalks(part)
             if not sidewalks or end - start < _DEGENERATE_M:
                 continue
-            strips = _strips(town_map, whole(road, "id", -1), sidewalks, start, end)
+            strips = _strips(town_map, road_id(road), sidewalks, start, end)
             yield Section(
                 left=tuple(strip for lanes, strip in strips if lanes[0] > 0),
                 right=tuple(strip for lanes, strip in strips if lanes[0] < 0),

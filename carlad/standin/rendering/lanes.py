@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +10,7 @@ import carla
 import numpy as np
 import numpy.typing as npt
 
-from carlad.standin.towns.attributes import number, whole
+from carlad.standin.towns.attributes import number, parsed, road_id, whole
 from carlad.standin.towns.stations import poses, stations, waypoints
 
 _OVERLAP_M = 0.02  # by which a lane reaches into the next, so that no ray slips between them
@@ -43,7 +42,7 @@ class Lane:
 
 def lanes_of(town_map: carla.Map, xodr: str) -> Iterator[Lane]:
     """All lanes with a surface; the map library lists driving lanes only, hence the text."""
-    for road in ET.fromstring(xodr.encode()).iterfind("road"):
+    for road in parsed(xodr).iterfind("road"):
         length, junction = number(road, "length"), road.get("junction", "-1")
         sections = road.findall("lanes/laneSection")
         starts = [number(section, "s") for section in sections] + [length]
@@ -54,7 +53,7 @@ def lanes_of(town_map: carla.Map, xodr: str) -> Iterator[Lane]:
                 lane_id = whole(element, "id")
                 if lane_id == 0 or kind in _LANES_WITHOUT_SURFACE:
                     continue
-                found = waypoints(town_map, whole(road, "id", -1), lane_id, at)
+                found = waypoints(town_map, road_id(road), lane_id, at)
                 if len(found) < 2:
                     continue
                 onwards = found[::-1] if lane_id > 0 else found

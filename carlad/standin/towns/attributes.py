@@ -1,5 +1,5 @@
-"""Numbers in an OpenDRIVE text's attributes, read as CARLA's map library does it (pugixml's `as_double`,
-`as_int`): as far as the attribute is a number, and 0 where it does not begin as one.
+"""An OpenDRIVE text and the numbers in its attributes, as CARLA's map library reads them (pugixml's
+`as_double`, `as_int` and `as_uint`): as far as one is a number, and 0 where it does not begin so.
 """
 
 from __future__ import annotations
@@ -16,14 +16,28 @@ _LINE = {"geometry", "line", "arc", "spiral", "poly3", "paramPoly3", "elevation"
 _LANES = {"laneOffset", "laneSection", "width", "border", "height"}
 
 
+def parsed(xodr: str) -> ET.Element:
+    """Its root. Raises ET.ParseError and UnicodeError. Whatever it says of its encoding, it is a string."""
+    return ET.fromstring(xodr)
+
+
 def number(element: ET.Element, name: str) -> float:
     found = _NUMBER.match(element.get(name, ""))
     return float(found[1]) if found else 0.0
 
 
 def whole(element: ET.Element, name: str, missing: int = 0) -> int:
-    """`missing`: where there is no such attribute."""
-    found = _WHOLE.match(element.get(name, str(missing)))
+    """`missing`: where there is no such attribute. The nearest that 32 bits hold."""
+    return max(-(2**31), min(_whole(element.get(name, str(missing))), 2**31 - 1))
+
+
+def road_id(road: ET.Element) -> int:
+    """The library has them without a sign."""
+    return max(0, min(_whole(road.get("id", "")), 2**32 - 1))
+
+
+def _whole(text: str) -> int:
+    found = _WHOLE.match(text)
     return int(found[1]) if found else 0
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import carla
 
 from carlad.standin.towns import crosssection
-from carlad.standin.towns.attributes import number
+from carlad.standin.towns.attributes import number, road_id, whole
 from carlad.standin.towns.control import Control, Rule, control
 from carlad.standin.towns.crossroads import Arm, Junction, junctions
 from carlad.standin.towns.speeds import speed_limits_kmh
@@ -64,8 +64,8 @@ class _Furnisher:
         self._present = _Present.of(document)
         self._town_map = town_map
         self._stop_line_m = stop_line_m
-        self._roads = _by_id(document.iterfind("road"))
-        self._junctions = _by_id(document.iterfind("junction"))
+        self._roads = {road_id(road): road for road in document.iterfind("road")}
+        self._junctions = {whole(place, "id"): place for place in document.iterfind("junction")}
         self._limits = speed_limits_kmh(document)
         self._signal_id = _highest_id(document.iterfind("road/signals/signal"))
         self._controller_id = _highest_id(document.iterfind("controller"))
@@ -228,13 +228,8 @@ def _child(road: ET.Element, tag: str) -> ET.Element:
     return ET.SubElement(road, tag) if found is None else found
 
 
-def _by_id(elements: Iterable[ET.Element]) -> dict[int, ET.Element]:
-    """Elements whose id is a number, in their order."""
-    return {int(element.get("id", "")): element for element in elements if element.get("id", "").isdecimal()}
-
-
 def _highest_id(elements: Iterable[ET.Element]) -> int:
-    return max(_by_id(elements), default=0)
+    return max((whole(element, "id") for element in elements), default=0)
 
 
 def _text(number: float) -> str:

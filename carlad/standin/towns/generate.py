@@ -12,6 +12,7 @@ from pathlib import Path
 
 import carla
 
+from carlad.standin.towns.attributes import parsed
 from carlad.standin.towns.design import opendrive
 from carlad.standin.towns.design.designs import DESIGNS
 from carlad.standin.towns.design.network import Network
@@ -24,7 +25,7 @@ HERE = Path(__file__).parent
 def text_of(network: Network) -> str:
     """The whole OpenDRIVE text of a town, with the lights, signs and crosswalks of its junctions."""
     bare = opendrive.write(plan(network))
-    document = ET.fromstring(bare.encode())
+    document = parsed(bare)
     furnish(carla.Map(network.name, bare), document, network.stop_line_m)
     ET.indent(document, " ")
     text: bytes = ET.tostring(document, encoding="utf-8", xml_declaration=True)

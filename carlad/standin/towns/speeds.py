@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
+from carlad.standin.towns.attributes import road_id
+
 _KMH_PER = {"km/h": 1.0, "mph": 1.609344, "m/s": 3.6, "": 3.6}
 
 
@@ -15,7 +17,7 @@ def speed_limits_kmh(document: ET.Element) -> dict[int, float]:
         if speed is None:
             continue
         try:
-            limits[int(road.get("id", ""))] = float(speed.get("max", "")) * _KMH_PER[speed.get("unit", "")]
+            limits[road_id(road)] = float(speed.get("max", "")) * _KMH_PER[speed.get("unit", "")]
         except (ValueError, KeyError):
             continue  # "no limit", or a unit that OpenDRIVE does not have
     return limits

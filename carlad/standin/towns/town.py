@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 
 import carla
 
-from carlad.standin.towns.attributes import unbounded
+from carlad.standin.towns.attributes import parsed, unbounded
 from carlad.standin.towns.files import TWIN
 from carlad.standin.towns.furnish import furnish
 from carlad.standin.towns.lights import LightGroup, TrafficLight, light_plan
@@ -61,7 +61,15 @@ def from_opendrive(name: str, xodr: str) -> Town:
     failure = unbounded(document) or verdict(xodr)
     if failure is not None:
         raise OpenDriveError(f"cannot make a map of {name!r}: {missing(document) or failure}")
-    return _town(name, xodr, document)
+    try:
+        return _town(name, xodr, document)
+    except (
+        ArithmeticError,
+        LookupError,
+    ) as failure:
+        raise OpenDriveError(
+            f"cannot make a map of {name!r}: it contradicts itself ({failure!r})"
+        ) from failure
 
 
 @lru_cache(_KEPT)
@@ -100,7 +108,7 @@ def _map(name: str, xodr: str) -> carla.Map:
 
 def _parse(name: str, xodr: str) -> ET.Element:
     try:
-        document = ET.fromstring(xodr.encode())
+        document = parsed(xodr)
     except (ET.ParseError, UnicodeError) as failure:
         raise OpenDriveError(f"cannot read the OpenDRIVE text of {name!r}: {failure}") from failure
     if document.tag != "OpenDRIVE":
