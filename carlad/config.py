@@ -19,7 +19,7 @@ from carlad import toml
 from carlad.endpoints import PORT_MAX, check_listen, check_local, default_endpoint, endpoint_from, parsed
 from carlad.errors import ConfigError
 
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0.01)]
 Limit = Annotated[float, msgspec.Meta(ge=0)]  # 0: none
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -169,7 +169,7 @@ class RestartSection(Section, frozen=True):
 class LogsSection(Section, frozen=True):
     """Servers' output: at most files_max * file_mib for each slot, however much is written."""
 
-    file_mib: Annotated[float, msgspec.Meta(gt=0)] = 16.0  # then another file is begun
+    file_mib: Annotated[float, msgspec.Meta(ge=0.01, le=1e6)] = 16.0  # then another file is begun
     files_max: Annotated[int, msgspec.Meta(ge=2)] = 4  # CARLA writes about 1 MiB an hour
     age_max_s: Limit = 0.0  # then another file is begun, too
     compress: bool = True  # all but the newest two

@@ -18,6 +18,7 @@ log = get_logger(__name__)
 
 _STATUS_PERIOD_S = 2.0  # where no watchdog asks for more
 _PATIENCE_MAX_S = 10.0  # with units, which answer within milliseconds on a quiet machine
+_FOR_EVER_US = 2.0**63  # about
 _SUCCESSOR_MAX_S = 90.0  # for an interpreter, its imports and a look at all servers, on a loaded machine
 
 
@@ -43,8 +44,9 @@ class ServiceManager:
         self._set_watchdog(max(self._watchdog_s, _SUCCESSOR_MAX_S))
 
     def stopping(self, within_s: float) -> None:
-        """The manager is asked to wait so long for the end."""
-        self._notify(f"STOPPING=1\nSTATUS=ending all servers\nEXTEND_TIMEOUT_USEC={within_s * 1e6:.0f}")
+        """The manager is asked to wait so long for the end, which may be for ever."""
+        within_us = int(min(within_s * 1e6, _FOR_EVER_US))
+        self._notify(f"STOPPING=1\nSTATUS=ending all servers\nEXTEND_TIMEOUT_USEC={within_us}")
 
     async def watch(self, units: Mapping[str, Ask], status: Callable[[], str]) -> None:
         """Until cancelled. The watchdog is fed when all of `units` have answered, and else not."""

@@ -72,6 +72,10 @@ def problems(table: dict[str, Any], struct: type[msgspec.Struct], prefix: str = 
             msgspec.convert(value, inner)
         except msgspec.ValidationError as error:
             yield _in_words(error, f"{prefix}{key}")
+            continue
+        for text in _texts(value):
+            if re.search(r"[\x00-\x1f\x7f]", text):
+                yield f"{prefix}{key}: {text!r} has a line break or another control character in it"
 
 
 def dumps(table: Mapping[str, Any]) -> str:
@@ -121,6 +125,16 @@ def _lines(table: Mapping[str, Any], path: str) -> Iterator[str]:
 
 def _key(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts([*value.keys(), *value.values()])
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
 
 
 def _is_struct(kind: Any) -> bool:

@@ -75,13 +75,14 @@ def test_a_watchdog_of_another_process_is_not_ours(systemd: socket.socket) -> No
     assert len(heard(systemd, well, WATCHDOG_PID="1")) == 2  # at the beginning of its own, longer period
 
 
-def test_ready_and_stopping_are_told(systemd: socket.socket) -> None:
+@pytest.mark.parametrize(("within_s", "us"), [(70.0, 70_000_000), (float("inf"), 2**63)])
+def test_ready_and_stopping_are_told(systemd: socket.socket, within_s: float, us: int) -> None:
     with closing(ServiceManager(os.environ)) as manager:
         manager.ready()
-        manager.stopping(within_s=70.0)
+        manager.stopping(within_s)
     assert systemd.recv(4096) == b"READY=1"
     said = systemd.recv(4096).decode().splitlines()
-    assert {"STOPPING=1", "EXTEND_TIMEOUT_USEC=70000000"} < set(said)
+    assert {"STOPPING=1", f"EXTEND_TIMEOUT_USEC={us}"} < set(said)
 
 
 def test_a_successor_gets_longer_than_the_watchdog_allows(systemd: socket.socket) -> None:

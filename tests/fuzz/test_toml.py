@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carlad import config, toml
 from carlad.errors import ConfigError
-from tests.fuzz.damage import damaged_text
+from tests.fuzz.damage import damaged_text, damaged_values
 from tests.fuzz.effort import tried
 from tests.pages import ROOT
 from trainer import config as training
@@ -46,14 +47,40 @@ map = "Town01"
 points = [[83.5, -1.75], [150.0, -1.75]]
 weather = "ClearNoon"
 """
+ODD = st.one_of(
+    st.floats(),
+    st.integers(),
+    st.booleans(),
+    st.sampled_from(["", "\0", "a\nb", "nan", "0", "-1", "/", "~", "Town01", "tcp://*:1", "1-", "gpu"]),
+    st.text(max_size=4),
+    st.lists(st.one_of(st.text(max_size=3), st.integers(), st.floats()), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+XML_WORDS = ("<", ">", "/", "&", "route", 'x="nan"', '"')
 XML = """\
 <routes><route id="1" town="Town01"><waypoints><position x="1.0" y="2.0" z="0.0"/>
 <position x="50.0" y="2.0" z="0.0"/></waypoints></route></routes>
 """
 
 
+@st.composite
+def settings_of(draw: st.DrawFn, struct: type[msgspec.Struct]) -> str:
+    """A few keys that there are, with odd values, each once."""
+    keys = [
+        (section.name, field.name)
+        for section in msgspec.structs.fields(struct)
+        if isinstance(section.type, type) and issubclass(section.type, msgspec.Struct)
+        for field in msgspec.structs.fields(section.type)
+    ]
+    chosen = draw(st.dictionaries(st.sampled_from(keys), ODD, min_size=1, max_size=4))
+    sections: dict[str, dict[str, object]] = {}
+    for (section, key), value in chosen.items():
+        sections.setdefault(section, {})[key] = value
+    return toml.dumps(sections)
+
+
 @tried(150)
-@given(st.one_of(damaged_text(DAEMON, WORDS), st.text(max_size=80)))
+@given(st.one_of(settings_of(config.Config), damaged_text(DAEMON, WORDS), st.text(max_size=80)))
 def test_configurations_of_the_daemon_are_used_or_refused_in_words(text: str) -> None:
     found = config.problems(text)
     assert all(isinstance(problem, str) and problem for problem in found)
@@ -63,7 +90,7 @@ def test_configurations_of_the_daemon_are_used_or_refused_in_words(text: str) ->
 
 
 @tried(150)
-@given(st.one_of(damaged_text(TRAINING, WORDS), st.text(max_size=80)))
+@given(st.one_of(settings_of(training.Config), damaged_text(TRAINING, WORDS), st.text(max_size=80)))
 def test_configurations_of_trainings_are_used_or_refused_in_words(text: str) -> None:
     with suppress(ConfigError):
         training.decode(toml.parse(text))
@@ -79,7 +106,7 @@ def test_files_of_routes_are_used_or_refused_in_words(tmp_path: Path, text: str)
 
 
 @tried(150)
-@given(st.one_of(damaged_text(XML, ("<", ">", "/", "&", "route", 'x="nan"', '"')), st.text(max_size=80)))
+@given(st.one_of(damaged_values(XML, WORDS), damaged_text(XML, XML_WORDS), st.text(max_size=80)))
 def test_the_leaderboards_files_are_used_or_refused_in_words(tmp_path: Path, text: str) -> None:
     file = tmp_path / "routes.xml"
     file.write_text(text, encoding="utf-8", errors="replace")
