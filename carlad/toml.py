@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 import sys
 import typing
@@ -73,9 +74,11 @@ def problems(table: dict[str, Any], struct: type[msgspec.Struct], prefix: str = 
         except msgspec.ValidationError as error:
             yield _in_words(error, f"{prefix}{key}")
             continue
-        for text in _texts(value):
-            if re.search(r"[\x00-\x1f\x7f]", text):
-                yield f"{prefix}{key}: {text!r} has a line break or another control character in it"
+        for leaf in _leaves(value):
+            if isinstance(leaf, str) and re.search(r"[\x00-\x1f\x7f]", leaf):
+                yield f"{prefix}{key}: {leaf!r} has a line break or another control character in it"
+            elif isinstance(leaf, float) and math.isnan(leaf):
+                yield f"{prefix}{key}: nan is not a number"
 
 
 def dumps(table: Mapping[str, Any]) -> str:
@@ -127,14 +130,15 @@ def _key(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _texts([*value.keys(), *value.values()])
+def _leaves(value: Any) -> Iterator[Any]:
+    """What is no table and no array, keys included."""
+    if isinstance(value, Mapping):
+        yield from _leaves([*value.keys(), *value.values()])
     elif isinstance(value, list):
         for item in value:
-            yield from _texts(item)
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 def _is_struct(kind: Any) -> bool:
