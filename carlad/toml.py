@@ -69,16 +69,15 @@ def problems(table: dict[str, Any], struct: type[msgspec.Struct], prefix: str = 
                 for i, item in tables:
                     yield from problems(item, element, f"{prefix}{key}[{i}].")
                 continue
-        try:
-            msgspec.convert(value, inner)
-        except msgspec.ValidationError as error:
-            yield _in_words(error, f"{prefix}{key}")
-            continue
         for leaf in _leaves(value):
             if isinstance(leaf, str) and re.search(r"[\x00-\x1f\x7f]", leaf):
                 yield f"{prefix}{key}: {leaf!r} has a line break or another control character in it"
             elif isinstance(leaf, float) and math.isnan(leaf):
                 yield f"{prefix}{key}: nan is not a number"
+        try:
+            msgspec.convert(value, inner)
+        except msgspec.ValidationError as error:
+            yield _in_words(error, f"{prefix}{key}")
 
 
 def dumps(table: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ Address = Annotated[str, msgspec.Meta(pattern=r"^[^:\s]+:[0-9]{1,5}$")]
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How long, and what is kept. May differ when a training is resumed."""
 
-    seed: int = 1
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 1
     total_steps: Annotated[int, msgspec.Meta(ge=0)] = 1_000_000  # environment steps of all environments
     episodes_max: Annotated[int, msgspec.Meta(ge=0)] = 0  # of all environments; 0: as many as the steps take
     seconds_max: Annotated[float, msgspec.Meta(gt=0)] = math.inf  # of training, evaluations not counted
@@ -38,7 +38,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     checkpoint_every_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0  # what a crash of the trainer costs
     picture_every_s: Annotated[float, msgspec.Meta(ge=0)] = 300.0  # an episode from above; 0: none
     checkpoints_kept: Count = 3  # the newest; the best one is kept besides
-    torch_threads: Count = 1  # small networks gain nothing from more
+    torch_threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1  # small networks gain nothing from more
     checkpoint_every_updates: Count = 10  # in lockstep instead, where all environments begin anew then
     device: str = "auto"  # cpu, cuda, cuda:N; auto: a GPU where there is one
     compile: bool = False  # the networks by torch.compile: minutes at the start, worth it for images on a GPU
@@ -90,29 +90,29 @@ class PolicyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     critic: tuple[str, ...] = ()
     normalise: bool = True  # vectors, by their running mean and variance
     normalise_returns: bool = False  # what the critic predicts, for rewards of an unknown scale
-    log_std: float = -0.5  # of a gaussian's actions at the start, which are in [-1, 1]
+    log_std: Annotated[float, msgspec.Meta(ge=-4, le=1)] = -0.5  # at the start, of a gaussian over [-1, 1]
 
 
 class PPOConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """PPO's parameters by the paper's names."""
 
-    learning_rate: Annotated[float, msgspec.Meta(ge=0)] = 1e-3
+    learning_rate: Annotated[float, msgspec.Meta(ge=0, le=10)] = 1e-3
     batch_steps: Count = 1024  # environment steps between two updates, of all environments together
     minibatch_steps: Count = 256
     epochs: Count = 8
     gamma: Share = 0.985  # half a value's weight is within 46 steps, 4.6 s: about what being blocked takes
     gae_lambda: Share = 0.95
     clip: Share = 0.2
-    entropy_weight: float = 0.0
-    value_weight: float = 0.5
-    gradient_norm_max: float = 0.5
-    kl_max: float = 0.03  # an update's epochs end early beyond it
+    entropy_weight: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    value_weight: Annotated[float, msgspec.Meta(ge=0)] = 0.5
+    gradient_norm_max: Annotated[float, msgspec.Meta(gt=0)] = 0.5
+    kl_max: Annotated[float, msgspec.Meta(gt=0)] = 0.03  # an update's epochs end early beyond it
 
 
 class SACConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """SAC's parameters by the paper's names."""
 
-    learning_rate: Annotated[float, msgspec.Meta(ge=0)] = 3e-4
+    learning_rate: Annotated[float, msgspec.Meta(ge=0, le=10)] = 3e-4
     buffer_steps: Count = 200_000  # the newest steps, from which minibatches are drawn
     learn_after_steps: Count = 2_000
     collect_steps: Count = 64  # environment steps between two rounds of gradient steps
@@ -122,7 +122,7 @@ class SACConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     tau: Share = 0.005  # how far the target critics go towards the critics with each gradient step
     alpha: Annotated[float, msgspec.Meta(gt=0)] = 0.1  # the entropy's weight at the start
     entropy_target: float | None = None  # in nats; none: -1 for each part of the action
-    gradient_norm_max: float = 10.0
+    gradient_norm_max: Annotated[float, msgspec.Meta(gt=0)] = 10.0
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

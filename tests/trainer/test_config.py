@@ -76,6 +76,7 @@ def test_overrides_win_and_are_toml() -> None:
         ({"servers": {"addresses": ["nowhere", "h:1"]}}, [], r"^servers.addresses\[0\]: "),
         ({"ppo": {"batch_steps": 8}}, [], "^ppo.minibatch_steps: 256 is more than ppo.batch_steps, 8"),
         ({"ppo": 3}, [], "^ppo: expected `object`"),
+        ({"train": {"seed": -1}}, [], "^train.seed: expected `int` >= 0"),
         ({"ppo": {"entropy_weight": float("nan")}}, [], "^ppo.entropy_weight: nan is not a number"),
         ({}, ["env.observe.camera.x_m=nan"], "env.observe.camera.x_m: nan is not a number"),
     ],

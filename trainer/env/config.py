@@ -14,6 +14,8 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 View = Literal["chase", "front", "top"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Pixels = Annotated[int, msgspec.Meta(ge=8, le=2048)]
+Nearby = Annotated[float, msgspec.Meta(ge=-100, le=100)]  # from the vehicle's centre
+Angle = Annotated[float, msgspec.Meta(ge=-360, le=360)]
 Unit = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 
 Key = Literal["state", "bev", "camera", "depth", "semantic", "lidar", "truth"]
@@ -25,7 +27,7 @@ class BevConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     layout: Literal["carl", "roach"] = "carl"
     size_px: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0  # width and height
-    px_per_m: NotNegative = 0.0
+    px_per_m: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.0
     behind_px: Count = 0  # rows behind the vehicle's centre
 
 
@@ -35,11 +37,11 @@ class CameraConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     width_px: Pixels = 96
     height_px: Pixels = 96
     fov_deg: Annotated[float, msgspec.Meta(gt=0, lt=180)] = 90.0  # horizontal
-    x_m: float = 1.3  # from the vehicle's centre: behind the windscreen
-    y_m: float = 0.0
-    z_m: float = 1.5
-    pitch_deg: float = 0.0
-    yaw_deg: float = 0.0
+    x_m: Nearby = 1.3  # from the vehicle's centre: behind the windscreen
+    y_m: Nearby = 0.0
+    z_m: Nearby = 1.5
+    pitch_deg: Angle = 0.0
+    yaw_deg: Angle = 0.0
     depth_max_m: Positive = 60.0  # what is farther away is 255
 
 
@@ -50,12 +52,12 @@ class LidarConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     points: Annotated[int, msgspec.Meta(ge=1, le=200_000)] = 4096  # of the form points: the array's length
     channels: Annotated[int, msgspec.Meta(ge=1, le=128)] = 32
     points_per_tick: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 10_000
-    range_m: Positive = 50.0
-    upper_fov_deg: float = 10.0
-    lower_fov_deg: float = -30.0
-    z_m: float = 2.4
+    range_m: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 50.0
+    upper_fov_deg: Angle = 10.0
+    lower_fov_deg: Angle = -30.0
+    z_m: Nearby = 2.4
     size_px: Pixels = 128  # of the form pillars: width and height of its grid
-    px_per_m: Positive = 2.0
+    px_per_m: Annotated[float, msgspec.Meta(gt=0, le=100)] = 2.0
 
 
 class ObserveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -113,7 +115,7 @@ class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     map: str = ""  # loaded when another one is running; empty: whichever is
     map_timeout_s: Positive = 60.0  # for loading it
-    delta_s: Annotated[float, msgspec.Meta(gt=0, le=0.1)] = 0.1  # a tick; CARLA's physics allow no more
+    delta_s: Annotated[float, msgspec.Meta(ge=0.001, le=0.1)] = 0.1  # a tick; CARLA's physics allow no more
     frame_skip: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1  # ticks a step, under the same action
     action_table: tuple[tuple[Unit, Unit], ...] = ()  # (steer, acceleration) by number; empty: continuous
     client_timeout_s: Positive = 10.0  # for each call; a real server loads and warms up for seconds
