@@ -80,12 +80,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_slot(parser: argparse.ArgumentParser) -> None:
-    completed(parser.add_argument("slot", type=int, metavar="SLOT", help="its number in `status`"), "slots")
+    completed(parser.add_argument("slot", type=number, metavar="SLOT", help="its number in `status`"), "slots")
 
 
 def add_lease_id(parser: argparse.ArgumentParser) -> None:
     completed(parser.add_argument("lease_id", metavar="LEASE_ID", help="such as lease-17"), "leases")
-    parser.add_argument("--token", type=int, help="only if this is its fencing token")
+    parser.add_argument("--token", type=number, metavar="N", help="only if this is its fencing token")
 
 
 def completed(action: argparse.Action, words: str) -> None:
@@ -94,6 +94,14 @@ def completed(action: argparse.Action, words: str) -> None:
     bash = f"_carlactl_{words}"
     preamble = f'{bash}() {{ compgen -W "$({ask})" -- "$1"; }}\n'
     action.complete = {"bash": bash, "zsh": f"($({ask}))", "preamble": {"bash": preamble}}  # type: ignore[attr-defined]
+
+
+def number(text: str) -> int:
+    """Of a slot, or a fencing token."""
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is no number that there can be")
+    return value
 
 
 def seconds(text: str) -> float:

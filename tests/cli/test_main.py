@@ -39,6 +39,8 @@ def test_without_a_daemon_the_exit_code_is_3(tmp_path: Path, arguments: Sequence
         ("lease", "--priority", "10"),
         ("logs",),
         ("logs", "zero"),
+        ("drain", "99999999999999999999"),
+        ("release", "lease-1", "--token", "99999999999999999999"),
         ("logs", "0", "-n", "0"),
         ("release",),
         ("status", "--frobnicate"),
