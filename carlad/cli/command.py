@@ -80,7 +80,8 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_slot(parser: argparse.ArgumentParser) -> None:
-    completed(parser.add_argument("slot", type=number, metavar="SLOT", help="its number in `status`"), "slots")
+    slot = parser.add_argument("slot", type=number, metavar="SLOT", help="its number in `status`")
+    completed(slot, "slots")
 
 
 def add_lease_id(parser: argparse.ArgumentParser) -> None:
