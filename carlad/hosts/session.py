@@ -237,7 +237,7 @@ class Session:
                 async with again(found, secret, self._place, self._premises, self._limits) as host:
                     self._pid, self._host = host.pid, host
                     self._served_at = trio.current_time()
-                    self._enter(Event.ADOPTED)
+                    await self._reach(Event.ADOPTED)
                     self._tell("session.recovered", lease_id=self.lease_id, reason="taken back")
                     await self._check_lease()
                     await self._watch_host(host)
@@ -254,12 +254,12 @@ class Session:
     async def _serve(self, host: EnvHost) -> None:
         try:
             spaces = await host.construct(self._order.asked.config)
-            self._enter(Event.PREPARED)
+            await self._reach(Event.PREPARED)
             granted = await self._tenure.acquire(goes_on=self._opened is not None)
             if not isinstance(granted, Granted):
                 self.close(granted or self._over("its holder is gone"))
                 return
-            self._enter(Event.LEASED)
+            await self._reach(Event.LEASED)
             await host.attach(granted)
         except EnvironmentRefusedError as error:
             self._refuse(str(error))
@@ -290,11 +290,11 @@ class Session:
         # It may be lost since, and a thread does not hear of it.
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._tenure.renew()  # from now on its client does, who has all of the time to live until then
+        await self._reach(Event.ATTACHED)
         self._served_at = trio.current_time()
         if self._expires_at == float("inf"):
             self._expires_at = self._served_at + self._order.ttl_s
             self._rescheduled.mark()
-        self._enter(Event.ATTACHED)
         self._tell("session.recovered" if self._losses else "session.opened", lease_id=granted.lease_id)
 
     async def _watch_host(self, host: EnvHost) -> None:
@@ -356,6 +356,11 @@ class Session:
 
     def _over(self, why: str) -> Refused:
         return refusals.no_such_session("keep", self._order.session_id, why)
+
+    async def _reach(self, event: Event) -> None:
+        """Unless the round is over: what led there may have come at the same moment as its end."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._enter(event)
 
     def _enter(self, event: Event) -> None:
         self._lifecycle.advance(event)

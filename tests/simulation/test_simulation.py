@@ -54,6 +54,13 @@ def test_a_session_that_did_not_serve_yet_when_its_daemon_was_killed_leaves_no_l
         assert world.oracle.granted
 
 
+def test_a_session_may_be_closed_at_the_moment_when_it_is_taken_back() -> None:
+    """Found by seed 17855, and by that hour alone of 20,000: its daemon ended with a traceback."""
+    failure, world = outcome(17855, schedule.draw(17855))
+    assert failure is None
+    assert world.oracle.granted
+
+
 def test_who_follows_notices_knows_that_slots_have_left() -> None:
     """Found by seed 0."""
     follows = schedule.Watcher(5.0, 900.0)
