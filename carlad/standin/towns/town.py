@@ -63,13 +63,8 @@ def from_opendrive(name: str, xodr: str) -> Town:
         raise OpenDriveError(f"cannot make a map of {name!r}: {missing(document) or failure}")
     try:
         return _town(name, xodr, document)
-    except (
-        ArithmeticError,
-        LookupError,
-    ) as failure:
-        raise OpenDriveError(
-            f"cannot make a map of {name!r}: it contradicts itself ({failure!r})"
-        ) from failure
+    except (ArithmeticError, LookupError) as error:
+        raise OpenDriveError(f"cannot make a map of {name!r}: it contradicts itself ({error!r})") from error
 
 
 @lru_cache(_KEPT)
