@@ -69,11 +69,9 @@ def problems(table: dict[str, Any], struct: type[msgspec.Struct], prefix: str = 
                 for i, item in tables:
                     yield from problems(item, element, f"{prefix}{key}[{i}].")
                 continue
-        for leaf in _leaves(value):
-            if isinstance(leaf, str) and re.search(r"[\x00-\x1f\x7f]", leaf):
-                yield f"{prefix}{key}: {leaf!r} has a line break or another control character in it"
-            elif isinstance(leaf, float) and math.isnan(leaf):
-                yield f"{prefix}{key}: nan is not a number"
+        if (why := next(_unusable(value), None)) is not None:
+            yield f"{prefix}{key}: {why}"
+            continue
         try:
             msgspec.convert(value, inner)
         except msgspec.ValidationError as error:
@@ -127,6 +125,15 @@ def _lines(table: Mapping[str, Any], path: str) -> Iterator[str]:
 
 def _key(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+
+
+def _unusable(value: Any) -> Iterator[str]:
+    """What no key can do anything with."""
+    for leaf in _leaves(value):
+        if isinstance(leaf, str) and re.search(r"[\x00-\x1f\x7f]", leaf):
+            yield f"{leaf!r} has a line break or another control character in it"
+        elif isinstance(leaf, float) and math.isnan(leaf):
+            yield "nan is not a number"
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -143,3 +143,7 @@ def test_logs_lie_in_the_state_directory_that_is_given(tmp_path: Path) -> None:
     file.write_text('[daemon]\nstate_dir = "/data/carlad"\n')
     assert config.load(file, {"HOME": "/home/ann"}).daemon.log_dir == "/data/carlad/logs"
     assert config.load(file, {"LOGS_DIRECTORY": "/l"}).daemon.log_dir == "/l"
+
+
+def test_a_value_that_no_key_can_use_is_one_problem() -> None:
+    assert config.problems("[probe]\nperiod_s = nan") == ["probe.period_s: nan is not a number"]

@@ -481,3 +481,18 @@ def test_a_squatter_is_named_where_the_server_cannot_start_because_of_it(run_fle
 
 def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def test_an_engine_that_hangs_does_not_keep_a_fleet_from_ending(run_fleet, tmp_path, monkeypatch):
+    """It is asked for what earlier daemons left, and never answers."""
+    engine = tmp_path / "bin" / "docker"
+    engine.parent.mkdir()
+    engine.write_text('#!/bin/sh\n[ "$1" != ps ] || exec sleep 600\n')
+    engine.chmod(0o755)
+    run_fleet.environ["PATH"] = f"{engine.parent}:{run_fleet.environ['PATH']}"
+    monkeypatch.setattr("carlad.fleet.fleet._LEFTOVERS_END_S", 0.5)
+
+    async def scenario(world):
+        """It is stopped at once."""
+
+    run_fleet(scenario, backend="docker")

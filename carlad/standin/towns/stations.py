@@ -17,7 +17,10 @@ _END_GAP_M = 1e-3  # the map library finds no waypoint exactly at a road's end
 
 
 def stations(start: float, end: float) -> list[float]:
-    """From `start` to `end` of a lane section, in metres along its road: a metre apart, both ends too."""
+    """From `start` to `end` of a lane section, in metres along its road: a metre apart, both ends too.
+
+    No more than 5,000: in a longer section they lie further apart.
+    """
     count = min(max(2, int((end - start) / _STEP_M) + 1), _MOST)
     found: list[float] = np.linspace(start + _END_GAP_M, end - _END_GAP_M, count).tolist()
     return found
